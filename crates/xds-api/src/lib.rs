@@ -1,0 +1,1 @@
+//! xds-api: see ARCHITECTURE.md.

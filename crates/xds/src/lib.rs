@@ -1,0 +1,1 @@
+//! xds: see ARCHITECTURE.md.
