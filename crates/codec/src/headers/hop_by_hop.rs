@@ -1,0 +1,82 @@
+//! Removal of what belongs to one hop only (RFC 9110 section 7.6.1).
+
+use super::HeaderBlock;
+use crate::names::KnownName;
+
+/// Removes `connection` and every field it names, and the fields that are hop-by-hop by definition: `keep-alive`,
+/// `proxy-connection`, `transfer-encoding`, `upgrade`, `http2-settings`, and `te` unless it is exactly `trailers`.
+///
+/// `trailer` stays: it describes the message. An upgrade that is to be forwarded must be noted by the caller before
+/// (see [`upgrade`]).
+pub fn remove(block: &mut HeaderBlock) {
+    if block.has(KnownName::Connection) {
+        // Names are taken out one at a time because each removal changes the block; `Connection` rarely has two.
+        let options: Vec<Vec<u8>> = block
+            .get_all(&KnownName::Connection)
+            .flat_map(|value| value.split(|&byte| byte == b','))
+            .map(|option| option.trim_ascii().to_ascii_lowercase())
+            .filter(|option| may_be_named(option))
+            .collect();
+        for option in options {
+            block.remove(option.as_slice());
+        }
+        block.remove(KnownName::Connection);
+    }
+    for name in [
+        KnownName::KeepAlive,
+        KnownName::ProxyConnection,
+        KnownName::TransferEncoding,
+        KnownName::Upgrade,
+        KnownName::Http2Settings,
+    ] {
+        block.remove(name);
+    }
+    if block.has(KnownName::Te) && !block.get(KnownName::Te).is_some_and(is_trailers) {
+        block.remove(KnownName::Te);
+    }
+}
+
+/// The protocol the message asks to upgrade to (or, in a 101, upgrades to): `upgrade` is present and `connection`
+/// names it.
+pub fn upgrade(block: &HeaderBlock) -> Option<&[u8]> {
+    let protocol = block.get(KnownName::Upgrade)?;
+    has_connection_option(block, b"upgrade").then_some(protocol)
+}
+
+/// True if a `connection` field lists `option` (lower case), compared without case.
+pub fn has_connection_option(block: &HeaderBlock, option: &[u8]) -> bool {
+    block.has(KnownName::Connection)
+        && block
+            .get_all(&KnownName::Connection)
+            .flat_map(|value| value.split(|&byte| byte == b','))
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(option))
+}
+
+/// `te: trailers`, the only value HTTP/2 allows and the only one a proxy forwards.
+fn is_trailers(value: &[u8]) -> bool {
+    value.trim_ascii().eq_ignore_ascii_case(b"trailers")
+}
+
+/// `Connection` must not name what is meant for every recipient (RFC 9110 section 7.6.1): a sender could otherwise
+/// make a proxy drop the fields its access decisions rest on.
+fn may_be_named(option: &[u8]) -> bool {
+    !option.is_empty()
+        && !option.starts_with(b":")
+        && !matches!(
+            KnownName::from_bytes(option),
+            Some(
+                KnownName::Te
+                    | KnownName::Host
+                    | KnownName::Authorization
+                    | KnownName::CacheControl
+                    | KnownName::ContentLength
+                    | KnownName::ContentType
+                    | KnownName::Cookie
+                    | KnownName::XForwardedFor
+                    | KnownName::XForwardedHost
+                    | KnownName::XForwardedProto
+                    | KnownName::XForwardedClientCert
+                    | KnownName::XRequestId
+            )
+        )
+}

@@ -1,0 +1,363 @@
+//! What field names, values and pseudo-headers may contain (RFC 9113 section 8.2 and 8.3, RFC 9110 section 5).
+//!
+//! All checks are one pass over the bytes with a table, or a comparison the compiler can vectorise.
+
+use super::HeaderBlock;
+use crate::names::KnownName;
+
+/// Why a header block is malformed (RFC 9113 section 8.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// A field name is empty, has upper-case letters, or bytes that are not token characters (section 8.2.1).
+    Name,
+    /// A field value has control characters, or white space at its ends (section 8.2.1).
+    Value,
+    /// `connection` or another connection-specific field, or `te` other than `trailers` (section 8.2.2).
+    ConnectionSpecific,
+    /// A pseudo-header that is not defined, or not for this kind of message (section 8.3).
+    UnknownPseudo,
+    /// A pseudo-header after a regular field (section 8.3).
+    LatePseudo,
+    /// The same pseudo-header twice (section 8.3).
+    DuplicatePseudo,
+    /// A required pseudo-header is missing, or one is present that this method forbids (sections 8.3.1, 8.3.2, 8.5).
+    MissingPseudo,
+    /// A pseudo-header in trailers (section 8.1).
+    PseudoInTrailers,
+    /// `:method` is not a token.
+    Method,
+    /// `:scheme` is not a scheme.
+    Scheme,
+    /// `:authority`, or `host`, has characters no authority has, or user information (section 8.3.1).
+    Authority,
+    /// `host` names another entity than `:authority` (section 8.3.1).
+    HostMismatch,
+    /// `:path` is empty, has spaces or control characters, or does not start with `/` (section 8.3.1).
+    Path,
+    /// `:status` is not three digits from 100, or is 101 (sections 8.3.2, 8.6).
+    Status,
+    /// `:protocol` without CONNECT, or where extended CONNECT was not offered (RFC 8441 section 4).
+    Protocol,
+    /// `content-length` is not one decimal number, or disagrees with the data (section 8.1.1).
+    ContentLength,
+}
+
+impl Malformed {
+    /// What was violated, with its section, for logs and response-code details.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "invalid field name (RFC 9113 section 8.2.1)",
+            Self::Value => "invalid field value (RFC 9113 section 8.2.1)",
+            Self::ConnectionSpecific => "connection-specific field (RFC 9113 section 8.2.2)",
+            Self::UnknownPseudo => "undefined pseudo-header (RFC 9113 section 8.3)",
+            Self::LatePseudo => "pseudo-header after a regular field (RFC 9113 section 8.3)",
+            Self::DuplicatePseudo => "repeated pseudo-header (RFC 9113 section 8.3)",
+            Self::MissingPseudo => "missing or forbidden pseudo-header (RFC 9113 section 8.3)",
+            Self::PseudoInTrailers => "pseudo-header in trailers (RFC 9113 section 8.1)",
+            Self::Method => "invalid :method (RFC 9110 section 9.1)",
+            Self::Scheme => "invalid :scheme (RFC 3986 section 3.1)",
+            Self::Authority => "invalid :authority or host (RFC 9113 section 8.3.1)",
+            Self::HostMismatch => "host differs from :authority (RFC 9113 section 8.3.1)",
+            Self::Path => "invalid :path (RFC 9113 section 8.3.1)",
+            Self::Status => "invalid :status (RFC 9113 section 8.3.2)",
+            Self::Protocol => "unexpected :protocol (RFC 8441 section 4)",
+            Self::ContentLength => "invalid content-length (RFC 9113 section 8.1.1)",
+        }
+    }
+}
+
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// Which rules a block is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A request head. `extended_connect`: we offered SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 section 3).
+    Request {
+        /// Whether `:protocol` is allowed.
+        extended_connect: bool,
+    },
+    /// A response head, interim or final.
+    Response,
+    /// Trailers, of either direction.
+    Trailers,
+}
+
+const TOKEN: u8 = 1;
+const UPPER: u8 = 2;
+const AUTHORITY: u8 = 4;
+const SCHEME: u8 = 8;
+const PATH: u8 = 16;
+
+/// One byte of classes for each octet.
+static CLASS: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0u8; 256];
+    let mut i = 0;
+    while i < 256 {
+        let byte = i as u8;
+        let alphanumeric = byte.is_ascii_alphanumeric();
+        let mut class = 0;
+        // RFC 9110 section 5.6.2.
+        if alphanumeric
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            )
+        {
+            class |= TOKEN;
+        }
+        if byte.is_ascii_uppercase() {
+            class |= UPPER;
+        }
+        // RFC 3986 section 3.2 without user information: unreserved, sub-delims, percent, port and IP literals.
+        if alphanumeric
+            || matches!(
+                byte,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+                    | b'%'
+                    | b':'
+                    | b'['
+                    | b']'
+            )
+        {
+            class |= AUTHORITY;
+        }
+        // RFC 3986 section 3.1.
+        if alphanumeric || matches!(byte, b'+' | b'-' | b'.') {
+            class |= SCHEME;
+        }
+        if byte > 0x20 && byte != 0x7f {
+            class |= PATH;
+        }
+        table[i] = class;
+        i += 1;
+    }
+    table
+}
+
+#[inline]
+fn all(bytes: &[u8], class: u8) -> bool {
+    bytes
+        .iter()
+        .fold(class, |seen, &byte| seen & CLASS[byte as usize])
+        == class
+}
+
+/// A lower-case field name that may go over HTTP/2: token characters only, no upper case, not empty.
+#[inline]
+pub fn is_field_name(name: &[u8]) -> bool {
+    let mut every = TOKEN;
+    let mut any = 0;
+    for &byte in name {
+        let class = CLASS[byte as usize];
+        every &= class;
+        any |= class;
+    }
+    !name.is_empty() && every & TOKEN != 0 && any & UPPER == 0
+}
+
+/// A method, or any other token (RFC 9110 section 5.6.2).
+#[inline]
+pub fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && all(bytes, TOKEN)
+}
+
+/// A field value: no control characters but tab, no white space at either end. Empty is valid.
+#[inline]
+pub fn is_field_value(value: &[u8]) -> bool {
+    let (Some(&first), Some(&last)) = (value.first(), value.last()) else {
+        return true;
+    };
+    !matches!(first, b' ' | b'\t')
+        && !matches!(last, b' ' | b'\t')
+        && has_only_value_characters(value)
+}
+
+/// No control characters but tab (RFC 9110 section 5.5; other controls are invalid and as dangerous as NUL).
+#[inline]
+pub fn has_only_value_characters(value: &[u8]) -> bool {
+    // No early exit and no table: this form is vectorised.
+    value.iter().fold(0u8, |bad, &byte| {
+        bad | u8::from(byte < 0x20 && byte != b'\t') | u8::from(byte == 0x7f)
+    }) == 0
+}
+
+/// A host with optional port, without user information. Empty is valid here.
+#[inline]
+pub fn is_authority(authority: &[u8]) -> bool {
+    all(authority, AUTHORITY)
+}
+
+/// A URI scheme.
+#[inline]
+pub fn is_scheme(scheme: &[u8]) -> bool {
+    scheme.first().is_some_and(u8::is_ascii_alphabetic) && all(scheme, SCHEME)
+}
+
+/// Characters a request target may have: visible ASCII and bytes above it, but no controls and no space.
+#[inline]
+pub fn has_only_target_characters(target: &[u8]) -> bool {
+    all(target, PATH)
+}
+
+/// Three digits from 100.
+#[inline]
+pub fn status(value: &[u8]) -> Option<u16> {
+    let &[
+        hundreds @ b'1'..=b'9',
+        tens @ b'0'..=b'9',
+        ones @ b'0'..=b'9',
+    ] = value
+    else {
+        return None;
+    };
+    Some(u16::from(hundreds - b'0') * 100 + u16::from(tens - b'0') * 10 + u16::from(ones - b'0'))
+}
+
+/// Digits only, at least one, that fit 64 bits.
+pub fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0u64, |number, &byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            None
+        } else {
+            number.checked_mul(10)?.checked_add(u64::from(digit))
+        }
+    })
+}
+
+/// The rules for a whole block: which pseudo-headers must, may and must not be there and what they hold, and no
+/// connection-specific fields (RFC 9113 sections 8.2.2, 8.3, 8.5; RFC 8441 section 4).
+///
+/// `host` is folded into `:authority`: it becomes the authority if there is none, must agree with it otherwise, and
+/// is removed.
+pub fn message(block: &mut HeaderBlock, kind: Kind) -> Result<(), Malformed> {
+    if block.has(KnownName::Connection)
+        || block.has(KnownName::KeepAlive)
+        || block.has(KnownName::ProxyConnection)
+        || block.has(KnownName::TransferEncoding)
+        || block.has(KnownName::Upgrade)
+        || (block.has(KnownName::Te)
+            && block
+                .get_all(&KnownName::Te)
+                .any(|value| value != b"trailers"))
+    {
+        return Err(Malformed::ConnectionSpecific);
+    }
+    match kind {
+        Kind::Request { extended_connect } => request(block, extended_connect),
+        Kind::Response => match block.status() {
+            None => Err(Malformed::MissingPseudo),
+            Some(101) => Err(Malformed::Status),
+            Some(_) => Ok(()),
+        },
+        Kind::Trailers => Ok(()),
+    }?;
+    match block.content_length() {
+        Some(Err(_)) => Err(Malformed::ContentLength),
+        _ => Ok(()),
+    }
+}
+
+fn request(block: &mut HeaderBlock, extended_connect: bool) -> Result<(), Malformed> {
+    fold_host(block)?;
+    let method = block.method().ok_or(Malformed::MissingPseudo)?;
+    if !is_token(method) {
+        return Err(Malformed::Method);
+    }
+    if block
+        .authority()
+        .is_some_and(|authority| !is_authority(authority))
+    {
+        return Err(Malformed::Authority);
+    }
+    if method == b"CONNECT" && block.protocol().is_none() {
+        // Section 8.5: only :method and :authority.
+        if block.scheme().is_some() || block.path().is_some() {
+            return Err(Malformed::MissingPseudo);
+        }
+        return match block.authority() {
+            None => Err(Malformed::MissingPseudo),
+            Some(authority) if authority.is_empty() => Err(Malformed::Authority),
+            Some(_) => Ok(()),
+        };
+    }
+    if let Some(protocol) = block.protocol() {
+        if method != b"CONNECT" || !extended_connect || !is_token(protocol) {
+            return Err(Malformed::Protocol);
+        }
+        if block.authority().is_none() {
+            return Err(Malformed::MissingPseudo);
+        }
+    }
+    let (Some(scheme), Some(path)) = (block.scheme(), block.path()) else {
+        return Err(Malformed::MissingPseudo);
+    };
+    if !is_scheme(scheme) {
+        return Err(Malformed::Scheme);
+    }
+    let is_rooted = path.first() == Some(&b'/') || (path == b"*" && method == b"OPTIONS");
+    if !is_rooted || !has_only_target_characters(path) {
+        return Err(Malformed::Path);
+    }
+    Ok(())
+}
+
+fn fold_host(block: &mut HeaderBlock) -> Result<(), Malformed> {
+    if !block.has(KnownName::Host) {
+        return Ok(());
+    }
+    let mut hosts = block.get_all(&KnownName::Host);
+    let host = hosts.next().unwrap_or_default();
+    if hosts.next().is_some() || !is_authority(host) {
+        return Err(Malformed::Authority);
+    }
+    match block.authority() {
+        Some(authority) if !authority.eq_ignore_ascii_case(host) => {
+            return Err(Malformed::HostMismatch);
+        }
+        Some(_) => {}
+        None => {
+            let host = host.to_vec();
+            block.set_authority(&host);
+        }
+    }
+    block.remove(KnownName::Host);
+    Ok(())
+}
