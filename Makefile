@@ -1,0 +1,41 @@
+# make test   everything CI runs: formatting, lints, docs, unit, property and end-to-end tests
+# make demo   a mesh on this machine, driven with live traffic (STAY=1 keeps it up)
+# make bench  against Envoy, HAProxy and NGINX
+# make fuzz   cargo-fuzz for hours (needs a nightly toolchain and cargo-fuzz)
+
+CARGO ?= cargo
+SECONDS_PER_TARGET ?= 3600
+FUZZ_TARGETS = $(basename $(notdir $(wildcard crates/codec/fuzz/fuzz_targets/*.rs)))
+
+.PHONY: help build test lint demo bench fuzz dist clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+build:
+	$(CARGO) build --workspace
+
+dist:
+	$(CARGO) build --profile dist -p remora -p remora-control-plane
+
+test:
+	./tests/run.sh
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+demo:
+	./examples/demo.sh
+
+bench:
+	./bench/run.sh
+
+fuzz:
+	@command -v cargo-fuzz >/dev/null || { echo "make fuzz needs a nightly toolchain and cargo-fuzz: rustup toolchain install nightly; cargo install cargo-fuzz" >&2; exit 1; }
+	for target in $(FUZZ_TARGETS); do \
+	  (cd crates/codec/fuzz && $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS_PER_TARGET)) || exit 1; \
+	done
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Everything CI runs. Needs Rust, a C compiler and Python 3; peers are installed under target/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+
+step formatting
+cargo fmt --all --check
+
+step peers
+./tests/peers.sh
+
+step lints
+cargo clippy --workspace --all-targets --locked -- -D warnings
+
+step documentation
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+step tests
+# The end-to-end tests run the binaries themselves.
+cargo build --workspace --bins --locked
+cargo test --workspace --locked -- --quiet
+
+step done
