@@ -1,0 +1,109 @@
+//! The registry: every block in the process, interned by prefix and table.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::block::Block;
+use super::definition::Table;
+use super::histogram::DEFAULT_BOUNDS;
+use super::scope::{Prefix, Scope};
+
+/// Every statistic of the process.
+///
+/// Blocks live as long as someone holds them: asking again for the same scope and table, for instance
+/// while new configuration is compiled beside the old, returns the same block with its counts; when
+/// the last holder is gone (a cluster was removed) its statistics are gone, as in Envoy.
+#[derive(Debug)]
+pub struct Registry {
+    shards: usize,
+    scopes: Mutex<Scopes>,
+    bounds: Box<[f64]>,
+}
+
+#[derive(Debug, Default)]
+struct Scopes {
+    by_text: HashMap<Box<str>, Entry>,
+    /// When to look for dead entries next: at twice the entries that were alive last time.
+    prune_at: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    prefix: Weak<Prefix>,
+    blocks: Vec<Weak<Block>>,
+}
+
+const FIRST_PRUNE: usize = 1024;
+
+impl Registry {
+    /// A registry for this many workers and any number of control threads.
+    pub fn new(workers: usize) -> Arc<Registry> {
+        Arc::new(Registry {
+            shards: workers.saturating_add(1).min(usize::from(u16::MAX)),
+            scopes: Mutex::new(Scopes { by_text: HashMap::new(), prune_at: FIRST_PRUNE }),
+            bounds: Box::new(DEFAULT_BOUNDS),
+        })
+    }
+
+    /// The block of `table` in `scope`: the one that exists, or a new one.
+    pub fn block(&self, scope: Scope<'_>, table: &'static Table) -> Arc<Block> {
+        let mut text = String::with_capacity(64);
+        scope.write_text(&mut text);
+        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        if scopes.by_text.len() >= scopes.prune_at {
+            scopes.prune();
+        }
+        if let Some(entry) = scopes.by_text.get_mut(text.as_str()) {
+            let existing = entry.blocks.iter().filter_map(Weak::upgrade).find(|block| std::ptr::eq(block.table, table));
+            if let Some(block) = existing {
+                return block;
+            }
+            let prefix = entry.prefix.upgrade().unwrap_or_else(|| scope.prefix(&text));
+            let block = Arc::new(Block::new(prefix, table, self.shards));
+            entry.prefix = Arc::downgrade(&block.prefix);
+            entry.blocks.retain(|block| block.strong_count() > 0);
+            entry.blocks.push(Arc::downgrade(&block));
+            return block;
+        }
+        let block = Arc::new(Block::new(scope.prefix(&text), table, self.shards));
+        let entry = Entry { prefix: Arc::downgrade(&block.prefix), blocks: vec![Arc::downgrade(&block)] };
+        scopes.by_text.insert(text.into(), entry);
+        block
+    }
+
+    /// Closes an interval of the histograms: what `/stats` shows beside the cumulative values. To be
+    /// called every `stats_flush_interval` (Envoy's default: 5 s).
+    pub fn flush(&self) {
+        for block in self.blocks() {
+            block.flush();
+        }
+    }
+
+    /// Blocks that are alive, by prefix.
+    pub(crate) fn blocks(&self) -> Vec<Arc<Block>> {
+        let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks: Vec<Arc<Block>> =
+            scopes.by_text.values().flat_map(|entry| entry.blocks.iter().filter_map(Weak::upgrade)).collect();
+        drop(scopes);
+        blocks.sort_by(|a, b| a.prefix.text.cmp(&b.prefix.text));
+        blocks
+    }
+
+    /// Upper bounds of the buckets histograms are shown in.
+    pub(crate) fn bounds(&self) -> &[f64] {
+        &self.bounds
+    }
+}
+
+impl Scopes {
+    fn prune(&mut self) {
+        self.by_text.retain(|_, entry| {
+            entry.blocks.retain(|block| block.strong_count() > 0);
+            !entry.blocks.is_empty()
+        });
+        self.prune_at = (self.by_text.len() * 2).max(FIRST_PRUNE);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use super::*;
+use crate::stats::{Shard, cluster, cluster_membership, http};
+
+#[test]
+fn the_same_scope_and_table_give_the_same_counts_while_held() {
+    let registry = Registry::new(1);
+    let first = registry.block(Scope::Cluster("a"), &cluster::TABLE);
+    first.increment(Shard::worker(0), cluster::UPSTREAM_CX_TOTAL);
+    let again = registry.block(Scope::Cluster("a"), &cluster::TABLE);
+    assert_eq!(again.counter(cluster::UPSTREAM_CX_TOTAL), 1);
+    let other = registry.block(Scope::Cluster("b"), &cluster::TABLE);
+    assert_eq!(other.counter(cluster::UPSTREAM_CX_TOTAL), 0);
+    drop((first, again));
+    assert_eq!(registry.block(Scope::Cluster("a"), &cluster::TABLE).counter(cluster::UPSTREAM_CX_TOTAL), 0);
+}
+
+#[test]
+fn tables_of_one_scope_share_its_prefix() {
+    let registry = Registry::new(1);
+    let traffic = registry.block(Scope::Cluster("a"), &cluster::TABLE);
+    let members = registry.block(Scope::Cluster("a"), &cluster_membership::TABLE);
+    assert!(Arc::ptr_eq(&traffic.prefix, &members.prefix));
+    assert_eq!(traffic.prefix(), "cluster.a.");
+}
+
+#[test]
+fn scopes_that_died_are_forgotten_without_being_asked_for() {
+    let registry = Registry::new(1);
+    for round in 0..10 {
+        for number in 0..FIRST_PRUNE {
+            drop(registry.block(Scope::Cluster(&format!("{round}.{number}")), &cluster::TABLE));
+        }
+    }
+    assert!(registry.scopes.lock().unwrap().by_text.len() <= 2 * FIRST_PRUNE);
+}
+
+#[test]
+fn workers_and_control_threads_add_up() {
+    let registry = Registry::new(2);
+    let block = registry.block(Scope::Http("in"), &http::TABLE);
+    std::thread::scope(|scope| {
+        for worker in 0..2 {
+            let block = &block;
+            scope.spawn(move || (0..1000).for_each(|_| block.increment(Shard::worker(worker), http::DOWNSTREAM_RQ_TOTAL)));
+        }
+        for _ in 0..2 {
+            let block = &block;
+            scope.spawn(move || (0..1000).for_each(|_| block.increment(Shard::CONTROL, http::DOWNSTREAM_RQ_TOTAL)));
+        }
+    });
+    block.increment(Shard::worker(77), http::DOWNSTREAM_RQ_TOTAL);
+    assert_eq!(block.counter(http::DOWNSTREAM_RQ_TOTAL), 4001);
+}
+
+#[test]
+fn a_gauge_raised_on_one_worker_may_be_lowered_on_another() {
+    let registry = Registry::new(2);
+    let block = registry.block(Scope::Http("in"), &http::TABLE);
+    block.inc(Shard::worker(0), http::DOWNSTREAM_CX_ACTIVE);
+    block.inc(Shard::worker(0), http::DOWNSTREAM_CX_ACTIVE);
+    block.dec(Shard::worker(1), http::DOWNSTREAM_CX_ACTIVE);
+    assert_eq!(block.gauge(http::DOWNSTREAM_CX_ACTIVE), 1);
+    block.dec(Shard::CONTROL, http::DOWNSTREAM_CX_ACTIVE);
+    assert_eq!(block.gauge_if_used(http::DOWNSTREAM_CX_ACTIVE), Some(0));
+    block.dec(Shard::CONTROL, http::DOWNSTREAM_CX_ACTIVE);
+    assert_eq!(block.gauge(http::DOWNSTREAM_CX_ACTIVE), 0, "never shown below zero");
+    assert_eq!(block.gauge_if_used(http::DOWNSTREAM_RQ_ACTIVE), None);
+    block.set(Shard::CONTROL, http::DOWNSTREAM_RQ_ACTIVE, 17_241_709_254_077_376_921);
+    assert_eq!(block.gauge(http::DOWNSTREAM_RQ_ACTIVE), 17_241_709_254_077_376_921);
+}
+
+#[test]
+fn a_block_without_writes_holds_no_counters() {
+    let registry = Registry::new(4);
+    let block = registry.block(Scope::Cluster("idle"), &cluster::TABLE);
+    assert_eq!(block.counter(cluster::UPSTREAM_CX_TOTAL), 0);
+    assert!(size_of::<Block>() <= 128, "{} bytes", size_of::<Block>());
+}
+
+#[test]
+fn codes_are_counted_one_by_one_and_nonsense_is_not() {
+    let registry = Registry::new(1);
+    let block = registry.block(Scope::Cluster("a"), &cluster::TABLE);
+    for status in [200, 200, 404, 503, 99, 600, 0, u16::MAX, 100, 599] {
+        block.count_code(Shard::worker(0), cluster::UPSTREAM_RQ_CODE, status);
+    }
+    let codes: Vec<_> = block.codes(cluster::UPSTREAM_RQ_CODE).collect();
+    assert_eq!(codes, [(100, 1), (200, 2), (404, 1), (503, 1), (599, 1)]);
+    assert_eq!(block.code(cluster::UPSTREAM_RQ_CODE, 200), 2);
+}

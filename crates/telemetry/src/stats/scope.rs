@@ -1,0 +1,119 @@
+//! Where a block's names stand: the prefix in Envoy's text form and the tags Prometheus takes out of it.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// Whose statistics a block holds. Gives the text prefix (`cluster.backend.`) and, for Prometheus, the
+/// name without variable parts and the labels they become (Envoy: Statistics > Tag extraction).
+///
+/// Unlike Envoy's default extraction, which stops at the first dot, a label holds the whole name: the
+/// cluster `a.b` is `envoy_cluster_name="a.b"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope<'a> {
+    /// No variable part; what is given precedes each name, as in `cluster_manager.`, or is empty.
+    Process(&'a str),
+    /// `cluster.<name>.`
+    Cluster(&'a str),
+    /// `cluster.<name>.<suffix>`: a table whose own names don't carry the suffix, such as `http2.`.
+    ClusterPart(&'a str, &'static str),
+    /// `http.<stat_prefix>.`
+    Http(&'a str),
+    /// `http.<stat_prefix>.rds.<route_config_name>.`
+    Rds(&'a str, &'a str),
+    /// `tcp.<stat_prefix>.`
+    Tcp(&'a str),
+    /// `listener.<address>.`; the address is written `127.0.0.1_80`, a colon becomes an underscore.
+    Listener(&'a str),
+    /// `listener.admin.`, which Envoy does not tag.
+    AdminListener,
+    /// `listener.<address>.http.<stat_prefix>.`
+    ListenerHttp(&'a str, &'a str),
+    /// `listener.<address>.worker_<id>.`
+    ListenerWorker(&'a str, usize),
+    /// `server.worker_<id>.`
+    ServerWorker(usize),
+    /// `sds.<name>.`
+    Sds(&'a str),
+    /// `listener.<address>.ssl.certificate.<name>.`
+    ListenerCertificate(&'a str, &'a str),
+    /// `cluster.<name>.ssl.certificate.<name>.`
+    ClusterCertificate(&'a str, &'a str),
+}
+
+/// A scope, written out once and shared by its blocks.
+#[derive(Debug)]
+pub(crate) struct Prefix {
+    /// `cluster.backend.`
+    pub(crate) text: Box<str>,
+    /// `cluster.`
+    pub(crate) metric: Box<str>,
+    /// Label and value, in the order Envoy writes them.
+    pub(crate) tags: Box<[(&'static str, Box<str>)]>,
+}
+
+const CLUSTER: &str = "envoy_cluster_name";
+const CONNECTION_MANAGER: &str = "envoy_http_conn_manager_prefix";
+const LISTENER: &str = "envoy_listener_address";
+const WORKER: &str = "envoy_worker_id";
+const CERTIFICATE: &str = "envoy_tls_certificate";
+
+impl Scope<'_> {
+    /// The text prefix, its dot included. Colons become underscores, as in Envoy's names.
+    pub(crate) fn write_text(&self, out: &mut String) {
+        let start = out.len();
+        // Writing to a String cannot fail.
+        let _ = match self {
+            Scope::Process(prefix) => write!(out, "{prefix}"),
+            Scope::Cluster(name) => write!(out, "cluster.{name}."),
+            Scope::ClusterPart(name, part) => write!(out, "cluster.{name}.{part}"),
+            Scope::Http(prefix) => write!(out, "http.{prefix}."),
+            Scope::Rds(prefix, route) => write!(out, "http.{prefix}.rds.{route}."),
+            Scope::Tcp(prefix) => write!(out, "tcp.{prefix}."),
+            Scope::Listener(address) => write!(out, "listener.{address}."),
+            Scope::AdminListener => write!(out, "listener.admin."),
+            Scope::ListenerHttp(address, prefix) => write!(out, "listener.{address}.http.{prefix}."),
+            Scope::ListenerWorker(address, worker) => write!(out, "listener.{address}.worker_{worker}."),
+            Scope::ServerWorker(worker) => write!(out, "server.worker_{worker}."),
+            Scope::Sds(name) => write!(out, "sds.{name}."),
+            Scope::ListenerCertificate(address, name) => write!(out, "listener.{address}.ssl.certificate.{name}."),
+            Scope::ClusterCertificate(cluster, name) => write!(out, "cluster.{cluster}.ssl.certificate.{name}."),
+        };
+        if out[start..].contains(':') {
+            let clean = out[start..].replace(':', "_");
+            out.truncate(start);
+            out.push_str(&clean);
+        }
+    }
+
+    pub(crate) fn prefix(&self, text: &str) -> Arc<Prefix> {
+        let own = |value: &str| value.replace(':', "_").into_boxed_str();
+        let number = |value: usize| value.to_string().into_boxed_str();
+        let (metric, tags): (String, Vec<(&'static str, Box<str>)>) = match self {
+            Scope::Process(prefix) => ((*prefix).to_owned(), vec![]),
+            Scope::Cluster(name) => ("cluster.".into(), vec![(CLUSTER, own(name))]),
+            Scope::ClusterPart(name, part) => (format!("cluster.{part}"), vec![(CLUSTER, own(name))]),
+            Scope::Http(prefix) => ("http.".into(), vec![(CONNECTION_MANAGER, own(prefix))]),
+            Scope::Rds(prefix, route) => {
+                ("http.rds.".into(), vec![("envoy_rds_route_config", own(route)), (CONNECTION_MANAGER, own(prefix))])
+            }
+            Scope::Tcp(prefix) => ("tcp.".into(), vec![("envoy_tcp_prefix", own(prefix))]),
+            Scope::Listener(address) => ("listener.".into(), vec![(LISTENER, own(address))]),
+            Scope::AdminListener => ("listener.admin.".into(), vec![]),
+            Scope::ListenerHttp(address, prefix) => {
+                ("listener.http.".into(), vec![(CONNECTION_MANAGER, own(prefix)), (LISTENER, own(address))])
+            }
+            Scope::ListenerWorker(address, worker) => {
+                ("listener.worker.".into(), vec![(WORKER, number(*worker)), (LISTENER, own(address))])
+            }
+            Scope::ServerWorker(worker) => ("server.worker.".into(), vec![(WORKER, number(*worker))]),
+            Scope::Sds(name) => ("sds.".into(), vec![("envoy_xds_resource_name", own(name))]),
+            Scope::ListenerCertificate(address, name) => {
+                ("listener.ssl.certificate.".into(), vec![(CERTIFICATE, own(name)), (LISTENER, own(address))])
+            }
+            Scope::ClusterCertificate(cluster, name) => {
+                ("cluster.ssl.certificate.".into(), vec![(CERTIFICATE, own(name)), (CLUSTER, own(cluster))])
+            }
+        };
+        Arc::new(Prefix { text: text.into(), metric: metric.into(), tags: tags.into() })
+    }
+}
