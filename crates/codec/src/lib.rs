@@ -6,6 +6,7 @@
 
 pub mod event;
 pub mod h1;
+pub mod h2;
 pub mod headers;
 pub mod hpack;
 pub mod names;

@@ -38,6 +38,18 @@ stats! {
     StreamRefusedErrors = "stream_refused_errors",
     /// GOAWAY sent.
     GoawaySent = "goaway_sent",
+    /// First GOAWAY of a graceful drain sent.
+    GoawayGracefulSent = "goaway_graceful_sent",
+    /// Trailers received.
+    Trailers = "trailers",
+    /// A header block received for a stream that is closed.
+    HeadersCbNoStream = "headers_cb_no_stream",
+    /// Header compression out of step.
+    HpackError = "hpack_error",
+    /// SETTINGS not acknowledged in time.
+    SettingsTimeout = "settings_timeout",
+    /// Too many frames without use: unknown types, late frames on closed streams.
+    InboundUselessFramesFlood = "inbound_useless_frames_flood",
     /// A keepalive ping was not answered.
     KeepaliveTimeout = "keepalive_timeout",
     /// The peer left a stream's window closed for too long.

@@ -116,7 +116,7 @@ pub struct Limits {
     /// WINDOW_UPDATE frames allowed: 5 + 2 * (opened streams + this * DATA frames sent)
     /// (`inbound_window_update_frames_flood`). Default 10.
     pub max_inbound_window_update_frames_per_data_frame_sent: u32,
-    /// CONTINUATION frames of one header block, CVE-2024-27316 (`continuation_flood`). Default 16.
+    /// CONTINUATION frames of one header block, CVE-2024-27316 (`inbound_continuation_flood`). Default 16.
     pub max_continuation_frames: u32,
     /// SETTINGS frames in a burst and per second afterwards, CVE-2019-9515 (`inbound_settings_flood`).
     pub settings_frames: Rate,
@@ -127,10 +127,10 @@ pub struct Limits {
     /// and per second afterwards (`inbound_useless_frames_flood`).
     pub useless_frames: Rate,
     /// Stream errors the peer makes us signal, CVE-2025-8671 "made you reset", in a burst and per second afterwards
-    /// (`inbound_stream_errors_flood`).
+    /// (`made_you_reset`).
     pub stream_errors: Rate,
     /// Streams after which more than half reset by the peer within `premature_reset_min_stream_lifetime` ends the
-    /// connection, CVE-2023-44487 "rapid reset" (`too_many_premature_resets`). Envoy's runtime key
+    /// connection, CVE-2023-44487 "rapid reset" (`rapid_reset`). Envoy's runtime key
     /// `overload.premature_reset_total_stream_count`. Default 500; 0 disables.
     pub premature_reset_total_stream_count: u32,
     /// A stream reset by its peer earlier than this after its start was reset prematurely. Default 1 s.
@@ -147,10 +147,22 @@ impl Default for Limits {
             max_inbound_priority_frames_per_stream: 100,
             max_inbound_window_update_frames_per_data_frame_sent: 10,
             max_continuation_frames: 16,
-            settings_frames: Rate { burst: 100, per_second: 10 },
-            ping_frames: Rate { burst: 1_000, per_second: 100 },
-            useless_frames: Rate { burst: 10_000, per_second: 1_000 },
-            stream_errors: Rate { burst: 100, per_second: 10 },
+            settings_frames: Rate {
+                burst: 100,
+                per_second: 10,
+            },
+            ping_frames: Rate {
+                burst: 1_000,
+                per_second: 100,
+            },
+            useless_frames: Rate {
+                burst: 10_000,
+                per_second: 1_000,
+            },
+            stream_errors: Rate {
+                burst: 100,
+                per_second: 10,
+            },
             premature_reset_total_stream_count: 500,
             premature_reset_min_stream_lifetime: Duration::from_secs(1),
         }

@@ -1,6 +1,6 @@
 //! Frame headers and the frames without state of their own (RFC 9113 sections 4.1 and 6).
 
-use crate::error_code::ErrorCode;
+use crate::event::ErrorCode;
 
 /// Octets of a frame header.
 pub(crate) const HEADER_LEN: usize = 9;
@@ -45,7 +45,12 @@ impl FrameHeader {
     #[inline]
     pub(crate) fn parse(octets: &[u8; HEADER_LEN]) -> Self {
         let [a, b, c, kind, flags, s @ ..] = *octets;
-        Self { length: u32::from_be_bytes([0, a, b, c]), kind, flags, stream: u32::from_be_bytes(s) & MAX_31 }
+        Self {
+            length: u32::from_be_bytes([0, a, b, c]),
+            kind,
+            flags,
+            stream: u32::from_be_bytes(s) & MAX_31,
+        }
     }
 
     #[inline]
@@ -65,13 +70,29 @@ impl FrameHeader {
 #[inline]
 pub(crate) fn write_u32(out: &mut Vec<u8>, kind: u8, stream: u32, value: u32) {
     let mut frame = [0; HEADER_LEN + 4];
-    frame[..HEADER_LEN].copy_from_slice(&FrameHeader { length: 4, kind, flags: 0, stream }.octets());
+    frame[..HEADER_LEN].copy_from_slice(
+        &FrameHeader {
+            length: 4,
+            kind,
+            flags: 0,
+            stream,
+        }
+        .octets(),
+    );
     frame[HEADER_LEN..].copy_from_slice(&value.to_be_bytes());
     out.extend_from_slice(&frame);
 }
 
 pub(crate) fn write_ping(out: &mut Vec<u8>, flags: u8, payload: [u8; 8]) {
-    out.extend_from_slice(&FrameHeader { length: 8, kind: PING, flags, stream: 0 }.octets());
+    out.extend_from_slice(
+        &FrameHeader {
+            length: 8,
+            kind: PING,
+            flags,
+            stream: 0,
+        }
+        .octets(),
+    );
     out.extend_from_slice(&payload);
 }
 
@@ -79,7 +100,15 @@ pub(crate) fn write_goaway(out: &mut Vec<u8>, last_stream: u32, code: ErrorCode,
     // Debug data is for people: what would not fit the smallest largest frame is cut.
     let debug = &debug[..debug.len().min(1024)];
     let length = 8 + debug.len() as u32;
-    out.extend_from_slice(&FrameHeader { length, kind: GOAWAY, flags: 0, stream: 0 }.octets());
+    out.extend_from_slice(
+        &FrameHeader {
+            length,
+            kind: GOAWAY,
+            flags: 0,
+            stream: 0,
+        }
+        .octets(),
+    );
     out.extend_from_slice(&last_stream.to_be_bytes());
     out.extend_from_slice(&code.0.to_be_bytes());
     out.extend_from_slice(debug);
@@ -100,7 +129,12 @@ mod tests {
     /// RFC 9113 section 4.1: the reserved bit is ignored on receipt and unset when sent.
     #[test]
     fn a_frame_header_survives_the_round_trip_and_loses_the_reserved_bit() {
-        let header = FrameHeader { length: 0x01_02_03, kind: HEADERS, flags: END_HEADERS | PADDED, stream: 77 };
+        let header = FrameHeader {
+            length: 0x01_02_03,
+            kind: HEADERS,
+            flags: END_HEADERS | PADDED,
+            stream: 77,
+        };
         let mut octets = header.octets();
         assert_eq!(FrameHeader::parse(&octets), header);
         octets[5] |= 0x80;

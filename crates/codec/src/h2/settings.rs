@@ -102,7 +102,10 @@ pub(crate) fn write_local(out: &mut Vec<u8>, config: &Config, server: bool) {
     if !server {
         add(ENABLE_PUSH, 0);
     }
-    add(MAX_CONCURRENT_STREAMS, if server { config.max_concurrent_streams } else { 0 });
+    // A client need not limit what a server opens: with push off there is nothing to open.
+    if server {
+        add(MAX_CONCURRENT_STREAMS, config.max_concurrent_streams);
+    }
     if config.initial_stream_window_size != DEFAULT_WINDOW {
         add(INITIAL_WINDOW_SIZE, config.initial_stream_window_size.min(MAX_31));
     }
@@ -114,7 +117,15 @@ pub(crate) fn write_local(out: &mut Vec<u8>, config: &Config, server: bool) {
         add(ENABLE_CONNECT_PROTOCOL, 1);
     }
     let length = 6 * count as u32;
-    out.extend_from_slice(&FrameHeader { length, kind: frame::SETTINGS, flags: 0, stream: 0 }.octets());
+    out.extend_from_slice(
+        &FrameHeader {
+            length,
+            kind: frame::SETTINGS,
+            flags: 0,
+            stream: 0,
+        }
+        .octets(),
+    );
     for (id, value) in &parameters[..count] {
         out.extend_from_slice(&id.to_be_bytes());
         out.extend_from_slice(&value.to_be_bytes());
@@ -139,14 +150,26 @@ mod tests {
     fn values_out_of_range_are_refused_and_unknown_parameters_ignored() {
         let apply = |id, value| PeerSettings::default().apply(&parameter(id, value), false);
         assert_eq!(apply(ENABLE_PUSH, 2), Err(Violation::SettingsEnablePush));
-        assert_eq!(PeerSettings::default().apply(&parameter(ENABLE_PUSH, 1), true), Err(Violation::SettingsEnablePush));
-        assert_eq!(apply(INITIAL_WINDOW_SIZE, 1 << 31), Err(Violation::SettingsInitialWindow));
+        assert_eq!(
+            PeerSettings::default().apply(&parameter(ENABLE_PUSH, 1), true),
+            Err(Violation::SettingsEnablePush)
+        );
+        assert_eq!(
+            apply(INITIAL_WINDOW_SIZE, 1 << 31),
+            Err(Violation::SettingsInitialWindow)
+        );
         assert_eq!(apply(MAX_FRAME_SIZE, 16_383), Err(Violation::SettingsMaxFrameSize));
         assert_eq!(apply(MAX_FRAME_SIZE, 1 << 24), Err(Violation::SettingsMaxFrameSize));
         assert_eq!(apply(ENABLE_CONNECT_PROTOCOL, 2), Err(Violation::SettingsEnableConnect));
         assert_eq!(apply(0xf0f0, 7), Ok(u32::MAX));
-        assert_eq!(PeerSettings::default().apply(&[0; 5], false), Err(Violation::SettingsLength));
-        assert_eq!(PeerSettings::default().apply(&[0xff; 6 * 65], false), Err(Violation::SettingsTooMany));
+        assert_eq!(
+            PeerSettings::default().apply(&[0; 5], false),
+            Err(Violation::SettingsLength)
+        );
+        assert_eq!(
+            PeerSettings::default().apply(&[0xff; 6 * 65], false),
+            Err(Violation::SettingsTooMany)
+        );
     }
 
     /// RFC 7541 section 4.2: the smallest table size in between must be known, the last one counts.

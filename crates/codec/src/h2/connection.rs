@@ -1,0 +1,584 @@
+//! The connection: what it holds, how it begins, and what its owner can ask.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::config::Config;
+use super::drain::Drain;
+use super::error::Violation;
+use super::frame::{self, DEFAULT_WINDOW, MAX_31};
+use super::keepalive::KeepaliveState;
+use super::limits::Counters;
+use super::output::Output;
+use super::recv::Reading;
+use super::recv_headers::Block;
+use super::settings::{self, PeerSettings};
+use super::stream::{READY, Side, Stream};
+use super::streams::Streams;
+use crate::event::{ConnectionError, ErrorCode, Event, OpenError, ResetReason, Scratch, StreamId};
+use crate::hpack;
+use crate::stats::{Stat, Stats};
+
+/// Streams assumed to be available until the peer's SETTINGS say (RFC 9113 section 6.5.2 recommends no less).
+const STREAMS_BEFORE_SETTINGS: u32 = 100;
+/// Streams we reset whose late frames are remembered exactly.
+const REMEMBERED_RESETS: usize = 32;
+
+/// An HTTP/2 connection, as server or as client.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) config: Arc<Config>,
+    pub(super) server: bool,
+    /// Set once: the connection is over, GOAWAY is in the output.
+    pub(super) failed: Option<ConnectionError>,
+    pub(super) reading: Reading,
+    /// Octets of a frame header that came in pieces.
+    pub(super) header: [u8; frame::HEADER_LEN],
+    pub(super) header_len: u8,
+    /// Whether the peer's first SETTINGS have come.
+    pub(super) greeted: bool,
+    /// Our SETTINGS that have not been acknowledged.
+    pub(super) settings_unacknowledged: bool,
+    /// `StreamsAvailable` is wanted: `open_stream` was refused for lack of one.
+    pub(super) wants_stream: bool,
+    /// Payload of a frame other than DATA that came in pieces; freed once it is complete.
+    pub(super) partial: Vec<u8>,
+    /// Header block that came in several frames; freed once it is complete.
+    pub(super) block: Option<Box<Block>>,
+    pub(super) decoder: hpack::Decoder,
+    pub(super) encoder: hpack::Encoder,
+    pub(super) streams: Streams,
+    /// Streams that count against the limit of concurrent streams.
+    pub(super) active: u32,
+    /// Highest identifier in use: of the peer's streams at a server, of ours at a client.
+    pub(super) last_id: u32,
+    /// Highest identifier a client has sent a head on.
+    pub(super) last_sent_id: u32,
+    /// The latest identifiers that were skipped, and so closed without having been used: (above, below).
+    pub(super) skipped: (u32, u32),
+    /// Streams we reset while the peer could still send: identifier and octets it might still send. Oldest first.
+    pub(super) resets: VecDeque<(u32, u32)>,
+    /// Highest identifier dropped from `resets`; frames up to it can't be told from late ones any more.
+    pub(super) forgotten_reset: u32,
+    pub(super) peer: PeerSettings,
+    pub(super) output: Output,
+    /// Octets the peer lets us send on the connection.
+    pub(super) send_window: i32,
+    /// Octets we let the peer send on the connection.
+    pub(super) recv_window: i32,
+    /// Octets given back on the connection that no WINDOW_UPDATE has announced yet.
+    pub(super) credit: u32,
+    /// Streams with queued data whose own window is open, in turn; the connection's window or the output is not.
+    pub(super) ready: VecDeque<u32>,
+    /// Entries of `ready` whose stream is gone.
+    pub(super) stale_ready: u32,
+    /// Streams with queued data.
+    pub(super) queues: u32,
+    /// Events that do not come from the input at hand.
+    pub(super) pending: VecDeque<Pending>,
+    /// Stream and tag of the event returned last.
+    pub(super) last_event: (u32, u64),
+    pub(super) counters: Counters,
+    pub(super) stats: Stats,
+    pub(super) epoch: Instant,
+    /// The latest time told.
+    pub(super) now: Instant,
+    /// When the last octets came in.
+    pub(super) last_input: Instant,
+    /// Since when a frame or header block has been incomplete.
+    pub(super) incomplete_since: Option<Instant>,
+    pub(super) settings_deadline: Option<Instant>,
+    pub(super) stalls: Stalls,
+    pub(super) keepalive: Option<Box<KeepaliveState>>,
+    pub(super) drain: Drain,
+}
+
+/// When to look next whether queued data moves at all.
+#[derive(Debug, Default)]
+pub(super) struct Stalls {
+    pub(super) check_at: Option<Instant>,
+    /// Octets written at the last look at the output.
+    pub(super) flushed: u64,
+}
+
+/// An event that waits for `next_event` or `receive`.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Sent { stream: u32, tag: u64, bytes: usize },
+    Reset { stream: u32, tag: u64, reason: ResetReason },
+    StreamsAvailable,
+    Closed,
+}
+
+impl Connection {
+    /// The server's end of a connection that was just accepted. Its SETTINGS are in the output.
+    pub fn server(config: &Arc<Config>, now: Instant) -> Self {
+        Self::new(config, true, now)
+    }
+
+    /// The client's end of a connection that was just established. Preface and SETTINGS are in the output.
+    pub fn client(config: &Arc<Config>, now: Instant) -> Self {
+        Self::new(config, false, now)
+    }
+
+    fn new(config: &Arc<Config>, server: bool, now: Instant) -> Self {
+        let mut output = Output::new();
+        if !server {
+            output.frame().extend_from_slice(frame::PREFACE);
+        }
+        settings::write_local(output.control_frame(), config, server);
+        let window = config.initial_connection_window_size.clamp(DEFAULT_WINDOW, MAX_31);
+        if window > DEFAULT_WINDOW {
+            frame::write_u32(output.frame(), frame::WINDOW_UPDATE, 0, window - DEFAULT_WINDOW);
+        }
+        Self {
+            server,
+            failed: None,
+            reading: if server {
+                Reading::Preface { matched: 0 }
+            } else {
+                Reading::Header
+            },
+            header: [0; frame::HEADER_LEN],
+            header_len: 0,
+            greeted: false,
+            settings_unacknowledged: true,
+            wants_stream: false,
+            partial: Vec::new(),
+            block: None,
+            // Until the peer acknowledges it knows only the initial table size, which it may use.
+            decoder: hpack::Decoder::new(config.hpack_table_size.max(4096) as usize),
+            encoder: hpack::Encoder::new(config.hpack_table_size as usize),
+            streams: Streams::new(),
+            active: 0,
+            last_id: 0,
+            last_sent_id: 0,
+            skipped: (0, 0),
+            resets: VecDeque::new(),
+            forgotten_reset: 0,
+            peer: PeerSettings::default(),
+            output,
+            send_window: DEFAULT_WINDOW as i32,
+            recv_window: window as i32,
+            credit: 0,
+            ready: VecDeque::new(),
+            stale_ready: 0,
+            queues: 0,
+            pending: VecDeque::new(),
+            last_event: (0, 0),
+            counters: Counters::default(),
+            stats: Stats::default(),
+            epoch: now,
+            now,
+            last_input: now,
+            incomplete_since: None,
+            settings_deadline: None,
+            stalls: Stalls::default(),
+            keepalive: config
+                .keepalive
+                .as_ref()
+                .map(|keepalive| Box::new(KeepaliveState::new(keepalive, now))),
+            drain: Drain::No,
+            config: Arc::clone(config),
+        }
+    }
+
+    /// Opens a stream at a client and returns its identifier. Heads must be sent in the order the streams were opened
+    /// (RFC 9113 section 5.1.1): send the head right away.
+    ///
+    /// # Errors
+    /// [`OpenError`] says whether to wait for `StreamsAvailable` or to use another connection.
+    pub fn open_stream(&mut self) -> Result<StreamId, OpenError> {
+        if self.server {
+            return Err(OpenError::Server);
+        }
+        if self.failed.is_some() {
+            return Err(OpenError::Closed);
+        }
+        if self.is_draining() {
+            return Err(OpenError::Draining);
+        }
+        let id = if self.last_id == 0 { 1 } else { self.last_id + 2 };
+        if id > MAX_31 {
+            return Err(OpenError::IdsExhausted);
+        }
+        if self.streams_available() == 0 {
+            self.wants_stream = true;
+            return Err(OpenError::Busy);
+        }
+        self.ping_if_idle();
+        self.last_id = id;
+        self.insert(id);
+        Ok(StreamId(id))
+    }
+
+    /// Adds the record of a new stream and returns its slot.
+    #[inline]
+    pub(super) fn insert(&mut self, id: u32) -> u32 {
+        let send_window = self.peer.initial_window_size as i32;
+        let recv_window = self.local_initial_window();
+        self.active += 1;
+        self.counters.streams_opened = self.counters.streams_opened.saturating_add(1);
+        let started = self.milliseconds();
+        self.streams.insert(Stream::new(id, send_window, recv_window, started))
+    }
+
+    /// The window new streams give the peer. Before it has acknowledged our SETTINGS it may still believe in the
+    /// initial value (RFC 9113 section 6.9.2), if that is larger.
+    #[inline]
+    pub(super) fn local_initial_window(&self) -> i32 {
+        let configured = self.config.initial_stream_window_size.min(MAX_31);
+        if self.settings_unacknowledged {
+            configured.max(DEFAULT_WINDOW) as i32
+        } else {
+            configured as i32
+        }
+    }
+
+    /// How many streams a client can open now.
+    #[must_use]
+    pub fn streams_available(&self) -> usize {
+        if self.server || self.failed.is_some() || self.is_draining() {
+            return 0;
+        }
+        let peer = match self.peer.max_concurrent_streams {
+            Some(limit) => limit,
+            None if self.greeted => u32::MAX,
+            None => STREAMS_BEFORE_SETTINGS,
+        };
+        self.config.max_concurrent_streams.min(peer).saturating_sub(self.active) as usize
+    }
+
+    /// Streams that are open or half-closed.
+    #[must_use]
+    pub fn active_streams(&self) -> usize {
+        self.active as usize
+    }
+
+    /// The peer's settings in force.
+    #[must_use]
+    pub fn peer_settings(&self) -> &PeerSettings {
+        &self.peer
+    }
+
+    /// Attaches the caller's own key to a stream; does nothing if the stream is gone.
+    #[inline]
+    pub fn set_tag(&mut self, stream: StreamId, tag: u64) {
+        if let Some(slot) = self.streams.find(stream.0) {
+            self.streams.get_mut(slot).tag = tag;
+        }
+        if self.last_event.0 == stream.0 {
+            self.last_event.1 = tag;
+        }
+    }
+
+    /// The key `set_tag` attached, 0 if none. The stream of the event returned last keeps its tag until the next
+    /// event, also if that event ended it.
+    #[inline]
+    #[must_use]
+    pub fn tag(&self, stream: StreamId) -> u64 {
+        if self.last_event.0 == stream.0 {
+            return self.last_event.1;
+        }
+        self.streams.find(stream.0).map_or(0, |slot| self.streams.get(slot).tag)
+    }
+
+    /// What waits to be written to the transport.
+    #[inline]
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        self.output.pending()
+    }
+
+    /// Whether anything waits to be written.
+    #[inline]
+    #[must_use]
+    pub fn wants_write(&self) -> bool {
+        !self.output.is_empty()
+    }
+
+    /// Takes note that the first `count` octets of the output were written. Data that waited for room follows; see
+    /// `next_event` for what has moved.
+    #[inline]
+    pub fn advance_output(&mut self, count: usize) {
+        self.output.advance(count);
+        if !self.ready.is_empty() {
+            self.pump();
+        }
+        if self.output.is_empty() && self.is_finished() {
+            self.push_closed();
+        }
+    }
+
+    /// Octets ever produced into the output.
+    #[must_use]
+    pub fn output_total(&self) -> u64 {
+        self.output.produced()
+    }
+
+    /// Octets of the output ever written, as told by `advance_output`.
+    #[must_use]
+    pub fn output_flushed(&self) -> u64 {
+        self.output.flushed()
+    }
+
+    /// Octets `send_data` took that wait for flow control or room in the output.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        if self.queues == 0 {
+            return 0;
+        }
+        self.streams
+            .iter()
+            .filter_map(|stream| stream.queue.as_ref())
+            .map(|queue| queue.len())
+            .sum()
+    }
+
+    /// The counters since the connection began, or since the last [`Connection::take_stats`].
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Returns the counters and starts again from 0.
+    pub fn take_stats(&mut self) -> Stats {
+        std::mem::take(&mut self.stats)
+    }
+
+    /// An event that arose without input: data that left, streams that ended, room for streams. Call until `None`
+    /// after `advance_output`, `on_deadline` and commands; `receive` returns them as well.
+    #[inline]
+    pub fn next_event(&mut self, _scratch: &mut Scratch) -> Option<Event<'static>> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        self.pop_pending()
+    }
+
+    pub(super) fn pop_pending(&mut self) -> Option<Event<'static>> {
+        let pending = self.pending.pop_front()?;
+        if self.pending.is_empty() && self.pending.capacity() > 8 {
+            self.pending = VecDeque::new();
+        }
+        Some(match pending {
+            Pending::Sent { stream, tag, bytes } => {
+                self.last_event = (stream, tag);
+                Event::Sent {
+                    stream: StreamId(stream),
+                    bytes,
+                }
+            }
+            Pending::Reset { stream, tag, reason } => {
+                self.last_event = (stream, tag);
+                Event::Reset {
+                    stream: StreamId(stream),
+                    reason,
+                }
+            }
+            Pending::StreamsAvailable => Event::StreamsAvailable,
+            Pending::Closed => Event::Closed,
+        })
+    }
+
+    /// Ends a stream with RST_STREAM. Whatever it had queued is dropped and the credit it owes is given back to the
+    /// connection. For a stream that has already ended only the latter happens.
+    pub fn reset(&mut self, stream: StreamId, code: ErrorCode) {
+        let Some(slot) = self.streams.find(stream.0) else {
+            return;
+        };
+        let record = self.streams.get(slot);
+        let unused = !self.server && record.local == Side::Head;
+        if !record.is_closed() && !unused {
+            self.write_reset(stream.0, code);
+        }
+        self.remove(slot);
+    }
+
+    /// Writes RST_STREAM.
+    pub(super) fn write_reset(&mut self, stream: u32, code: ErrorCode) {
+        frame::write_u32(self.output.control_frame(), frame::RST_STREAM, stream, code.0);
+        self.stats.count(Stat::TxReset);
+    }
+
+    /// Forgets a stream before or after its end: returns the credit it owes, remembers that frames may still come.
+    pub(super) fn remove(&mut self, slot: u32) -> Stream {
+        let stream = self.streams.remove(slot);
+        if !stream.is_closed() {
+            self.deactivate();
+            if stream.remote != Side::Ended {
+                self.remember_reset(stream.id, stream.recv_window.max(0) as u32);
+            }
+        }
+        if stream.unreleased > 0 {
+            self.return_to_connection(stream.unreleased);
+        }
+        if stream.queue.is_some() {
+            self.queues -= 1;
+        }
+        if stream.has(READY) {
+            self.stale_ready += 1;
+            if self.stale_ready as usize * 2 > self.ready.len() {
+                let streams = &self.streams;
+                self.ready.retain(|&id| streams.find(id).is_some());
+                self.stale_ready = 0;
+            }
+        }
+        stream
+    }
+
+    /// Remembers a stream that was reset while the peer might still send `window` octets on it.
+    pub(super) fn remember_reset(&mut self, id: u32, window: u32) {
+        if self.resets.len() == REMEMBERED_RESETS
+            && let Some((oldest, _)) = self.resets.pop_front()
+        {
+            self.forgotten_reset = self.forgotten_reset.max(oldest);
+        }
+        self.resets.push_back((id, window));
+    }
+
+    /// One stream less counts as concurrent.
+    #[inline]
+    pub(super) fn deactivate(&mut self) {
+        self.active -= 1;
+        self.counters.streams_closed = self.counters.streams_closed.saturating_add(1);
+        if self.wants_stream && self.streams_available() > 0 {
+            self.wants_stream = false;
+            self.pending.push_back(Pending::StreamsAvailable);
+        }
+        if self.active == 0 && self.output.is_empty() && self.is_finished() {
+            self.push_closed();
+        }
+    }
+
+    /// Both sides have ended: the record goes unless its consumer owes credit.
+    #[inline]
+    pub(super) fn close_if_ended(&mut self, slot: u32) {
+        let stream = self.streams.get(slot);
+        if !stream.is_closed() {
+            return;
+        }
+        if stream.unreleased == 0 {
+            self.streams.remove(slot);
+        }
+        self.deactivate();
+    }
+
+    /// Gives credit for `count` octets of a stream back: they have been passed on. WINDOW_UPDATE frames follow in
+    /// batches of half a window.
+    #[inline]
+    pub fn release_credit(&mut self, stream: StreamId, count: u32) {
+        let Some(slot) = self.streams.find(stream.0) else {
+            return;
+        };
+        let record = self.streams.get_mut(slot);
+        let count = count.min(record.unreleased);
+        if count == 0 {
+            return;
+        }
+        record.unreleased -= count;
+        if record.remote == Side::Ended {
+            if record.unreleased == 0 && record.is_closed() {
+                self.streams.remove(slot);
+            }
+        } else {
+            self.return_to_stream(slot, count);
+        }
+        self.return_to_connection(count);
+    }
+
+    /// Octets of a stream that still receives have been consumed.
+    #[inline]
+    pub(super) fn return_to_stream(&mut self, slot: u32, count: u32) {
+        let record = self.streams.get_mut(slot);
+        record.credit += count;
+        if record.credit >= self.config.initial_stream_window_size.div_ceil(2) {
+            let credit = std::mem::take(&mut record.credit);
+            record.recv_window += credit as i32;
+            let id = record.id;
+            frame::write_u32(self.output.frame(), frame::WINDOW_UPDATE, id, credit);
+        }
+    }
+
+    /// Octets of the connection have been consumed.
+    #[inline]
+    pub(super) fn return_to_connection(&mut self, count: u32) {
+        self.credit += count;
+        if self.credit >= self.config.initial_connection_window_size.clamp(DEFAULT_WINDOW, MAX_31) / 2 {
+            let credit = std::mem::take(&mut self.credit);
+            self.recv_window += credit as i32;
+            frame::write_u32(self.output.frame(), frame::WINDOW_UPDATE, 0, credit);
+        }
+    }
+
+    /// Ends the connection: GOAWAY goes to the output, every stream is dropped without an event.
+    pub(super) fn fail(&mut self, violation: Violation) -> ConnectionError {
+        let error = ConnectionError::from(violation);
+        self.stats.count(error.stat);
+        self.fail_with(error, violation.text().as_bytes());
+        error
+    }
+
+    pub(super) fn fail_with(&mut self, error: ConnectionError, debug: &[u8]) {
+        let last = if self.server { self.last_processed() } else { 0 };
+        frame::write_goaway(self.output.frame(), last, error.code, debug);
+        self.stats.count(Stat::GoawaySent);
+        self.failed = Some(error);
+        self.drop_streams();
+        self.partial = Vec::new();
+        self.block = None;
+        self.pending = VecDeque::new();
+        self.reading = Reading::Skip { remaining: u32::MAX };
+    }
+
+    fn drop_streams(&mut self) {
+        self.streams = Streams::new();
+        self.active = 0;
+        self.queues = 0;
+        self.ready = VecDeque::new();
+        self.stale_ready = 0;
+        self.resets = VecDeque::new();
+    }
+
+    /// Whether the connection is over and everything has been written: close the transport.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.output.is_empty() && self.is_finished()
+    }
+
+    /// Nothing more will be said in either direction.
+    pub(super) fn is_finished(&self) -> bool {
+        self.failed.is_some() || (self.active == 0 && matches!(self.drain, Drain::Final { .. }))
+    }
+
+    pub(super) fn push_closed(&mut self) {
+        if !matches!(self.drain, Drain::Final { told: true }) && self.failed.is_none() {
+            self.drain = Drain::Final { told: true };
+            self.pending.push_back(Pending::Closed);
+        }
+    }
+
+    /// Milliseconds since the connection began.
+    #[inline]
+    pub(super) fn milliseconds(&self) -> u32 {
+        self.now.saturating_duration_since(self.epoch).as_millis() as u32
+    }
+
+    /// Octets this connection holds on the heap, HPACK tables left out: for tests and memory accounting.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.streams.heap_bytes()
+            + self.output.heap_bytes()
+            + self.partial.capacity()
+            + self
+                .block
+                .as_ref()
+                .map_or(0, |block| size_of::<Block>() + block.bytes.capacity())
+            + self.resets.capacity() * size_of::<(u32, u32)>()
+            + self.ready.capacity() * size_of::<u32>()
+            + self.pending.capacity() * size_of::<Pending>()
+            + self.keepalive.as_ref().map_or(0, |_| size_of::<KeepaliveState>())
+            + self.queued_bytes()
+    }
+}

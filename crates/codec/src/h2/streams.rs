@@ -1,0 +1,226 @@
+//! The table of streams: records in a slab, found by identifier through a small open-addressing index.
+
+use super::stream::Stream;
+
+/// Slots kept while no stream is open; more are given back.
+const KEPT: usize = 4;
+/// Marks the end of the list of free slots.
+const NONE: u32 = u32::MAX;
+
+/// All streams that have a record.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    slots: Vec<Stream>,
+    /// First free slot; each free slot names the next in its `tag`.
+    free: u32,
+    /// Records in use.
+    used: u32,
+    /// (identifier, slot); identifier 0 is empty. Power-of-two length, at most half full. Identifiers of one peer are
+    /// consecutive odd numbers, so halving them spreads them perfectly without any hashing.
+    index: Vec<(u32, u32)>,
+}
+
+impl Streams {
+    pub(crate) const fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: NONE,
+            used: 0,
+            index: Vec::new(),
+        }
+    }
+
+    /// Records in use.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.used as usize
+    }
+
+    /// The slot of a stream.
+    #[inline]
+    pub(crate) fn find(&self, id: u32) -> Option<u32> {
+        if self.index.is_empty() {
+            return None;
+        }
+        let mask = self.index.len() - 1;
+        let mut at = (id >> 1) as usize & mask;
+        loop {
+            let (found, slot) = self.index[at];
+            if found == id {
+                return (id != 0).then_some(slot);
+            }
+            if found == 0 {
+                return None;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, slot: u32) -> &Stream {
+        &self.slots[slot as usize]
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Stream {
+        &mut self.slots[slot as usize]
+    }
+
+    /// The record in `slot` if it is still that of stream `id`.
+    #[inline]
+    pub(crate) fn at(&mut self, slot: u32, id: u32) -> Option<&mut Stream> {
+        self.slots.get_mut(slot as usize).filter(|stream| stream.id == id)
+    }
+
+    #[inline]
+    pub(crate) fn insert(&mut self, stream: Stream) -> u32 {
+        let id = stream.id;
+        let slot = if self.free == NONE {
+            if self.slots.capacity() == 0 {
+                self.slots.reserve_exact(KEPT);
+            }
+            self.slots.push(stream);
+            (self.slots.len() - 1) as u32
+        } else {
+            let slot = self.free;
+            let place = &mut self.slots[slot as usize];
+            self.free = place.tag as u32;
+            *place = stream;
+            slot
+        };
+        self.used += 1;
+        if self.used as usize * 2 > self.index.len() {
+            self.grow_index();
+        } else {
+            Self::place(&mut self.index, id, slot);
+        }
+        slot
+    }
+
+    #[inline]
+    fn place(index: &mut [(u32, u32)], id: u32, slot: u32) {
+        let mask = index.len() - 1;
+        let mut at = (id >> 1) as usize & mask;
+        while index[at].0 != 0 {
+            at = (at + 1) & mask;
+        }
+        index[at] = (id, slot);
+    }
+
+    /// Doubles the index and fills it from the slab, which already has the newest stream.
+    #[cold]
+    fn grow_index(&mut self) {
+        let len = (self.index.len() * 2).max(2 * KEPT);
+        self.index.clear();
+        self.index.reserve_exact(len);
+        self.index.resize(len, (0, 0));
+        for (slot, stream) in self.slots.iter().enumerate() {
+            if stream.id != 0 {
+                Self::place(&mut self.index, stream.id, slot as u32);
+            }
+        }
+    }
+
+    /// Frees a record and returns it.
+    #[inline]
+    pub(crate) fn remove(&mut self, slot: u32) -> Stream {
+        let mut gone = Stream::new(0, 0, 0, 0);
+        gone.tag = u64::from(self.free);
+        let stream = std::mem::replace(&mut self.slots[slot as usize], gone);
+        self.free = slot;
+        self.used -= 1;
+        self.unindex(stream.id);
+        if self.used == 0 && self.slots.capacity() > KEPT {
+            *self = Self::new();
+        }
+        stream
+    }
+
+    /// Removes an identifier, moving later ones of its run back so that no search ends too early.
+    #[inline]
+    fn unindex(&mut self, id: u32) {
+        let mask = self.index.len() - 1;
+        let mut hole = (id >> 1) as usize & mask;
+        while self.index[hole].0 != id {
+            hole = (hole + 1) & mask;
+        }
+        let mut at = hole;
+        loop {
+            at = (at + 1) & mask;
+            let (next, _) = self.index[at];
+            if next == 0 {
+                break;
+            }
+            let home = (next >> 1) as usize & mask;
+            // It may move into the hole unless its home lies after the hole (cyclically).
+            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
+                self.index[hole] = self.index[at];
+                hole = at;
+            }
+        }
+        self.index[hole] = (0, 0);
+    }
+
+    /// Every stream in use, with its slot.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Stream)> {
+        self.slots
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, stream)| stream.id != 0)
+            .map(|(slot, stream)| (slot as u32, stream))
+    }
+
+    /// Every stream in use.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.slots.iter().filter(|stream| stream.id != 0)
+    }
+
+    /// Octets on the heap, without what streams have queued.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Stream>() + self.index.capacity() * size_of::<(u32, u32)>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Streams come and go in an order that makes runs in the index, wraps them around its end and breaks them.
+    #[test]
+    fn every_stream_is_found_until_it_is_removed_and_none_after() {
+        let mut streams = Streams::new();
+        let mut live: Vec<u32> = Vec::new();
+        let mut random = 0x2545_f491_u32;
+        for step in 0..20_000_u32 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if random >> 28 < 8 || live.is_empty() {
+                // Gaps of up to 7 identifiers, so that homes collide.
+                let id = 1 + 2 * (step * 4 + (random >> 20) % 4);
+                streams.insert(Stream::new(id, 0, 0, 0));
+                live.push(id);
+            } else {
+                let id = live.swap_remove((random >> 8) as usize % live.len());
+                let slot = streams.find(id).expect("a live stream is found");
+                assert_eq!(streams.remove(slot).id, id);
+                assert_eq!(streams.find(id), None);
+            }
+            assert_eq!(streams.len(), live.len());
+        }
+        for id in live {
+            let slot = streams.find(id).expect("a live stream is found");
+            assert_eq!(streams.get(slot).id, id);
+        }
+    }
+
+    #[test]
+    fn the_memory_of_many_streams_is_given_back_when_the_last_one_ends() {
+        let mut streams = Streams::new();
+        let slots: Vec<u32> = (0..100)
+            .map(|n| streams.insert(Stream::new(2 * n + 1, 0, 0, 0)))
+            .collect();
+        for slot in slots {
+            streams.remove(slot);
+        }
+        assert_eq!(streams.heap_bytes(), 0);
+    }
+}
