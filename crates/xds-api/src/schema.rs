@@ -295,3 +295,6 @@ impl std::fmt::Debug for EnumType {
         f.write_str(self.full_name())
     }
 }
+
+/// The version of the `envoy-types` crate from whose `.proto` files the tables were made.
+pub const ENVOY_TYPES_VERSION: &str = env!("ENVOY_TYPES_VERSION");

@@ -226,8 +226,12 @@ fn is_null(text: &str, style: ScalarStyle) -> bool {
 }
 
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
-    let forced = tag.is_some_and(|tag| tag.handle.is_empty() && tag.suffix == "!");
-    if style != ScalarStyle::Plain || forced {
+    // yaml-cpp gives every quoted or block scalar without a tag of its own the tag `!`; Envoy asks for that tag.
+    let is_string = match tag {
+        Some(tag) => tag.handle.is_empty() && tag.suffix == "!",
+        None => style != ScalarStyle::Plain,
+    };
+    if is_string {
         return Value::String(text.into());
     }
     if is_null(text, style) {
