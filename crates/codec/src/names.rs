@@ -383,11 +383,7 @@ mod tests {
     #[test]
     fn pseudo_headers_are_told_apart_from_regular_fields() {
         for known in KnownName::ALL {
-            assert_eq!(
-                known.is_pseudo(),
-                known.as_str().starts_with(':'),
-                "{known}"
-            );
+            assert_eq!(known.is_pseudo(), known.as_str().starts_with(':'), "{known}");
         }
     }
 

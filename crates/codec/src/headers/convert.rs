@@ -9,10 +9,8 @@ impl HeaderBlock {
     pub fn to_header_map(&self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.len());
         for field in self {
-            let (Ok(name), Ok(mut value)) = (
-                HeaderName::from_bytes(field.name),
-                HeaderValue::from_bytes(field.value),
-            ) else {
+            let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(field.name), HeaderValue::from_bytes(field.value))
+            else {
                 continue;
             };
             value.set_sensitive(field.sensitive);

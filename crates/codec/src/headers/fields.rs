@@ -123,11 +123,7 @@ impl std::fmt::Debug for HeaderBlock {
             map.entry(&KnownName::Status, &status);
         }
         for field in self {
-            let shown = if field.sensitive {
-                b"<sensitive>"
-            } else {
-                field.value
-            };
+            let shown = if field.sensitive { b"<sensitive>" } else { field.value };
             map.entry(
                 &format_args!("{}", field.name.escape_ascii()),
                 &format_args!("{}", shown.escape_ascii()),
@@ -139,11 +135,7 @@ impl std::fmt::Debug for HeaderBlock {
 
 impl std::fmt::Debug for FieldRef<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let shown = if self.sensitive {
-            b"<sensitive>"
-        } else {
-            self.value
-        };
+        let shown = if self.sensitive { b"<sensitive>" } else { self.value };
         write!(f, "{}: {}", self.name.escape_ascii(), shown.escape_ascii())
     }
 }

@@ -90,9 +90,7 @@ impl HeaderBlock {
 
     /// True without any regular field and without any pseudo-header.
     pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
-            && self.status == 0
-            && self.pseudo.iter().all(|pseudo| !pseudo.present)
+        self.fields.is_empty() && self.status == 0 && self.pseudo.iter().all(|pseudo| !pseudo.present)
     }
 
     /// The number of regular fields, pseudo-headers excluded.
@@ -200,11 +198,7 @@ impl HeaderBlock {
 
     /// Sets `:status`; values outside 100 to 999 remove it.
     pub fn set_status(&mut self, status: u16) {
-        self.status = if (100..=999).contains(&status) {
-            status
-        } else {
-            0
-        };
+        self.status = if (100..=999).contains(&status) { status } else { 0 };
     }
 
     /// Removes one pseudo-header (regular names are left alone).
@@ -314,10 +308,7 @@ impl HeaderBlock {
     pub fn set(&mut self, name: impl AsName, value: &[u8]) {
         let name = name.as_name();
         if !matches!(name, Name::Known(known) if known.is_pseudo()) {
-            let first = self
-                .fields
-                .iter()
-                .position(|field| self.is_named(field, name));
+            let first = self.fields.iter().position(|field| self.is_named(field, name));
             if let Some(first) = first {
                 self.append_flagged(name, value, 0, None);
                 if let Some(replacement) = self.fields.pop() {
@@ -533,13 +524,7 @@ impl HeaderBlock {
 
     /// `bytes[start..]` becomes the value of a pseudo-header other than `:status`.
     #[inline]
-    pub(crate) fn commit_pseudo(
-        &mut self,
-        name: KnownName,
-        start: usize,
-        hash: u32,
-        sensitive: bool,
-    ) {
+    pub(crate) fn commit_pseudo(&mut self, name: KnownName, start: usize, hash: u32, sensitive: bool) {
         if let Some(pseudo) = self.pseudo.get_mut(name.index()) {
             let len = (self.bytes.len() - start) as u32;
             *pseudo = Pseudo {
@@ -560,8 +545,7 @@ impl HeaderBlock {
             .zip(&self.pseudo)
             .filter(|(_, pseudo)| pseudo.present)
             .map(|(&name, pseudo)| {
-                let value =
-                    &self.bytes[pseudo.start as usize..(pseudo.start + pseudo.len) as usize];
+                let value = &self.bytes[pseudo.start as usize..(pseudo.start + pseudo.len) as usize];
                 (name, value, pseudo.hash, pseudo.sensitive)
             })
     }
@@ -593,8 +577,7 @@ impl Field {
     fn view<'a>(&self, bytes: &'a [u8]) -> FieldRef<'a> {
         let name = self.name_in(bytes);
         let value = self.value_range();
-        let spelling =
-            (self.flags & SPELLED != 0).then(|| &bytes[value.end..value.end + name.len()]);
+        let spelling = (self.flags & SPELLED != 0).then(|| &bytes[value.end..value.end + name.len()]);
         FieldRef {
             name,
             value: &bytes[value],

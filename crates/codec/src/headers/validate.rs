@@ -108,20 +108,7 @@ const fn classes() -> [u8; 256] {
         if alphanumeric
             || matches!(
                 byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
+                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
             )
         {
             class |= TOKEN;
@@ -170,10 +157,7 @@ const fn classes() -> [u8; 256] {
 
 #[inline]
 fn all(bytes: &[u8], class: u8) -> bool {
-    bytes
-        .iter()
-        .fold(class, |seen, &byte| seen & CLASS[byte as usize])
-        == class
+    bytes.iter().fold(class, |seen, &byte| seen & CLASS[byte as usize]) == class
 }
 
 /// A lower-case field name that may go over HTTP/2: token characters only, no upper case, not empty.
@@ -201,9 +185,7 @@ pub fn is_field_value(value: &[u8]) -> bool {
     let (Some(&first), Some(&last)) = (value.first(), value.last()) else {
         return true;
     };
-    !matches!(first, b' ' | b'\t')
-        && !matches!(last, b' ' | b'\t')
-        && has_only_value_characters(value)
+    !matches!(first, b' ' | b'\t') && !matches!(last, b' ' | b'\t') && has_only_value_characters(value)
 }
 
 /// No control characters but tab (RFC 9110 section 5.5; other controls are invalid and as dangerous as NUL).
@@ -236,12 +218,7 @@ pub fn has_only_target_characters(target: &[u8]) -> bool {
 /// Three digits from 100.
 #[inline]
 pub fn status(value: &[u8]) -> Option<u16> {
-    let &[
-        hundreds @ b'1'..=b'9',
-        tens @ b'0'..=b'9',
-        ones @ b'0'..=b'9',
-    ] = value
-    else {
+    let &[hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9'] = value else {
         return None;
     };
     Some(u16::from(hundreds - b'0') * 100 + u16::from(tens - b'0') * 10 + u16::from(ones - b'0'))
@@ -273,10 +250,7 @@ pub fn message(block: &mut HeaderBlock, kind: Kind) -> Result<(), Malformed> {
         || block.has(KnownName::ProxyConnection)
         || block.has(KnownName::TransferEncoding)
         || block.has(KnownName::Upgrade)
-        || (block.has(KnownName::Te)
-            && block
-                .get_all(&KnownName::Te)
-                .any(|value| value != b"trailers"))
+        || (block.has(KnownName::Te) && block.get_all(&KnownName::Te).any(|value| value != b"trailers"))
     {
         return Err(Malformed::ConnectionSpecific);
     }
@@ -301,10 +275,7 @@ fn request(block: &mut HeaderBlock, extended_connect: bool) -> Result<(), Malfor
     if !is_token(method) {
         return Err(Malformed::Method);
     }
-    if block
-        .authority()
-        .is_some_and(|authority| !is_authority(authority))
-    {
+    if block.authority().is_some_and(|authority| !is_authority(authority)) {
         return Err(Malformed::Authority);
     }
     if method == b"CONNECT" && block.protocol().is_none() {
@@ -314,7 +285,7 @@ fn request(block: &mut HeaderBlock, extended_connect: bool) -> Result<(), Malfor
         }
         return match block.authority() {
             None => Err(Malformed::MissingPseudo),
-            Some(authority) if authority.is_empty() => Err(Malformed::Authority),
+            Some([]) => Err(Malformed::Authority),
             Some(_) => Ok(()),
         };
     }

@@ -1,7 +1,14 @@
 //! Header block fragments to header blocks.
+//!
+//! Strings are decoded straight into the buffer of the [`HeaderBlock`] and become fields by their place in it. Fields
+//! out of the dynamic table were validated when they entered it; literals are validated once, here.
 
-use crate::headers::HeaderBlock;
-use crate::headers::validate::{Kind, Malformed};
+use super::dynamic_table::{DynamicTable, ENTRY_OVERHEAD, Verdict};
+use super::hash::field_hash;
+use super::{huffman, integer, static_table};
+use crate::headers::validate::{self, Kind, Malformed};
+use crate::headers::{HeaderBlock, SENSITIVE};
+use crate::names::KnownName;
 
 /// How much a decoded block may hold. What is over is not stored, but the compression state stays in step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,42 +30,80 @@ pub enum Decoded {
     Malformed(Malformed),
 }
 
-/// The compression state is lost: a connection error of type COMPRESSION_ERROR (RFC 7541, RFC 9113 section 4.3).
+/// The compression state is lost: a connection error of type COMPRESSION_ERROR (RFC 9113 section 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
     /// The block ends within a field.
     Truncated,
-    /// An integer above 32 bits or with too many continuation bytes (RFC 7541 section 5.1).
+    /// An integer that is too large or too long (RFC 7541 section 5.1).
     IntegerOverflow,
-    /// An index of 0 or beyond both tables (section 6.1, section 2.3.3).
+    /// An index of 0 or beyond both tables (RFC 7541 sections 2.3.3, 6.1).
     InvalidIndex,
-    /// Huffman padding that is too long or not of ones, or an EOS symbol (section 5.2).
+    /// Huffman padding that is too long or not of ones, or an EOS symbol (RFC 7541 section 5.2).
     InvalidHuffman,
-    /// A size update above the limit, after the first field, or missing where one was required (sections 4.2, 6.3).
+    /// A size update above the limit, after the first field, or missing where one was due (RFC 7541 sections 4.2,
+    /// 6.3).
     InvalidSizeUpdate,
 }
+
+impl DecodeError {
+    /// What was violated, with its section.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Truncated => "header block ends within a field (RFC 7541 section 6)",
+            Self::IntegerOverflow => "HPACK integer overflow (RFC 7541 section 5.1)",
+            Self::InvalidIndex => "HPACK index outside the tables (RFC 7541 section 2.3.3)",
+            Self::InvalidHuffman => "invalid Huffman code or padding (RFC 7541 section 5.2)",
+            Self::InvalidSizeUpdate => "invalid or missing dynamic table size update (RFC 7541 section 4.2)",
+        }
+    }
+}
+
+impl std::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::error::Error for DecodeError {}
 
 /// The decoding half of a connection's compression state.
 #[derive(Debug)]
 pub struct Decoder {
-    max_size: usize,
+    pub(super) table: DynamicTable,
+    /// What we have announced and the peer has acknowledged.
+    limit: usize,
+    /// The limit went below the size in use: the next block must begin with a size update (section 4.2).
+    update_due: bool,
 }
 
 impl Decoder {
     /// A decoder for a peer that may use a dynamic table of up to `max_size` bytes: the SETTINGS_HEADER_TABLE_SIZE
-    /// we have announced, 4096 if none.
+    /// in force, 4096 if none was announced.
     pub fn new(max_size: usize) -> Self {
-        Self { max_size }
+        Self {
+            table: DynamicTable::new(max_size),
+            limit: max_size,
+            update_due: false,
+        }
     }
 
-    /// The peer has acknowledged another SETTINGS_HEADER_TABLE_SIZE. If it is smaller than what the peer uses, the
-    /// next block must begin with a size update.
+    /// The peer has acknowledged another SETTINGS_HEADER_TABLE_SIZE. If it is below the size in use, the next block
+    /// must begin with a size update.
     pub fn set_max_size(&mut self, max_size: usize) {
-        self.max_size = max_size;
+        self.limit = max_size;
+        self.update_due |= max_size < self.table.max_size();
+    }
+
+    /// Bytes of memory the dynamic table holds.
+    pub fn capacity(&self) -> usize {
+        self.table.capacity()
     }
 
     /// Decodes one whole header block into `block` (cleared first) and validates it in the same pass. `input` is the
     /// concatenation of its fragments.
+    ///
+    /// The work is bounded by the length of `input`, and what is stored by `limits`.
     pub fn decode(
         &mut self,
         input: &[u8],
@@ -66,8 +111,248 @@ impl Decoder {
         limits: Limits,
         block: &mut HeaderBlock,
     ) -> Result<Decoded, DecodeError> {
-        let _ = (input, kind, limits, self.max_size);
         block.clear();
-        Err(DecodeError::Truncated)
+        let mut pass = Pass {
+            block,
+            kind,
+            size_left: limits.list_size as usize,
+            fields_left: limits.fields,
+            pseudo_allowed: true,
+            fault: None,
+        };
+        let mut input = input;
+        self.size_updates(&mut input)?;
+        while let Some(&first) = input.first() {
+            if first & 0x80 != 0 {
+                let index = integer::decode(&mut input, 7)?;
+                self.indexed(index as usize, &mut pass)?;
+            } else if first & 0x40 != 0 {
+                let index = integer::decode(&mut input, 6)?;
+                self.literal(index as usize, &mut input, true, 0, &mut pass)?;
+            } else if first & 0x20 != 0 {
+                return Err(DecodeError::InvalidSizeUpdate);
+            } else {
+                let flags = if first & 0x10 != 0 { SENSITIVE } else { 0 };
+                let index = integer::decode(&mut input, 4)?;
+                self.literal(index as usize, &mut input, false, flags, &mut pass)?;
+            }
+        }
+        Ok(match pass.fault {
+            Some(fault) => fault,
+            None => match validate::message(block, kind) {
+                Ok(()) => Decoded::Complete,
+                Err(malformed) => Decoded::Malformed(malformed),
+            },
+        })
+    }
+
+    fn size_updates(&mut self, input: &mut &[u8]) -> Result<(), DecodeError> {
+        while let Some(&first) = input.first() {
+            if first & 0xe0 != 0x20 {
+                break;
+            }
+            let size = integer::decode(input, 5)? as usize;
+            if size > self.limit {
+                return Err(DecodeError::InvalidSizeUpdate);
+            }
+            self.table.set_max_size(size);
+            self.update_due = false;
+        }
+        if self.update_due {
+            Err(DecodeError::InvalidSizeUpdate)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[inline]
+    fn indexed(&self, index: usize, pass: &mut Pass<'_>) -> Result<(), DecodeError> {
+        if index > static_table::LEN {
+            let entry = self
+                .table
+                .entry(index - static_table::LEN - 1)
+                .ok_or(DecodeError::InvalidIndex)?;
+            let octets = self.table.octets(entry);
+            let start = pass.block.bytes.len();
+            pass.block.bytes.extend_from_slice(octets);
+            let value_len = pass.block.bytes.len() - start;
+            // For a name that is not known the octets begin with it.
+            let name_len = self.table.name_and_value(entry).0.len();
+            debug_assert!(name_len <= value_len);
+            pass.field(entry.known, start, name_len, entry.hash, 0, entry.verdict);
+        } else {
+            let &(name, value) = index
+                .checked_sub(1)
+                .and_then(|index| static_table::ENTRIES.get(index))
+                .ok_or(DecodeError::InvalidIndex)?;
+            let start = pass.block.bytes.len();
+            pass.block.bytes.extend_from_slice(value.as_bytes());
+            pass.field(Some(name), start, 0, 0, 0, Verdict::Valid);
+        }
+        Ok(())
+    }
+
+    fn literal(
+        &mut self,
+        name_index: usize,
+        input: &mut &[u8],
+        is_indexed: bool,
+        flags: u8,
+        pass: &mut Pass<'_>,
+    ) -> Result<(), DecodeError> {
+        let start = pass.block.bytes.len();
+        let mut verdict = Verdict::Valid;
+        let known = if name_index == 0 {
+            string(input, &mut pass.block.bytes)?;
+            let name = &pass.block.bytes[start..];
+            let known = KnownName::from_bytes(name);
+            if known.is_some() {
+                pass.block.bytes.truncate(start);
+            } else if !validate::is_field_name(name) {
+                verdict = Verdict::InvalidName;
+            }
+            known
+        } else if let Some(&(known, _)) = static_table::ENTRIES.get(name_index - 1) {
+            Some(known)
+        } else {
+            let entry = self
+                .table
+                .entry(name_index - static_table::LEN - 1)
+                .ok_or(DecodeError::InvalidIndex)?;
+            if entry.verdict == Verdict::InvalidName {
+                verdict = Verdict::InvalidName;
+            }
+            pass.block.bytes.extend_from_slice(self.table.name_and_value(entry).0);
+            entry.known
+        };
+        let name_len = pass.block.bytes.len() - start;
+        string(input, &mut pass.block.bytes)?;
+        let (name, value) = pass.block.bytes[start..].split_at(name_len);
+        if verdict == Verdict::Valid && !validate::is_field_value(value) {
+            verdict = Verdict::InvalidValue;
+        }
+        let mut hash = 0;
+        if is_indexed {
+            hash = field_hash(known, name, value);
+            self.table.insert(known, name, value, hash, verdict);
+        }
+        pass.field(known, start, name_len, hash, flags, verdict);
+        Ok(())
+    }
+}
+
+/// Appends a string literal (section 5.2) to `output` and moves `input` behind it.
+#[inline]
+fn string(input: &mut &[u8], output: &mut Vec<u8>) -> Result<(), DecodeError> {
+    let &first = input.first().ok_or(DecodeError::Truncated)?;
+    let length = integer::decode(input, 7)? as usize;
+    let (octets, rest) = input.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+    *input = rest;
+    if first & 0x80 != 0 {
+        huffman::decode(octets, output)
+    } else {
+        output.extend_from_slice(octets);
+        Ok(())
+    }
+}
+
+/// One block on its way into a [`HeaderBlock`].
+struct Pass<'a> {
+    block: &'a mut HeaderBlock,
+    kind: Kind,
+    size_left: usize,
+    fields_left: u32,
+    /// No regular field has been seen.
+    pseudo_allowed: bool,
+    /// Once set, nothing more is stored.
+    fault: Option<Decoded>,
+}
+
+impl Pass<'_> {
+    /// Takes the name and value that begin at `start` of the block's bytes as a field, or drops them.
+    #[inline]
+    fn field(
+        &mut self,
+        known: Option<KnownName>,
+        start: usize,
+        name_len: usize,
+        hash: u32,
+        flags: u8,
+        verdict: Verdict,
+    ) {
+        if self.fault.is_none() {
+            match self.store(known, start, name_len, hash, flags, verdict) {
+                Ok(()) => return,
+                Err(fault) => self.fault = Some(fault),
+            }
+        }
+        self.block.bytes.truncate(start);
+    }
+
+    #[inline]
+    fn store(
+        &mut self,
+        known: Option<KnownName>,
+        start: usize,
+        name_len: usize,
+        hash: u32,
+        flags: u8,
+        verdict: Verdict,
+    ) -> Result<(), Decoded> {
+        let octets = self.block.bytes.len() - start + known.map_or(0, |known| known.as_bytes().len());
+        self.size_left = self
+            .size_left
+            .checked_sub(octets + ENTRY_OVERHEAD)
+            .ok_or(Decoded::TooLarge)?;
+        self.fields_left = self.fields_left.checked_sub(1).ok_or(Decoded::TooLarge)?;
+        match known {
+            Some(known) if known.is_pseudo() => {
+                self.pseudo(known, start, hash, flags & SENSITIVE != 0)
+                    .map_err(Decoded::Malformed)?;
+            }
+            _ if verdict != Verdict::Valid => return Err(Decoded::Malformed(self.malformed(start, verdict))),
+            Some(known) => {
+                self.pseudo_allowed = false;
+                self.block.commit_known(known, start, hash, flags);
+            }
+            None => {
+                self.pseudo_allowed = false;
+                self.block.commit_other(start, name_len, hash, flags);
+            }
+        }
+        Ok(())
+    }
+
+    /// What `:method`, `:path` and so on hold is checked when the block is complete.
+    fn pseudo(&mut self, known: KnownName, start: usize, hash: u32, sensitive: bool) -> Result<(), Malformed> {
+        let is_status = known == KnownName::Status;
+        match self.kind {
+            Kind::Trailers => return Err(Malformed::PseudoInTrailers),
+            Kind::Request { .. } if is_status => return Err(Malformed::UnknownPseudo),
+            Kind::Response if !is_status => return Err(Malformed::UnknownPseudo),
+            _ => {}
+        }
+        if !self.pseudo_allowed {
+            return Err(Malformed::LatePseudo);
+        }
+        if self.block.contains(known) {
+            return Err(Malformed::DuplicatePseudo);
+        }
+        if is_status {
+            let status = validate::status(&self.block.bytes[start..]).ok_or(Malformed::Status)?;
+            self.block.bytes.truncate(start);
+            self.block.set_status(status);
+        } else {
+            self.block.commit_pseudo(known, start, hash, sensitive);
+        }
+        Ok(())
+    }
+
+    fn malformed(&self, start: usize, verdict: Verdict) -> Malformed {
+        match verdict {
+            Verdict::InvalidName if self.block.bytes[start..].starts_with(b":") => Malformed::UnknownPseudo,
+            Verdict::InvalidName => Malformed::Name,
+            Verdict::InvalidValue | Verdict::Valid => Malformed::Value,
+        }
     }
 }

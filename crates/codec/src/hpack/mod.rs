@@ -4,7 +4,16 @@
 //! take memory only as they fill.
 
 mod decoder;
+mod dynamic_table;
 mod encoder;
+mod hash;
+mod huffman;
+mod integer;
+mod policy;
+mod static_table;
 
 pub use decoder::{DecodeError, Decoded, Decoder, Limits};
 pub use encoder::Encoder;
+
+#[cfg(test)]
+mod tests;
