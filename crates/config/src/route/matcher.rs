@@ -1,0 +1,129 @@
+//! Finds the route of a request: the virtual host by its domains, then the first of its routes that matches.
+
+use std::sync::Arc;
+
+use crate::route::{Route, VirtualHost};
+
+mod domains;
+mod paths;
+mod route_match;
+
+use domains::Domains;
+use paths::Paths;
+
+/// What the matcher asks of a request. Everything is borrowed; nothing is allocated to find a route.
+pub trait RequestView {
+    /// `:method`.
+    fn method(&self) -> &[u8];
+
+    /// `:path`, query included; empty when there is none (a plain CONNECT).
+    fn path(&self) -> &[u8];
+
+    /// `:authority`, in HTTP/1.1 `host`; empty when there is none.
+    fn authority(&self) -> &[u8];
+
+    /// `:scheme`; empty when there is none.
+    fn scheme(&self) -> &[u8];
+
+    /// The values of a regular header, one for each line of it. The name is lower case.
+    fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]>;
+}
+
+/// Virtual hosts and routes, compiled.
+///
+/// The cost of a look-up does not grow with the number of virtual hosts, and hardly with that of exact and prefix
+/// paths: domains are hashed, paths are in sorted tables.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    domains: Domains,
+    hosts: Arc<[Host]>,
+    ignore_port: bool,
+    ignore_path_parameters: bool,
+}
+
+/// A virtual host with its routes' paths.
+#[derive(Debug)]
+struct Host {
+    virtual_host: Arc<VirtualHost>,
+    paths: Paths,
+}
+
+/// The route of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Matched<'a> {
+    /// Its virtual host.
+    pub virtual_host: &'a Arc<VirtualHost>,
+    /// The route.
+    pub route: &'a Arc<Route>,
+}
+
+impl Matcher {
+    /// Compiles virtual hosts, whose domains must be distinct.
+    pub(crate) fn new(virtual_hosts: &[Arc<VirtualHost>], ignore_port: bool, ignore_path_parameters: bool) -> Self {
+        let hosts = virtual_hosts
+            .iter()
+            .map(|host| Host {
+                virtual_host: Arc::clone(host),
+                paths: Paths::new(&host.routes),
+            })
+            .collect();
+        Self {
+            domains: Domains::new(virtual_hosts),
+            hosts,
+            ignore_port,
+            ignore_path_parameters,
+        }
+    }
+
+    /// The virtual host and route for a request. `random` decides runtime fractions; it is the request's own random
+    /// number, so that one request is always in the same fraction.
+    pub fn find(&self, request: &impl RequestView, random: u64) -> Option<Matched<'_>> {
+        self.find_in(self.host(request.authority())?, request, random)
+    }
+
+    /// The virtual host for an authority.
+    pub fn virtual_host(&self, authority: &[u8]) -> Option<&Arc<VirtualHost>> {
+        self.host(authority).map(|host| &host.virtual_host)
+    }
+
+    fn host(&self, authority: &[u8]) -> Option<&Host> {
+        let host = if self.ignore_port {
+            without_port(authority)
+        } else {
+            authority
+        };
+        self.domains.find(host).and_then(|index| self.hosts.get(index))
+    }
+
+    fn find_in<'a>(&self, host: &'a Host, request: &impl RequestView, random: u64) -> Option<Matched<'a>> {
+        let path = route_match::without_query(request.path());
+        let path = if self.ignore_path_parameters {
+            route_match::without_parameters(path)
+        } else {
+            path
+        };
+        host.paths
+            .candidates(path)
+            .filter_map(|index| host.virtual_host.routes.get(index))
+            .find(|route| route.route_match.matches(path, request, random))
+            .map(|route| Matched {
+                virtual_host: &host.virtual_host,
+                route,
+            })
+    }
+}
+
+/// An authority without its port. Brackets of an IPv6 address stay.
+fn without_port(authority: &[u8]) -> &[u8] {
+    let Some(colon) = authority.iter().rposition(|byte| *byte == b':') else {
+        return authority;
+    };
+    let (host, port) = (&authority[..colon], &authority[colon + 1..]);
+    // "::1" is an address, not a host and a port.
+    let bare_address = host.contains(&b':') && !host.ends_with(b"]");
+    let all_digits = !port.is_empty() && port.iter().all(u8::is_ascii_digit);
+    if bare_address || !all_digits { authority } else { host }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! What is supported, field by field, of every message the proxy reads.
+//!
+//! Each message has one table, made by the `support!` macro from one list. The same list makes the check that runs
+//! over a parsed message, and it destructures the message without `..`: a field that a new version of the Envoy API
+//! brings does not compile until someone has said what becomes of it.
+
+use crate::context::Context;
+
+mod core;
+pub(crate) mod is_set;
+mod route;
+
+// Reasons that several fields share.
+const NO_EXTENSION: &str = "there is no such extension";
+const DEPRECATED_CORS: &str = "configure the filter envoy.filters.http.cors (typed_per_filter_config)";
+const NO_RATE_LIMITS: &str = "there is no rate limit filter";
+const NO_ROUTE_SPECIFIERS: &str = "routes are static within a table";
+const NO_SPANS: &str = "spans are not exported";
+const NO_NAMED_PORT: &str = "write the port as a number (port_value)";
+const NO_SOCKET_OPTIONS: &str = "raw socket options are not set";
+const NO_TYPED_METADATA: &str = "no part of the proxy reads typed metadata";
+
+/// What becomes of a field when it is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// It means what it means to Envoy. `case` names the differential case that shows it, once there is one.
+    Supported {
+        /// Name of the case in the differential corpus.
+        case: Option<&'static str>,
+    },
+    /// It is accepted and changes nothing.
+    WithoutEffect {
+        /// Why nothing changes.
+        why: &'static str,
+    },
+    /// A resource that sets it is refused.
+    Rejected {
+        /// Why, as the caller is told.
+        why: &'static str,
+    },
+}
+
+/// A field of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    raw_name: &'static str,
+    /// What becomes of it.
+    pub support: Support,
+}
+
+impl Field {
+    #[doc(hidden)]
+    pub const fn new(raw_name: &'static str, support: Support) -> Self {
+        Self { raw_name, support }
+    }
+
+    /// The name in the proto file.
+    pub fn name(&self) -> &'static str {
+        // Rust spells a field called like a keyword `r#match`, and `Self` cannot be spelt so.
+        let name = self.raw_name;
+        if name == "self_" {
+            "self"
+        } else {
+            name.strip_prefix("r#").unwrap_or(name)
+        }
+    }
+}
+
+/// The table of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Table {
+    /// Full name of the message, such as `envoy.config.cluster.v3.Cluster`.
+    pub message: &'static str,
+    /// Every field of the message, once, members of a `oneof` included.
+    pub fields: &'static [Field],
+}
+
+/// A message with a table.
+pub trait Supported {
+    /// The table.
+    const TABLE: &'static Table;
+
+    /// Rejects or notes the set fields that are not supported.
+    fn check_fields(&self, context: &mut Context<'_>);
+}
+
+/// Says what becomes of each field of a message; see the module.
+///
+/// ```text
+/// support! {
+///     pb::Thing as "envoy.config.thing.v3.Thing" {
+///         name: supported,
+///         speed: without_effect("there is only one speed"),
+///     }
+///     oneof colour: pb::thing::Colour {
+///         Red => red: supported,
+///         Other => other: rejected("only red is painted"),
+///     }
+/// }
+/// ```
+macro_rules! support {
+    (
+        $message:path as $name:literal {
+            $( $field:ident : $kind:ident $( ( $why:expr ) )? ),* $(,)?
+        }
+        $( oneof $one:ident : $oneof:path {
+            $( $variant:ident => $member:ident : $member_kind:ident $( ( $member_why:expr ) )? ),* $(,)?
+        } )*
+    ) => {
+        impl $crate::support::Supported for $message {
+            const TABLE: &'static $crate::support::Table = &$crate::support::Table {
+                message: $name,
+                fields: &[
+                    $( $crate::support::Field::new(
+                        stringify!($field),
+                        $crate::support::support!(@entry $kind $( $why )?),
+                    ), )*
+                    $( $( $crate::support::Field::new(
+                        stringify!($member),
+                        $crate::support::support!(@entry $member_kind $( $member_why )?),
+                    ), )* )*
+                ],
+            };
+
+            #[allow(unused_variables, deprecated, clippy::match_single_binding)]
+            fn check_fields(&self, context: &mut $crate::context::Context<'_>) {
+                let $message { $( $field, )* $( $one, )* } = self;
+                $( $crate::support::support!(@check context $field $kind $( $why )?); )*
+                $( {
+                    use $oneof as Oneof;
+                    match $one {
+                        $( Some(Oneof::$variant(_)) => {
+                            $crate::support::support!(@member context $member $member_kind $( $member_why )?);
+                        } )*
+                        None => {}
+                    }
+                } )*
+            }
+        }
+    };
+
+    (@entry supported) => { $crate::support::Support::Supported { case: None } };
+    (@entry supported $case:expr) => { $crate::support::Support::Supported { case: Some($case) } };
+    (@entry without_effect $why:expr) => { $crate::support::Support::WithoutEffect { why: $why } };
+    (@entry rejected $why:expr) => { $crate::support::Support::Rejected { why: $why } };
+
+    (@check $context:ident $field:ident supported $( $case:expr )?) => {};
+    (@check $context:ident $field:ident $kind:ident $why:expr) => {
+        if $crate::support::is_set::IsSet::is_set($field) {
+            $crate::support::support!(@member $context $field $kind $why);
+        }
+    };
+
+    (@member $context:ident $field:ident supported $( $case:expr )?) => {};
+    (@member $context:ident $field:ident without_effect $why:expr) => {
+        $context.without_effect(stringify!($field), $why);
+    };
+    (@member $context:ident $field:ident rejected $why:expr) => {
+        $context.reject_field(stringify!($field), format!("is not supported: {}", $why));
+    };
+}
+pub(crate) use support;

@@ -1,0 +1,383 @@
+//! `envoy.config.route.v3`.
+
+use xds_api::envoy::config::route::v3 as pb;
+
+use super::{DEPRECATED_CORS, NO_EXTENSION, NO_RATE_LIMITS, NO_ROUTE_SPECIFIERS, NO_SPANS, support};
+
+support! {
+    pb::RouteConfiguration as "envoy.config.route.v3.RouteConfiguration" {
+        name: supported,
+        virtual_hosts: supported,
+        vhds: rejected("virtual hosts cannot be discovered one by one (VHDS)"),
+        internal_only_headers: supported,
+        response_headers_to_add: supported,
+        response_headers_to_remove: supported,
+        request_headers_to_add: supported,
+        request_headers_to_remove: supported,
+        most_specific_header_mutations_wins: supported,
+        validate_clusters: supported,
+        max_direct_response_body_size_bytes: supported,
+        cluster_specifier_plugins: rejected(NO_EXTENSION),
+        request_mirror_policies: supported,
+        ignore_port_in_host_matching: supported,
+        vhost_header: rejected("virtual hosts are found by the host of the request"),
+        ignore_path_parameters_in_path_matching: supported,
+        typed_per_filter_config: supported,
+        metadata: supported,
+        route_specifiers: rejected(NO_ROUTE_SPECIFIERS),
+    }
+}
+
+support! {
+    pb::VirtualHost as "envoy.config.route.v3.VirtualHost" {
+        name: supported,
+        domains: supported,
+        routes: supported,
+        matcher: rejected("write routes, not a match tree"),
+        require_tls: supported,
+        virtual_clusters: without_effect("there are no statistics of virtual clusters"),
+        rate_limits: rejected(NO_RATE_LIMITS),
+        request_headers_to_add: supported,
+        request_headers_to_remove: supported,
+        response_headers_to_add: supported,
+        response_headers_to_remove: supported,
+        cors: rejected(DEPRECATED_CORS),
+        typed_per_filter_config: supported,
+        include_request_attempt_count: supported,
+        include_attempt_count_in_response: supported,
+        retry_policy: supported,
+        retry_policy_typed_config: rejected(NO_EXTENSION),
+        hedge_policy: supported,
+        include_is_timeout_retry_header: supported,
+        per_request_buffer_limit_bytes: supported,
+        request_body_buffer_limit: supported,
+        request_mirror_policies: supported,
+        metadata: supported,
+        route_specifiers: rejected(NO_ROUTE_SPECIFIERS),
+    }
+}
+
+support! {
+    pb::Route as "envoy.config.route.v3.Route" {
+        name: supported,
+        r#match: supported,
+        metadata: supported,
+        decorator: supported,
+        typed_per_filter_config: supported,
+        request_headers_to_add: supported,
+        request_headers_to_remove: supported,
+        response_headers_to_add: supported,
+        response_headers_to_remove: supported,
+        tracing: without_effect(NO_SPANS),
+        per_request_buffer_limit_bytes: supported,
+        stat_prefix: supported,
+        request_body_buffer_limit: supported,
+        route_specifiers: rejected(NO_ROUTE_SPECIFIERS),
+    }
+    oneof action: pb::route::Action {
+        Route => route: supported,
+        Redirect => redirect: supported,
+        DirectResponse => direct_response: supported,
+        FilterAction => filter_action: rejected(NO_EXTENSION),
+        NonForwardingAction => non_forwarding_action: supported,
+    }
+}
+
+support! {
+    pb::Decorator as "envoy.config.route.v3.Decorator" {
+        operation: supported,
+        propagate: supported,
+    }
+}
+
+support! {
+    pb::FilterConfig as "envoy.config.route.v3.FilterConfig" {
+        config: supported,
+        is_optional: supported,
+        disabled: supported,
+    }
+}
+
+support! {
+    pb::RouteMatch as "envoy.config.route.v3.RouteMatch" {
+        case_sensitive: supported,
+        runtime_fraction: supported,
+        headers: supported,
+        query_parameters: supported,
+        cookies: rejected("write a header matcher on cookie"),
+        grpc: supported,
+        tls_context: rejected("routes cannot depend on the client certificate"),
+        dynamic_metadata: rejected("routes cannot depend on dynamic metadata"),
+        filter_state: rejected("routes cannot depend on filter state"),
+    }
+    oneof path_specifier: pb::route_match::PathSpecifier {
+        Prefix => prefix: supported,
+        Path => path: supported,
+        SafeRegex => safe_regex: supported,
+        ConnectMatcher => connect_matcher: supported,
+        PathSeparatedPrefix => path_separated_prefix: supported,
+        PathMatchPolicy => path_match_policy: rejected("URI templates are not supported: write safe_regex"),
+    }
+}
+
+support! {
+    pb::HeaderMatcher as "envoy.config.route.v3.HeaderMatcher" {
+        name: supported,
+        invert_match: supported,
+        treat_missing_header_as_empty: supported,
+    }
+    oneof header_match_specifier: pb::header_matcher::HeaderMatchSpecifier {
+        ExactMatch => exact_match: supported,
+        SafeRegexMatch => safe_regex_match: supported,
+        RangeMatch => range_match: supported,
+        PresentMatch => present_match: supported,
+        PrefixMatch => prefix_match: supported,
+        SuffixMatch => suffix_match: supported,
+        ContainsMatch => contains_match: supported,
+        StringMatch => string_match: supported,
+    }
+}
+
+support! {
+    pb::QueryParameterMatcher as "envoy.config.route.v3.QueryParameterMatcher" {
+        name: supported,
+    }
+    oneof query_parameter_match_specifier: pb::query_parameter_matcher::QueryParameterMatchSpecifier {
+        StringMatch => string_match: supported,
+        PresentMatch => present_match: supported,
+    }
+}
+
+support! {
+    pb::RouteAction as "envoy.config.route.v3.RouteAction" {
+        cluster_not_found_response_code: supported,
+        metadata_match: supported,
+        prefix_rewrite: supported,
+        regex_rewrite: supported,
+        path_rewrite_policy: rejected("URI templates are not supported: write regex_rewrite"),
+        path_rewrite: rejected("write prefix_rewrite or regex_rewrite"),
+        append_x_forwarded_host: supported,
+        timeout: supported,
+        idle_timeout: supported,
+        flush_timeout: supported,
+        early_data_policy: rejected(NO_EXTENSION),
+        retry_policy: supported,
+        retry_policy_typed_config: rejected(NO_EXTENSION),
+        request_mirror_policies: supported,
+        priority: supported,
+        rate_limits: rejected(NO_RATE_LIMITS),
+        include_vh_rate_limits: rejected(NO_RATE_LIMITS),
+        hash_policy: supported,
+        cors: rejected(DEPRECATED_CORS),
+        max_grpc_timeout: supported,
+        grpc_timeout_offset: supported,
+        upgrade_configs: supported,
+        internal_redirect_policy: supported,
+        internal_redirect_action: rejected("it is deprecated: write internal_redirect_policy"),
+        max_internal_redirects: rejected("it is deprecated: write internal_redirect_policy"),
+        hedge_policy: supported,
+        max_stream_duration: supported,
+    }
+    oneof cluster_specifier: pb::route_action::ClusterSpecifier {
+        Cluster => cluster: supported,
+        ClusterHeader => cluster_header: supported,
+        WeightedClusters => weighted_clusters: supported,
+        ClusterSpecifierPlugin => cluster_specifier_plugin: rejected(NO_EXTENSION),
+        InlineClusterSpecifierPlugin => inline_cluster_specifier_plugin: rejected(NO_EXTENSION),
+    }
+    oneof host_rewrite_specifier: pb::route_action::HostRewriteSpecifier {
+        HostRewriteLiteral => host_rewrite_literal: supported,
+        AutoHostRewrite => auto_host_rewrite: supported,
+        HostRewriteHeader => host_rewrite_header: supported,
+        HostRewritePathRegex => host_rewrite_path_regex: supported,
+        HostRewrite => host_rewrite: rejected("write host_rewrite_literal or host_rewrite_header"),
+    }
+}
+
+support! {
+    pb::WeightedCluster as "envoy.config.route.v3.WeightedCluster" {
+        clusters: supported,
+        total_weight: without_effect("the total is the sum of the weights"),
+        runtime_key_prefix: supported,
+    }
+    oneof random_value_specifier: pb::weighted_cluster::RandomValueSpecifier {
+        HeaderName => header_name: supported,
+        UseHashPolicy => use_hash_policy: supported,
+    }
+}
+
+support! {
+    pb::weighted_cluster::ClusterWeight as "envoy.config.route.v3.WeightedCluster.ClusterWeight" {
+        name: supported,
+        cluster_header: supported,
+        weight: supported,
+        metadata_match: supported,
+        request_headers_to_add: supported,
+        request_headers_to_remove: supported,
+        response_headers_to_add: supported,
+        response_headers_to_remove: supported,
+        typed_per_filter_config: supported,
+    }
+    oneof host_rewrite_specifier: pb::weighted_cluster::cluster_weight::HostRewriteSpecifier {
+        HostRewriteLiteral => host_rewrite_literal: supported,
+    }
+}
+
+support! {
+    pb::route_action::RequestMirrorPolicy as "envoy.config.route.v3.RouteAction.RequestMirrorPolicy" {
+        cluster: supported,
+        cluster_header: rejected("the cluster of a mirror is fixed: write cluster"),
+        runtime_fraction: supported,
+        trace_sampled: supported,
+        disable_shadow_host_suffix_append: supported,
+        request_headers_mutations: rejected("a mirrored request has the headers of the original"),
+        host_rewrite_literal: rejected("a mirrored request has the host of the original"),
+    }
+}
+
+support! {
+    pb::route_action::MaxStreamDuration as "envoy.config.route.v3.RouteAction.MaxStreamDuration" {
+        max_stream_duration: supported,
+        grpc_timeout_header_max: supported,
+        grpc_timeout_header_offset: supported,
+    }
+}
+
+support! {
+    pb::route_action::HashPolicy as "envoy.config.route.v3.RouteAction.HashPolicy" {
+        terminal: supported,
+    }
+    oneof policy_specifier: pb::route_action::hash_policy::PolicySpecifier {
+        Header => header: supported,
+        Cookie => cookie: supported,
+        ConnectionProperties => connection_properties: supported,
+        QueryParameter => query_parameter: supported,
+        FilterState => filter_state: rejected("there is no filter state to hash"),
+    }
+}
+
+support! {
+    pb::route_action::hash_policy::Header as "envoy.config.route.v3.RouteAction.HashPolicy.Header" {
+        header_name: supported,
+        regex_rewrite: supported,
+    }
+}
+
+support! {
+    pb::route_action::hash_policy::Cookie as "envoy.config.route.v3.RouteAction.HashPolicy.Cookie" {
+        name: supported,
+        ttl: supported,
+        path: supported,
+        attributes: supported,
+    }
+}
+
+support! {
+    pb::route_action::UpgradeConfig as "envoy.config.route.v3.RouteAction.UpgradeConfig" {
+        upgrade_type: supported,
+        enabled: supported,
+        connect_config: supported,
+    }
+}
+
+support! {
+    pb::route_action::upgrade_config::ConnectConfig
+        as "envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig" {
+        proxy_protocol_config: rejected("no PROXY protocol header is sent"),
+        allow_post: supported,
+    }
+}
+
+support! {
+    pb::InternalRedirectPolicy as "envoy.config.route.v3.InternalRedirectPolicy" {
+        max_internal_redirects: supported,
+        redirect_response_codes: supported,
+        predicates: rejected(NO_EXTENSION),
+        allow_cross_scheme_redirect: supported,
+        response_headers_to_copy: supported,
+    }
+}
+
+support! {
+    pb::HedgePolicy as "envoy.config.route.v3.HedgePolicy" {
+        initial_requests: supported,
+        additional_request_chance: supported,
+        hedge_on_per_try_timeout: supported,
+    }
+}
+
+support! {
+    pb::RetryPolicy as "envoy.config.route.v3.RetryPolicy" {
+        retry_on: supported,
+        num_retries: supported,
+        per_try_timeout: supported,
+        per_try_idle_timeout: supported,
+        retry_priority: rejected("retries keep to the priorities that the balancer chooses"),
+        retry_host_predicate: supported,
+        retry_options_predicates: rejected(NO_EXTENSION),
+        host_selection_retry_max_attempts: supported,
+        retriable_status_codes: supported,
+        retry_back_off: supported,
+        rate_limited_retry_back_off: supported,
+        retriable_headers: supported,
+        retriable_request_headers: supported,
+        refresh_cluster_on_retry: rejected("a retry goes to the cluster of the first try"),
+    }
+}
+
+support! {
+    pb::retry_policy::RetryHostPredicate as "envoy.config.route.v3.RetryPolicy.RetryHostPredicate" {
+        name: supported,
+    }
+    oneof config_type: pb::retry_policy::retry_host_predicate::ConfigType {
+        TypedConfig => typed_config: supported,
+    }
+}
+
+support! {
+    pb::retry_policy::RetryBackOff as "envoy.config.route.v3.RetryPolicy.RetryBackOff" {
+        base_interval: supported,
+        max_interval: supported,
+    }
+}
+
+support! {
+    pb::retry_policy::RateLimitedRetryBackOff as "envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff" {
+        reset_headers: supported,
+        max_interval: supported,
+    }
+}
+
+support! {
+    pb::retry_policy::ResetHeader as "envoy.config.route.v3.RetryPolicy.ResetHeader" {
+        name: supported,
+        format: supported,
+    }
+}
+
+support! {
+    pb::RedirectAction as "envoy.config.route.v3.RedirectAction" {
+        host_redirect: supported,
+        port_redirect: supported,
+        response_code: supported,
+        strip_query: supported,
+    }
+    oneof scheme_rewrite_specifier: pb::redirect_action::SchemeRewriteSpecifier {
+        HttpsRedirect => https_redirect: supported,
+        SchemeRedirect => scheme_redirect: supported,
+    }
+    oneof path_rewrite_specifier: pb::redirect_action::PathRewriteSpecifier {
+        PathRedirect => path_redirect: supported,
+        PrefixRewrite => prefix_rewrite: supported,
+        RegexRewrite => regex_rewrite: supported,
+        PathRewrite => path_rewrite: rejected("write path_redirect, prefix_rewrite or regex_rewrite"),
+    }
+}
+
+support! {
+    pb::DirectResponseAction as "envoy.config.route.v3.DirectResponseAction" {
+        status: supported,
+        body: supported,
+        body_format: rejected("the body of a direct response is sent as it is written"),
+    }
+}
