@@ -1,2 +1,2 @@
-//! See ARCHITECTURE.md.
+//! `remora-control-plane`.
 fn main() {}
