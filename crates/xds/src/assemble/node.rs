@@ -1,0 +1,136 @@
+//! What the assembler keeps about one resource.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use config::ResourceType;
+use config::config_source::ConfigSource;
+
+use crate::key::ResourceKey;
+use crate::store::Value;
+
+/// One resource, known or only referred to.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    /// The value last accepted. None before the first, and after a removal.
+    pub(super) target: Option<Arc<Value>>,
+    /// The value in the configuration.
+    pub(super) published: Option<Arc<Value>>,
+    /// From the bootstrap.
+    pub(super) fixed: bool,
+    /// Its time to live ran out: not kept for what refers to it.
+    pub(super) expired: bool,
+    /// How many targets refer to it. Not counted for clusters, which are not asked for by name.
+    pub(super) wanted: u32,
+    /// How many published values refer to it.
+    pub(super) used: u32,
+    /// Where it comes from, as the first that referred to it says.
+    pub(super) source: Option<Arc<ConfigSource>>,
+    /// Whether it is being asked for.
+    pub(super) subscribed: bool,
+    /// What stands for the value while there is none.
+    pub(super) answer: Answer,
+    /// When the wait for a first value ends (`initial_fetch_timeout`).
+    pub(super) fetch_deadline: Option<Instant>,
+    /// When this one's own wait for clusters or for the data plane ends.
+    pub(super) wait_deadline: Option<Instant>,
+    /// That wait ended without what was waited for. Until the next publication.
+    pub(super) wait_over: bool,
+    /// The data plane is done with this new cluster.
+    pub(super) data_plane_warm: bool,
+    /// What this one waits for.
+    pub(super) waits_for: BTreeSet<ResourceKey>,
+    /// Who waits for this one.
+    pub(super) waiters: BTreeSet<ResourceKey>,
+}
+
+/// What is known of a resource without a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Answer {
+    /// Nothing yet.
+    #[default]
+    Awaited,
+    /// It does not exist.
+    Absent,
+    /// It was not sent in time.
+    TimedOut,
+    /// It was sent and refused.
+    Rejected,
+}
+
+impl Node {
+    /// Whether what is published is what was last accepted.
+    pub(super) fn is_settled(&self) -> bool {
+        match (&self.target, &self.published) {
+            (None, None) => true,
+            (Some(target), Some(published)) => Arc::ptr_eq(target, published),
+            _ => false,
+        }
+    }
+
+    /// Whether anything refers to it.
+    pub(super) fn is_referenced(&self) -> bool {
+        self.wanted > 0 || self.used > 0
+    }
+
+    /// Whether something that refers to it need not wait for it: it is published, or there is nothing to wait for.
+    /// `replaces` says that the one that refers to it would replace a published value, which then goes on serving.
+    pub(super) fn is_available(&self, replaces: bool) -> bool {
+        if self.published.is_some() {
+            return true;
+        }
+        self.target.is_none()
+            && match self.answer {
+                Answer::Awaited => false,
+                Answer::Absent | Answer::TimedOut => true,
+                Answer::Rejected => !replaces,
+            }
+    }
+
+    /// Whether nothing at all is known or asked about it.
+    pub(super) fn is_empty(&self) -> bool {
+        let unknown = self.target.is_none() && self.published.is_none();
+        unknown && !self.fixed && !self.subscribed && !self.is_referenced() && self.waiters.is_empty()
+    }
+}
+
+/// All nodes by type and name.
+#[derive(Debug, Default)]
+pub(super) struct Nodes([HashMap<Arc<str>, Node>; ResourceType::ALL.len()]);
+
+impl Nodes {
+    pub(super) fn find(&self, resource_type: ResourceType, name: &str) -> Option<&Node> {
+        self.0[resource_type as usize].get(name)
+    }
+
+    pub(super) fn get(&self, key: &ResourceKey) -> Option<&Node> {
+        self.0[key.resource_type as usize].get(&key.name)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &ResourceKey) -> Option<&mut Node> {
+        self.0[key.resource_type as usize].get_mut(&key.name)
+    }
+
+    pub(super) fn entry(&mut self, key: &ResourceKey) -> &mut Node {
+        self.0[key.resource_type as usize].entry(Arc::clone(&key.name)).or_default()
+    }
+
+    /// Forgets a resource about which nothing is known.
+    pub(super) fn drop_if_empty(&mut self, key: &ResourceKey) {
+        if self.get(key).is_some_and(Node::is_empty) {
+            self.0[key.resource_type as usize].remove(&key.name);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ResourceKey, &Node)> {
+        ResourceType::ALL.into_iter().flat_map(|resource_type| {
+            let nodes = self.0[resource_type as usize].iter();
+            nodes.map(move |(name, node)| (ResourceKey { resource_type, name: Arc::clone(name) }, node))
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().map(HashMap::len).sum()
+    }
+}

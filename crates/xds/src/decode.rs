@@ -1,0 +1,134 @@
+//! From the bytes of a resource to its parsed value: the seam between this crate and the resource types.
+
+use std::sync::Arc;
+
+use config::{Extensions, Reference, Rejected, Resource, ResourceType, WithoutEffect};
+use xds_api::google::protobuf::Any;
+
+/// A resource that was understood.
+#[derive(Debug, Clone)]
+pub struct DecodedResource {
+    /// The parsed value.
+    pub resource: Resource,
+    /// What it needs before it can be put to use.
+    pub references: Arc<[Reference]>,
+    /// Fields that were set and change nothing; listed by the admin endpoint.
+    pub without_effect: Vec<WithoutEffect>,
+}
+
+impl DecodedResource {
+    /// A resource with the references that it states itself.
+    pub fn new(resource: Resource, without_effect: Vec<WithoutEffect>) -> Self {
+        let references = resource.references().iter().cloned().collect();
+        Self { resource, references, without_effect }
+    }
+
+    /// The name of the resource.
+    pub fn name(&self) -> &Arc<str> {
+        self.resource.name()
+    }
+}
+
+/// Parses and validates resources. A trait, so that the protocol is tested without them.
+pub trait Decoder: Send + Sync {
+    /// Decodes one resource of the given type.
+    ///
+    /// # Errors
+    /// Every fault of the resource, with field paths from its root.
+    fn decode(&self, resource_type: ResourceType, any: &Any) -> Result<DecodedResource, Vec<Rejected>>;
+}
+
+/// The decoder that remora runs with: `config`'s parsers and the extensions registered by the crates above.
+#[derive(Debug, Clone)]
+pub struct ExtensionsDecoder {
+    extensions: Arc<Extensions>,
+}
+
+impl ExtensionsDecoder {
+    /// A decoder that knows these extensions.
+    pub fn new(extensions: Arc<Extensions>) -> Self {
+        Self { extensions }
+    }
+}
+
+impl Decoder for ExtensionsDecoder {
+    fn decode(&self, resource_type: ResourceType, any: &Any) -> Result<DecodedResource, Vec<Rejected>> {
+        let parsed = Resource::parse(resource_type, &any.value, &self.extensions)?;
+        Ok(DecodedResource::new(parsed.value, parsed.without_effect))
+    }
+}
+
+/// The name in an encoded resource, found without decoding the rest, so that a resource that cannot be decoded is still
+/// known by name. Field 1 is the name in all five types (`cluster_name` in ClusterLoadAssignment).
+///
+/// None when there is no such field before the first fault.
+pub fn name_hint(mut encoded: &[u8]) -> Option<&str> {
+    const LENGTH_DELIMITED: u64 = 2;
+    while !encoded.is_empty() {
+        let tag = varint(&mut encoded)?;
+        let skipped = match tag & 7 {
+            0 => {
+                varint(&mut encoded)?;
+                continue;
+            }
+            1 => 8,
+            LENGTH_DELIMITED => usize::try_from(varint(&mut encoded)?).ok()?,
+            5 => 4,
+            // Groups are not used by proto3; anything else is a fault.
+            _ => return None,
+        };
+        let value = encoded.get(..skipped)?;
+        if tag == (1 << 3 | LENGTH_DELIMITED) {
+            return std::str::from_utf8(value).ok().filter(|name| !name.is_empty());
+        }
+        encoded = &encoded[skipped..];
+    }
+    None
+}
+
+/// Reads one base-128 varint.
+fn varint(encoded: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = encoded.split_first()?;
+        *encoded = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use xds_api::envoy::config::cluster::v3::Cluster;
+    use xds_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
+    use xds_api::prost::Message;
+
+    #[test]
+    fn the_name_is_found_though_a_later_field_is_broken() {
+        let mut bytes = Cluster { name: "backend".into(), ..Default::default() }.encode_to_vec();
+        bytes.extend([0xff, 0xff, 0xff]);
+        assert_eq!(name_hint(&bytes), Some("backend"));
+        let endpoints = ClusterLoadAssignment { cluster_name: "backend".into(), ..Default::default() };
+        assert_eq!(name_hint(&endpoints.encode_to_vec()), Some("backend"));
+    }
+
+    #[test]
+    fn a_resource_broken_before_its_name_has_no_name() {
+        assert_eq!(name_hint(&[0xff, 0xff, 0xff]), None);
+        assert_eq!(name_hint(&[0x0a, 0x20, b'x']), None);
+        assert_eq!(name_hint(&[]), None);
+        assert_eq!(name_hint(&[0x0a, 2, 0xc3, 0x28]), None, "not UTF-8");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_name_search_fail(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = name_hint(&bytes);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The engine behind real streams: one task per stream, one for the clock, nothing that waits while it holds the engine.
+
+mod stream;
+mod transport;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use config::Config;
+use config::cluster::Cluster;
+use telemetry::stats::Registry;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::client::{Connector, Options, Settings};
+use crate::decode::Decoder;
+use crate::engine::{Engine, EngineOptions};
+use crate::source::SourceId;
+use crate::status::{Readiness, Status};
+
+/// What client, handles and stream tasks share.
+pub(crate) struct Shared {
+    /// Locked for one call at a time, never across an await.
+    engine: Mutex<Engine>,
+    connector: Arc<dyn Connector>,
+    settings: Settings,
+    pub(crate) configs: watch::Sender<Arc<Config>>,
+    pub(crate) readiness: watch::Sender<Readiness>,
+    pub(crate) warming: watch::Sender<Arc<[Arc<Cluster>]>>,
+    /// Wakes the clock task: a deadline may have come nearer, or a stream is to be opened.
+    clock: Notify,
+    /// Wakes a stream's task: it may have something to say.
+    streams: Mutex<HashMap<SourceId, Arc<Notify>>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        options: Options,
+        decoder: Arc<dyn Decoder>,
+        connector: Arc<dyn Connector>,
+        statistics: &Arc<Registry>,
+    ) -> Arc<Self> {
+        let settings = options.settings;
+        let options = EngineOptions {
+            node: options.node,
+            static_resources: options.static_resources,
+            ads_config: options.ads_config,
+            cds_config: options.cds_config,
+            lds_config: options.lds_config,
+            cluster_wait: settings.cluster_wait,
+            await_data_plane: settings.await_data_plane,
+            does_not_exist_timeout: Some(settings.does_not_exist_timeout),
+        };
+        let mut engine = Engine::new(options, decoder, statistics, now(), SystemTime::now());
+        let shared = Self {
+            configs: watch::Sender::new(engine.take_config().unwrap_or_default()),
+            readiness: watch::Sender::new(engine.readiness()),
+            warming: watch::Sender::new(engine.take_warming_clusters().unwrap_or_default()),
+            engine: Mutex::new(engine),
+            connector,
+            settings,
+            clock: Notify::new(),
+            streams: Mutex::default(),
+        };
+        Arc::new(shared)
+    }
+
+    pub(crate) fn cluster_warm(&self, name: &str) {
+        self.with(|engine, now| engine.cluster_warm(name, now));
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.lock().status(now())
+    }
+
+    /// The clock: opens streams as they are wanted and does what is due.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut tasks = JoinSet::new();
+        loop {
+            let (new, deadline) = {
+                let mut engine = self.lock();
+                (engine.take_new_streams(), engine.deadline())
+            };
+            for specification in new {
+                let wake = Arc::new(Notify::new());
+                self.wakers().insert(specification.source, Arc::clone(&wake));
+                tasks.spawn(stream::keep_open(Arc::clone(&self), specification, wake));
+            }
+            tokio::select! {
+                () = sleep_until(deadline) => self.with(Engine::on_deadline),
+                () = self.clock.notified() => {}
+                // A stream task ends only by a panic, which must not be taken for a quiet server.
+                Some(Err(error)) = tasks.join_next() => tracing::error!("a discovery stream's task ended: {error}"),
+            }
+        }
+    }
+
+    /// Calls the engine and passes on what the call brought about.
+    fn with<T>(&self, call: impl FnOnce(&mut Engine, Instant) -> T) -> T {
+        let mut engine = self.lock();
+        let before = engine.deadline();
+        let result = call(&mut engine, now());
+        if let Some(config) = engine.take_config() {
+            self.configs.send_replace(config);
+        }
+        if let Some(warming) = engine.take_warming_clusters() {
+            self.warming.send_replace(warming);
+        }
+        let readiness = engine.readiness();
+        self.readiness.send_if_modified(|current| std::mem::replace(current, readiness) != readiness);
+        if engine.has_new_streams() || engine.deadline() != before {
+            self.clock.notify_one();
+        }
+        let wakers = self.wakers();
+        for source in engine.streams_with_requests() {
+            if let Some(wake) = wakers.get(&source) {
+                wake.notify_one();
+            }
+        }
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, HashMap<SourceId, Arc<Notify>>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The runtime's clock, which tests can pause.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

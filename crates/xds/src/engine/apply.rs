@@ -1,0 +1,233 @@
+//! Taking over an update: what is good in it takes effect, what is not is refused, resource by resource.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use config::{Fingerprint, ResourceType};
+use xds_api::google::protobuf::Any;
+
+use super::Engine;
+use super::refusal::{Refusal, describe};
+use crate::decode::{DecodedResource, name_hint};
+use crate::key::ResourceKey;
+use crate::session::{Incoming, Receipt, Update};
+use crate::source::SourceId;
+use crate::store::Value;
+
+/// What came of one resource.
+enum Outcome {
+    /// Taken over, or nothing to take over.
+    Good,
+    /// Refused, with all its faults.
+    Refused(String),
+}
+
+impl Engine {
+    /// Applies an update to store and assembler and returns how it is to be acknowledged. Faults do not stop it: every
+    /// valid resource of the response is used and all faults are collected (gRFC A46).
+    pub(super) fn apply(&mut self, source: SourceId, update: Update, now: Instant) -> (Receipt, Option<String>) {
+        let Update { receipt, resources, removed, complete, errors, control_plane } = update;
+        let resource_type = receipt.resource_type;
+        if let Some(name) = control_plane {
+            self.statistics.control_plane(source, &name);
+            if let Some(stream) = self.stream(source) {
+                stream.control_plane = name;
+            }
+        }
+        let mut refusal = Refusal::new(resource_type);
+        let names: Vec<Option<Arc<str>>> = resources.iter().map(incoming_name).collect();
+        let duplicates = duplicates(&names, &removed);
+        for name in &duplicates {
+            const DETAILS: &str = "is in the response more than once";
+            refusal.add(Some(name), 0, DETAILS);
+            let key = ResourceKey { resource_type, name: Arc::clone(name) };
+            if self.is_wanted(source, &key) {
+                self.answered(source, &key);
+                self.refuse(&key, &receipt.version, DETAILS, now);
+            }
+        }
+        // Without a name it cannot be told what is absent: then nothing is.
+        let mut nameless = false;
+        for (place, (incoming, name)) in resources.into_iter().zip(&names).enumerate() {
+            let Some(name) = name else {
+                nameless = true;
+                refusal.add(None, place, &nameless_fault(resource_type, incoming.body.as_ref()));
+                continue;
+            };
+            let key = ResourceKey { resource_type, name: Arc::clone(name) };
+            if duplicates.contains(name) || !self.is_wanted(source, &key) {
+                continue;
+            }
+            self.answered(source, &key);
+            if let Outcome::Refused(details) = self.apply_resource(&key, incoming, now) {
+                refusal.add(Some(name), place, &details);
+                self.refuse(&key, &receipt.version, &details, now);
+            }
+        }
+        for name in removed.into_iter().filter(|name| !duplicates.contains(name)) {
+            self.remove(source, &ResourceKey { resource_type, name });
+        }
+        for (name, message) in errors {
+            let key = ResourceKey { resource_type, name };
+            if self.is_wanted(source, &key) {
+                self.answered(source, &key);
+                self.refuse(&key, &receipt.version, &format!("the control plane reports: {message}"), now);
+            }
+        }
+        if complete && !nameless {
+            let present: HashSet<&str> = names.iter().flatten().map(|name| &**name).collect();
+            self.remove_absent(source, resource_type, &present);
+        }
+        (receipt, refusal.finish())
+    }
+
+    fn apply_resource(&mut self, key: &ResourceKey, incoming: Incoming, now: Instant) -> Outcome {
+        let Incoming { name: outer_name, version, body, ttl } = incoming;
+        let expires = ttl.map(|ttl| now + ttl);
+        let Some(any) = body else {
+            // A heartbeat: the version held lives on. For another version there is nothing to keep alive.
+            let held = self.store.entry(key.resource_type, &key.name).and_then(|entry| entry.accepted.as_ref());
+            if held.is_some_and(|accepted| accepted.version == version) {
+                self.set_expiry(key, expires);
+            }
+            return Outcome::Good;
+        };
+        if ResourceType::from_type_url(&any.type_url) != Some(key.resource_type) {
+            return Outcome::Refused(wrong_type(key.resource_type, &any.type_url));
+        }
+        if key.name.starts_with("xdstp:") {
+            return Outcome::Refused("xdstp names are not supported".to_owned());
+        }
+        let value = match self.known(key, &any) {
+            Some(known) => known,
+            None => match self.decoder.decode(key.resource_type, &any) {
+                Ok(decoded) => match outer_name.filter(|outer| outer != decoded.name()) {
+                    Some(outer) => {
+                        return Outcome::Refused(format!("is named {:?} inside and {outer:?} outside", decoded.name()));
+                    }
+                    None => Arc::new(Value::received(decoded, any.value)),
+                },
+                Err(faults) => return Outcome::Refused(describe(&faults)),
+            },
+        };
+        self.statistics.accepted(&value.resource, &version, self.wall(now));
+        self.store.accept(key, Arc::clone(&value), version, self.wall(now));
+        self.set_expiry(key, expires);
+        self.assembler.accept(key, value);
+        Outcome::Good
+    }
+
+    /// The value held, when the bytes are the same: nothing is decoded and nothing downstream changes.
+    fn known(&self, key: &ResourceKey, any: &Any) -> Option<Arc<Value>> {
+        let held = self.store.value(key.resource_type, &key.name)?;
+        (*held.encoded == *any.value).then(|| Arc::clone(held))
+    }
+
+    fn set_expiry(&mut self, key: &ResourceKey, expires: Option<Instant>) {
+        if let Some(former) = self.store.set_expiry(key, expires).filter(|former| Some(*former) != expires) {
+            self.expiries.remove(&(former, key.clone()));
+        }
+        if let Some(expires) = expires {
+            self.expiries.insert((expires, key.clone()));
+        }
+    }
+
+    fn refuse(&mut self, key: &ResourceKey, version: &Arc<str>, details: &str, now: Instant) {
+        self.store.reject(key, Arc::clone(version), details.into(), self.wall(now));
+        self.statistics.rejected(key);
+        self.assembler.reject(key);
+    }
+
+    /// The server says that a resource does not exist (any more).
+    fn remove(&mut self, source: SourceId, key: &ResourceKey) {
+        if !self.is_wanted(source, key) {
+            return;
+        }
+        self.answered(source, key);
+        self.set_expiry(key, None);
+        if is_named(key.resource_type) { self.store.remove(key) } else { self.store.forget(key) }
+        self.assembler.remove(key);
+    }
+
+    /// A complete set was received: what is not in it is gone.
+    fn remove_absent(&mut self, source: SourceId, resource_type: ResourceType, present: &HashSet<&str>) {
+        let absent = |name: &&Arc<str>| !present.contains(&***name);
+        let names: Vec<_> = self.store.entries(resource_type).map(|(name, _)| name).filter(absent).cloned().collect();
+        for name in names {
+            self.remove(source, &ResourceKey { resource_type, name });
+        }
+    }
+
+    /// Whether a resource was asked for on this stream and is not the bootstrap's own.
+    fn is_wanted(&self, source: SourceId, key: &ResourceKey) -> bool {
+        let stream = self.streams.get(source.0).and_then(Option::as_ref);
+        stream.is_some_and(|stream| stream.session.wants(key.resource_type, &key.name))
+            && !self.assembler.is_static(key)
+    }
+
+    fn answered(&mut self, source: SourceId, key: &ResourceKey) {
+        if let Some(stream) = self.stream(source) {
+            stream.session.answered(key.resource_type, &key.name);
+        }
+    }
+}
+
+impl Value {
+    /// A resource as a server sent it.
+    fn received(decoded: DecodedResource, encoded: Vec<u8>) -> Self {
+        let DecodedResource { resource, references, without_effect } = decoded;
+        Self {
+            fingerprint: Fingerprint::of(&encoded),
+            resource,
+            references,
+            encoded: encoded.into(),
+            without_effect: without_effect.into(),
+        }
+    }
+
+    /// A resource of the bootstrap, which is dumped with the bootstrap.
+    pub(super) fn of_bootstrap(decoded: DecodedResource) -> Self {
+        let DecodedResource { resource, references, without_effect } = decoded;
+        Self {
+            fingerprint: resource.fingerprint(),
+            resource,
+            references,
+            encoded: Arc::default(),
+            without_effect: without_effect.into(),
+        }
+    }
+}
+
+/// Whether resources of the type are asked for by name, so that a removed one is still known to be wanted.
+fn is_named(resource_type: ResourceType) -> bool {
+    !matches!(resource_type, ResourceType::Cluster | ResourceType::Listener)
+}
+
+/// The name outside the resource or, where there is none, inside.
+fn incoming_name(incoming: &Incoming) -> Option<Arc<str>> {
+    let inside = || incoming.body.as_ref().and_then(|any| name_hint(&any.value)).map(Arc::from);
+    incoming.name.clone().or_else(inside)
+}
+
+/// Names that are in a response twice, sent or removed.
+fn duplicates(names: &[Option<Arc<str>>], removed: &[Arc<str>]) -> HashSet<Arc<str>> {
+    let mut seen: HashMap<&Arc<str>, usize> = HashMap::with_capacity(names.len() + removed.len());
+    for name in names.iter().flatten().chain(removed) {
+        *seen.entry(name).or_default() += 1;
+    }
+    seen.into_iter().filter(|(_, times)| *times > 1).map(|(name, _)| Arc::clone(name)).collect()
+}
+
+fn nameless_fault(resource_type: ResourceType, body: Option<&Any>) -> String {
+    match body {
+        Some(any) if ResourceType::from_type_url(&any.type_url) != Some(resource_type) => {
+            wrong_type(resource_type, &any.type_url)
+        }
+        _ => "has no name, or cannot be decoded as far as its name".to_owned(),
+    }
+}
+
+fn wrong_type(expected: ResourceType, found: &str) -> String {
+    format!("has type URL {found:?} in a response of {:?}", expected.type_url())
+}

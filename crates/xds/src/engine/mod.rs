@@ -1,0 +1,489 @@
+//! The client without I/O: sessions, store and assembler joined.
+//!
+//! Whoever drives it opens streams, passes responses in and takes requests, configurations and deadlines out. All its
+//! methods return at once.
+
+mod apply;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use config::config_source::{ApiConfigSource, ConfigSource, ConfigSourceSpecifier};
+use config::cluster::Cluster;
+use config::{Config, ResourceType};
+use telemetry::stats::Registry;
+use xds_api::envoy::config::core::v3::Node;
+
+use crate::assemble::{Assembler, AssemblerOptions, Interest};
+use crate::decode::{DecodedResource, Decoder};
+use crate::key::ResourceKey;
+use crate::session::{Request, Response, Session, SessionOptions, Unexpected, Variant};
+use crate::source::{SourceId, Sources};
+use crate::statistics::Statistics;
+use crate::status::{
+    AcceptedStatus, ClientStatus, ErrorState, InitialFetch, Origin, Readiness, ResourceStatus, Status, StreamStatus,
+};
+use crate::store::{Entry, Store, Value};
+
+/// What an engine is made of.
+#[derive(Debug, Clone, Default)]
+pub struct EngineOptions {
+    /// Who we are.
+    pub node: Node,
+    /// Resources of the bootstrap.
+    pub static_resources: Vec<DecodedResource>,
+    /// `dynamic_resources.ads_config`.
+    pub ads_config: Option<Arc<ApiConfigSource>>,
+    /// `dynamic_resources.cds_config`.
+    pub cds_config: Option<Arc<ConfigSource>>,
+    /// `dynamic_resources.lds_config`.
+    pub lds_config: Option<Arc<ConfigSource>>,
+    /// See [`AssemblerOptions::cluster_wait`].
+    pub cluster_wait: Duration,
+    /// See [`AssemblerOptions::await_data_plane`].
+    pub await_data_plane: bool,
+    /// See [`SessionOptions::does_not_exist_timeout`].
+    pub does_not_exist_timeout: Option<Duration>,
+}
+
+/// A stream that the engine wants to have.
+#[derive(Debug, Clone)]
+pub struct StreamSpecification {
+    /// Names it in all other calls.
+    pub source: SourceId,
+    /// Which servers to connect to and how.
+    pub api: Arc<ApiConfigSource>,
+    /// The only type asked for on it, where it is not aggregated.
+    pub only: Option<ResourceType>,
+}
+
+/// Sessions, store and assembler. See the [module](self).
+pub struct Engine {
+    decoder: Arc<dyn Decoder>,
+    options: EngineOptions,
+    store: Store,
+    assembler: Assembler,
+    sources: Sources,
+    /// By [`SourceId`]; none where a source cannot be used.
+    streams: Vec<Option<Stream>>,
+    /// Streams not yet handed out by [`take_new_streams`](Self::take_new_streams).
+    new_streams: Vec<StreamSpecification>,
+    initial: [Initial; 2],
+    /// When resources with a time to live expire.
+    expiries: BTreeSet<(Instant, ResourceKey)>,
+    /// The same moment on both clocks: what is shown has a date, what is decided has a monotonic time.
+    started: (Instant, SystemTime),
+    statistics: Statistics,
+}
+
+/// One discovery stream across reconnects.
+#[derive(Debug)]
+struct Stream {
+    session: Session,
+    name: String,
+    since: Instant,
+    control_plane: String,
+    last_error: Option<String>,
+    /// Per type the version last accepted, for display.
+    versions: [Arc<str>; ResourceType::ALL.len()],
+    /// Per type the refusal last logged: the same text is logged once.
+    refusals: [String; ResourceType::ALL.len()],
+}
+
+/// The first answer to a subscription to everything of a type.
+#[derive(Debug, Clone, Copy)]
+struct Initial {
+    resource_type: ResourceType,
+    fetch: InitialFetch,
+    deadline: Option<Instant>,
+}
+
+impl Engine {
+    /// An engine that has published the static resources as far as they do not wait for dynamic ones.
+    pub fn new(
+        options: EngineOptions,
+        decoder: Arc<dyn Decoder>,
+        statistics: &Arc<Registry>,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Self {
+        let waiting = AssemblerOptions {
+            cluster_wait: options.cluster_wait,
+            await_data_plane: options.await_data_plane,
+        };
+        let initial = |resource_type, source: &Option<Arc<ConfigSource>>| {
+            let timeout = source.as_ref().map(|source| source.initial_fetch_timeout);
+            Initial {
+                resource_type,
+                fetch: if source.is_some() { InitialFetch::Pending } else { InitialFetch::NotConfigured },
+                deadline: timeout.filter(|timeout| !timeout.is_zero()).map(|timeout| now + timeout),
+            }
+        };
+        let mut engine = Self {
+            decoder,
+            store: Store::default(),
+            assembler: Assembler::new(waiting, options.cds_config.is_some()),
+            sources: Sources::default(),
+            streams: Vec::new(),
+            new_streams: Vec::new(),
+            initial: [
+                initial(ResourceType::Cluster, &options.cds_config),
+                initial(ResourceType::Listener, &options.lds_config),
+            ],
+            expiries: BTreeSet::new(),
+            started: (now, wall),
+            statistics: Statistics::new(statistics),
+            options,
+        };
+        engine.start(now);
+        engine
+    }
+
+    fn start(&mut self, now: Instant) {
+        for decoded in std::mem::take(&mut self.options.static_resources) {
+            let key = ResourceKey::new(decoded.resource.resource_type(), Arc::clone(decoded.name()));
+            self.assembler.accept_static(&key, Arc::new(Value::of_bootstrap(decoded)));
+        }
+        let everything = [
+            (ResourceType::Cluster, self.options.cds_config.clone()),
+            (ResourceType::Listener, self.options.lds_config.clone()),
+        ];
+        for (resource_type, source) in everything {
+            let Some(source) = source else { continue };
+            match self.stream_for(&source.specifier, resource_type, now) {
+                Some(stream) => {
+                    stream.session.subscribe_all(resource_type);
+                    self.statistics.subscribed_to_all(resource_type);
+                }
+                None => self.initial_answer(resource_type, InitialFetch::TimedOut),
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Streams to be opened that were not returned before. Each is to be kept open from now on.
+    pub fn take_new_streams(&mut self) -> Vec<StreamSpecification> {
+        std::mem::take(&mut self.new_streams)
+    }
+
+    /// Whether [`take_new_streams`](Self::take_new_streams) would return any.
+    pub fn has_new_streams(&self) -> bool {
+        !self.new_streams.is_empty()
+    }
+
+    /// A stream was opened.
+    pub fn stream_opened(&mut self, source: SourceId, now: Instant) {
+        if let Some(stream) = self.stream(source) {
+            stream.session.stream_opened();
+            stream.since = now;
+            stream.last_error = None;
+            self.statistics.connected(source, true);
+        }
+    }
+
+    /// A stream ended, or could not be opened, for this reason.
+    pub fn stream_closed(&mut self, source: SourceId, reason: String, now: Instant) {
+        let Some(stream) = self.streams.get_mut(source.0).and_then(Option::as_mut) else { return };
+        if stream.session.is_open() {
+            stream.session.stream_closed();
+            stream.since = now;
+        }
+        stream.last_error = Some(reason);
+        self.statistics.connected(source, false);
+        for initial in &self.initial {
+            if stream.session.wants(initial.resource_type, "*") {
+                self.statistics.update_failed(initial.resource_type);
+            }
+        }
+    }
+
+    /// The next request for a stream, when there is one. To be called when the transport can take it.
+    pub fn next_request(&mut self, source: SourceId, now: Instant) -> Option<Request> {
+        let stream = self.streams.get_mut(source.0)?.as_mut()?;
+        stream.session.next_request(&self.store, now)
+    }
+
+    /// Whether a stream has something to say.
+    pub fn has_request(&self, source: SourceId) -> bool {
+        self.streams.get(source.0).and_then(Option::as_ref).is_some_and(|stream| stream.session.has_request())
+    }
+
+    /// Streams that have something to say.
+    pub fn streams_with_requests(&self) -> impl Iterator<Item = SourceId> {
+        (0..self.streams.len()).map(SourceId).filter(|source| self.has_request(*source))
+    }
+
+    /// A response was read: takes over what is good in it and prepares the acknowledgement.
+    ///
+    /// # Errors
+    /// When it belongs to no subscription; it changed nothing.
+    pub fn receive(&mut self, source: SourceId, response: Response, now: Instant) -> Result<(), Unexpected> {
+        let Some(stream) = self.stream(source) else { return Err(Unexpected::WrongVariant) };
+        let update = stream.session.receive(response)?;
+        let (receipt, refusal) = self.apply(source, update, now);
+        let resource_type = receipt.resource_type;
+        self.initial_answer(resource_type, InitialFetch::Done);
+        self.statistics.updated(resource_type, &receipt.version, refusal.is_none(), self.wall(now));
+        if let Some(stream) = self.stream(source) {
+            stream.note(&receipt, refusal.as_deref());
+            stream.session.acknowledge(receipt, refusal);
+        }
+        self.settle(now);
+        Ok(())
+    }
+
+    /// The data plane finished the first round of checks or the first resolution of a warming cluster.
+    pub fn cluster_warm(&mut self, name: &str, now: Instant) {
+        self.assembler.cluster_warm(name);
+        self.settle(now);
+    }
+
+    /// When [`on_deadline`](Self::on_deadline) is to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        let sessions = self.streams.iter().flatten().filter_map(|stream| stream.session.deadline());
+        let initial = self.initial.iter().filter_map(|initial| initial.deadline);
+        let expiry = self.expiries.first().map(|(expiry, _)| *expiry);
+        sessions.chain(initial).chain(expiry).chain(self.assembler.deadline()).min()
+    }
+
+    /// Does what is due.
+    pub fn on_deadline(&mut self, now: Instant) {
+        for stream in self.streams.iter_mut().flatten() {
+            for key in stream.session.timed_out(now) {
+                self.store.give_up(&key, ClientStatus::DoesNotExist);
+                self.assembler.not_sent(&key);
+            }
+        }
+        while self.expiries.first().is_some_and(|(expiry, _)| *expiry <= now) {
+            if let Some((expiry, key)) = self.expiries.pop_first()
+                && self.store.entry(key.resource_type, &key.name).is_some_and(|entry| entry.expires == Some(expiry))
+            {
+                self.store.remove(&key);
+                self.assembler.expire(&key);
+            }
+        }
+        for at in 0..self.initial.len() {
+            let Initial { resource_type, deadline, .. } = self.initial[at];
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                self.statistics.initial_fetch_timed_out(resource_type);
+                self.initial_answer(resource_type, InitialFetch::TimedOut);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The configuration, if it changed since the last call.
+    pub fn take_config(&mut self) -> Option<Arc<Config>> {
+        self.assembler.take_config()
+    }
+
+    /// The clusters that wait for the data plane, if they changed since the last call.
+    pub fn take_warming_clusters(&mut self) -> Option<Arc<[Arc<Cluster>]>> {
+        self.assembler.take_warming_clusters()
+    }
+
+    /// Whether the proxy has what it needs to begin.
+    pub fn readiness(&self) -> Readiness {
+        let [clusters, listeners] = &self.initial;
+        Readiness {
+            clusters: clusters.fetch,
+            listeners: listeners.fetch,
+            ready: self.assembler.is_initialized(),
+            from_cache: false,
+        }
+    }
+
+    /// Everything that is known, for the admin endpoint.
+    pub fn status(&self, now: Instant) -> Status {
+        let resources = ResourceType::ALL.into_iter().flat_map(|resource_type| {
+            let entries = self.store.entries(resource_type);
+            entries.map(move |(name, entry)| self.resource_status(resource_type, name, entry))
+        });
+        let statics = self.assembler.static_values().map(|(key, value)| self.static_status(key, value));
+        let mut resources: Vec<_> = resources.chain(statics).collect();
+        resources.sort_by(|a, b| a.key.cmp(&b.key));
+        let streams = self.streams.iter().flatten().map(|stream| stream.status(now)).collect();
+        Status { readiness: self.readiness(), resources, streams }
+    }
+
+    fn resource_status(&self, resource_type: ResourceType, name: &Arc<str>, entry: &Entry) -> ResourceStatus {
+        let key = ResourceKey { resource_type, name: Arc::clone(name) };
+        ResourceStatus {
+            origin: Origin::Dynamic,
+            client_status: entry.client_status,
+            accepted: entry.accepted.as_ref().map(|accepted| AcceptedStatus {
+                version: Arc::clone(&accepted.version),
+                last_updated: accepted.at,
+                encoded: Arc::clone(&accepted.value.encoded),
+                without_effect: Arc::clone(&accepted.value.without_effect),
+            }),
+            error: entry.rejection.as_ref().map(|rejection| ErrorState {
+                version: Arc::clone(&rejection.version),
+                details: Arc::clone(&rejection.details),
+                last_update_attempt: rejection.at,
+            }),
+            active: self.assembler.is_active(&key),
+            waiting_for: self.assembler.waits_for(&key),
+            key,
+        }
+    }
+
+    fn static_status(&self, key: ResourceKey, value: &Arc<Value>) -> ResourceStatus {
+        ResourceStatus {
+            origin: Origin::Static,
+            client_status: ClientStatus::Acked,
+            accepted: Some(AcceptedStatus {
+                version: Arc::default(),
+                last_updated: self.started.1,
+                encoded: Arc::clone(&value.encoded),
+                without_effect: Arc::clone(&value.without_effect),
+            }),
+            error: None,
+            active: self.assembler.is_active(&key),
+            waiting_for: self.assembler.waits_for(&key),
+            key,
+        }
+    }
+
+    /// Lets the assembler do what it can and passes on what it wants to know.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            let changes = self.assembler.settle(now);
+            if changes.is_empty() {
+                break;
+            }
+            for change in changes {
+                self.follow(change, now);
+            }
+        }
+        if self.initial.iter().all(|initial| initial.fetch.is_over()) {
+            self.assembler.initial_answers_complete();
+        }
+        self.statistics.assembled(&self.assembler);
+    }
+
+    fn follow(&mut self, change: Interest, now: Instant) {
+        match change {
+            Interest::Gained(key, source) => {
+                self.store.request(&key);
+                self.statistics.subscribed(&key);
+                match self.stream_for(&source.specifier, key.resource_type, now) {
+                    Some(stream) => stream.session.subscribe(&key),
+                    None => self.assembler.unavailable(&key),
+                }
+            }
+            Interest::Lost(key, source) => {
+                self.store.forget(&key);
+                self.statistics.unsubscribed(&key);
+                if let Some(stream) = self.stream_for(&source.specifier, key.resource_type, now) {
+                    stream.session.unsubscribe(&key);
+                }
+            }
+        }
+    }
+
+    /// The stream that serves a source, made when it is new. None where there is nothing to connect to.
+    fn stream_for(
+        &mut self,
+        specifier: &ConfigSourceSpecifier,
+        resource_type: ResourceType,
+        now: Instant,
+    ) -> Option<&mut Stream> {
+        let source = self.sources.intern(specifier, resource_type);
+        let api = match specifier {
+            ConfigSourceSpecifier::Ads | ConfigSourceSpecifier::SelfSource => self.options.ads_config.clone(),
+            ConfigSourceSpecifier::Api(api) => Some(Arc::clone(api)),
+            ConfigSourceSpecifier::Path { .. } => None,
+        };
+        if self.streams.len() <= source.0 {
+            self.streams.resize_with(source.0 + 1, || None);
+        }
+        if self.streams[source.0].is_none() {
+            let api = api?;
+            let only = (!api.api_type.is_aggregated() && source != SourceId::ADS).then_some(resource_type);
+            self.streams[source.0] = Some(Stream::new(self.session(&api), source, &api, now));
+            self.new_streams.push(StreamSpecification { source, api, only });
+        }
+        self.stream(source)
+    }
+
+    fn session(&self, api: &ApiConfigSource) -> Session {
+        Session::new(SessionOptions {
+            variant: if api.api_type.is_delta() { Variant::Delta } else { Variant::StateOfTheWorld },
+            node: self.options.node.clone(),
+            node_on_first_message_only: api.set_node_on_first_message_only,
+            does_not_exist_timeout: self.options.does_not_exist_timeout,
+        })
+    }
+
+    fn stream(&mut self, source: SourceId) -> Option<&mut Stream> {
+        self.streams.get_mut(source.0)?.as_mut()
+    }
+
+    /// The first answer decides; later ones change nothing.
+    fn initial_answer(&mut self, resource_type: ResourceType, fetch: InitialFetch) {
+        for initial in self.initial.iter_mut().filter(|initial| initial.resource_type == resource_type) {
+            if initial.fetch == InitialFetch::Pending {
+                initial.fetch = fetch;
+                initial.deadline = None;
+            }
+        }
+    }
+
+    fn wall(&self, now: Instant) -> SystemTime {
+        self.started.1 + now.saturating_duration_since(self.started.0)
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("streams", &self.streams).field("initial", &self.initial).finish_non_exhaustive()
+    }
+}
+
+impl Stream {
+    fn new(session: Session, source: SourceId, api: &ApiConfigSource, now: Instant) -> Self {
+        Self {
+            session,
+            name: crate::source::describe(source, api),
+            since: now,
+            control_plane: String::new(),
+            last_error: None,
+            versions: Default::default(),
+            refusals: Default::default(),
+        }
+    }
+
+    /// Remembers what came of a response, and logs a refusal unless it says what the last one said.
+    fn note(&mut self, receipt: &crate::session::Receipt, refusal: Option<&str>) {
+        let slot = receipt.resource_type as usize;
+        match refusal {
+            None => {
+                self.versions[slot] = Arc::clone(&receipt.version);
+                self.refusals[slot].clear();
+            }
+            Some(refusal) if self.refusals[slot] != refusal => {
+                tracing::warn!(stream = self.name, version = &*receipt.version, "configuration refused: {refusal}");
+                self.refusals[slot].clear();
+                self.refusals[slot].push_str(refusal);
+            }
+            Some(_) => tracing::debug!(stream = self.name, "configuration refused for the same reason as before"),
+        }
+    }
+
+    fn status(&self, now: Instant) -> StreamStatus {
+        let version = |resource_type: ResourceType| (resource_type, self.versions[resource_type as usize].to_string());
+        StreamStatus {
+            source: self.name.clone(),
+            connected: self.session.is_open(),
+            control_plane: self.control_plane.clone(),
+            last_error: self.last_error.clone(),
+            versions: ResourceType::ALL.into_iter().map(version).filter(|(_, version)| !version.is_empty()).collect(),
+            since: now.saturating_duration_since(self.since),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What has been said about each resource: the accepted value beside the last rejection.
+//!
+//! The last good value is never erased by a bad one (gRFC A88). The store knows nothing of what is served; that is the
+//! [assembler](crate::assemble)'s.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use config::{Fingerprint, Reference, Resource, ResourceType, WithoutEffect};
+
+use crate::key::ResourceKey;
+use crate::session::Held;
+use crate::status::ClientStatus;
+
+/// A resource as it was accepted. Shared by store, assembler and configuration.
+#[derive(Debug)]
+pub struct Value {
+    /// The parsed resource.
+    pub resource: Resource,
+    /// What it needs.
+    pub references: Arc<[Reference]>,
+    /// The message as it was sent, for dumps and for recognising identical content.
+    pub encoded: Arc<[u8]>,
+    /// Identity of `encoded`.
+    pub fingerprint: Fingerprint,
+    /// Fields that change nothing.
+    pub without_effect: Arc<[WithoutEffect]>,
+}
+
+impl Value {
+    /// Whether both are the same content.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint && self.encoded == other.encoded
+    }
+}
+
+/// All that is known of one resource.
+#[derive(Debug)]
+pub struct Entry {
+    /// The value last accepted.
+    pub accepted: Option<Accepted>,
+    /// What was rejected since then.
+    pub rejection: Option<Rejection>,
+    /// How the search for it stands.
+    pub client_status: ClientStatus,
+    /// When the accepted value loses its validity.
+    pub expires: Option<Instant>,
+}
+
+/// An accepted value.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The value.
+    pub value: Arc<Value>,
+    /// Its version; a server may send the same value with a new version.
+    pub version: Arc<str>,
+    /// When this version was accepted.
+    pub at: SystemTime,
+}
+
+/// A value that was refused.
+#[derive(Debug)]
+pub struct Rejection {
+    /// Its version.
+    pub version: Arc<str>,
+    /// All its faults.
+    pub details: Arc<str>,
+    /// When it was refused.
+    pub at: SystemTime,
+}
+
+/// Every dynamic resource by type and name.
+#[derive(Debug, Default)]
+pub struct Store {
+    entries: [HashMap<Arc<str>, Entry>; ResourceType::ALL.len()],
+}
+
+impl Store {
+    /// What is known of a resource.
+    pub fn entry(&self, resource_type: ResourceType, name: &str) -> Option<&Entry> {
+        self.entries[resource_type as usize].get(name)
+    }
+
+    /// The accepted value of a resource.
+    pub fn value(&self, resource_type: ResourceType, name: &str) -> Option<&Arc<Value>> {
+        Some(&self.entry(resource_type, name)?.accepted.as_ref()?.value)
+    }
+
+    /// All resources of a type.
+    pub fn entries(&self, resource_type: ResourceType) -> impl Iterator<Item = (&Arc<str>, &Entry)> {
+        self.entries[resource_type as usize].iter()
+    }
+
+    /// A resource was asked for.
+    pub fn request(&mut self, key: &ResourceKey) {
+        self.entries[key.resource_type as usize].entry(Arc::clone(&key.name)).or_insert_with(Entry::requested);
+    }
+
+    /// A value was accepted.
+    pub fn accept(&mut self, key: &ResourceKey, value: Arc<Value>, version: Arc<str>, at: SystemTime) {
+        let entry = self.entry_mut(key);
+        entry.accepted = Some(Accepted { value, version, at });
+        entry.rejection = None;
+        entry.client_status = ClientStatus::Acked;
+    }
+
+    /// A value was refused; the accepted one stays.
+    pub fn reject(&mut self, key: &ResourceKey, version: Arc<str>, details: Arc<str>, at: SystemTime) {
+        let entry = self.entry_mut(key);
+        entry.rejection = Some(Rejection { version, details, at });
+        entry.client_status = ClientStatus::Nacked;
+    }
+
+    /// The server says that the resource does not exist, or its time to live ran out: its version is not claimed again.
+    pub fn remove(&mut self, key: &ResourceKey) {
+        if let Some(entry) = self.entries[key.resource_type as usize].get_mut(&key.name) {
+            entry.accepted = None;
+            entry.expires = None;
+            entry.client_status = ClientStatus::DoesNotExist;
+        }
+    }
+
+    /// The wait for the resource is over.
+    pub fn give_up(&mut self, key: &ResourceKey, client_status: ClientStatus) {
+        let entry = self.entry_mut(key);
+        if entry.client_status == ClientStatus::Requested {
+            entry.client_status = client_status;
+        }
+    }
+
+    /// Sets when the accepted value expires; none lets it live until it is replaced. Returns the former time.
+    pub fn set_expiry(&mut self, key: &ResourceKey, expires: Option<Instant>) -> Option<Instant> {
+        let entry = self.entries[key.resource_type as usize].get_mut(&key.name)?;
+        std::mem::replace(&mut entry.expires, expires)
+    }
+
+    /// Nobody wants the resource any more: its value and version are gone, so that neither can be claimed.
+    pub fn forget(&mut self, key: &ResourceKey) {
+        self.entries[key.resource_type as usize].remove(&key.name);
+    }
+
+    fn entry_mut(&mut self, key: &ResourceKey) -> &mut Entry {
+        self.entries[key.resource_type as usize].entry(Arc::clone(&key.name)).or_insert_with(Entry::requested)
+    }
+}
+
+impl Held for Store {
+    fn version(&self, resource_type: ResourceType, name: &str) -> Option<Arc<str>> {
+        Some(Arc::clone(&self.entry(resource_type, name)?.accepted.as_ref()?.version))
+    }
+
+    fn versions(&self, resource_type: ResourceType) -> Vec<(Arc<str>, Arc<str>)> {
+        let accepted = |(name, entry): (&Arc<str>, &Entry)| {
+            entry.accepted.as_ref().map(|accepted| (Arc::clone(name), Arc::clone(&accepted.version)))
+        };
+        self.entries(resource_type).filter_map(accepted).collect()
+    }
+}
+
+impl Entry {
+    fn requested() -> Self {
+        Self { accepted: None, rejection: None, client_status: ClientStatus::Requested, expires: None }
+    }
+}
