@@ -5,7 +5,12 @@
 //! together into one immutable mesh; [`compile`] makes each node's resources of it;
 //! [`ads`] sends what changed to whom it concerns; [`status`] tells who has what.
 
+pub mod ads;
+pub mod ca;
+pub mod compile;
 pub mod model;
-pub mod source;
+pub mod node;
 pub mod objects;
-
+pub mod source;
+pub mod status;
+pub mod validate;
