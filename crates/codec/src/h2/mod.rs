@@ -30,7 +30,7 @@ mod recv_data;
 mod recv_headers;
 mod send;
 mod settings;
-mod spare;
+pub(crate) mod spare;
 mod stream;
 mod streams;
 

@@ -226,8 +226,7 @@ impl HeaderBlock {
 
     /// As [`append`](Self::append), keeping the spelling of `name` for HTTP/1.1 peers that depend on it.
     pub fn append_spelled(&mut self, name: &[u8], value: &[u8]) {
-        let lower = name.to_ascii_lowercase();
-        self.append_flagged(lower.as_name(), value, 0, Some(name));
+        self.append_flagged(Name::Other(name), value, 0, Some(name));
     }
 
     /// The value of the first field with this name; pseudo-headers too, except `:status`, which is a number.
@@ -449,6 +448,27 @@ impl HeaderBlock {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(value);
         self.commit_pseudo(name, start, hash, sensitive);
+    }
+
+    /// As [`append`](Self::append), for names as HTTP/1.1 has them: usually with upper-case letters.
+    #[inline]
+    pub(crate) fn append_wire(&mut self, name: &[u8], value: &[u8]) {
+        self.append_flagged(Name::Other(name), value, 0, None);
+    }
+
+    /// Makes the value of a field, which is removed, the `:authority`; nothing is copied.
+    pub(crate) fn take_as_authority(&mut self, name: KnownName) {
+        if let Some(field) = self.fields.iter().find(|field| field.known == Some(name)) {
+            let range = field.value_range();
+            self.pseudo[KnownName::Authority.index()] = Pseudo {
+                start: range.start as u32,
+                len: range.len() as u32,
+                hash: 0,
+                present: true,
+                sensitive: false,
+            };
+            self.remove(name);
+        }
     }
 
     fn append_flagged(&mut self, name: Name<'_>, value: &[u8], flags: u8, spelling: Option<&[u8]>) {
