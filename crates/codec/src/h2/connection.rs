@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::config::Config;
 use super::drain::Drain;
@@ -24,6 +24,8 @@ use crate::stats::{Stat, Stats};
 const STREAMS_BEFORE_SETTINGS: u32 = 100;
 /// Streams we reset whose late frames are remembered exactly.
 const REMEMBERED_RESETS: usize = 32;
+/// A time that does not come.
+pub(super) const NEVER: u64 = u64::MAX;
 
 /// An HTTP/2 connection, as server or as client.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub struct Connection {
     pub(super) config: Arc<Config>,
     pub(super) server: bool,
     /// Set once: the connection is over, GOAWAY is in the output.
-    pub(super) failed: Option<ConnectionError>,
+    pub(super) failed: Option<Violation>,
     pub(super) reading: Reading,
     /// Octets of a frame header that came in pieces.
     pub(super) header: [u8; frame::HEADER_LEN],
@@ -58,7 +60,7 @@ pub struct Connection {
     /// The latest identifiers that were skipped, and so closed without having been used: (above, below).
     pub(super) skipped: (u32, u32),
     /// Streams we reset while the peer could still send: identifier and octets it might still send. Oldest first.
-    pub(super) resets: VecDeque<(u32, u32)>,
+    pub(super) resets: Option<Box<VecDeque<(u32, u32)>>>,
     /// Highest identifier dropped from `resets`; frames up to it can't be told from late ones any more.
     pub(super) forgotten_reset: u32,
     pub(super) peer: PeerSettings,
@@ -81,23 +83,25 @@ pub struct Connection {
     pub(super) last_event: (u32, u64),
     pub(super) counters: Counters,
     pub(super) stats: Stats,
+    /// When the connection began; the times below are milliseconds after it.
     pub(super) epoch: Instant,
     /// The latest time told.
-    pub(super) now: Instant,
+    pub(super) now: u64,
     /// When the last octets came in.
-    pub(super) last_input: Instant,
-    /// Since when a frame or header block has been incomplete.
-    pub(super) incomplete_since: Option<Instant>,
-    pub(super) settings_deadline: Option<Instant>,
+    pub(super) last_input: u64,
+    /// Since when a frame or header block has been incomplete, or `NEVER`.
+    pub(super) incomplete_since: u64,
+    /// Until when our SETTINGS must be acknowledged, or `NEVER`.
+    pub(super) settings_deadline: u64,
     pub(super) stalls: Stalls,
     pub(super) keepalive: Option<Box<KeepaliveState>>,
     pub(super) drain: Drain,
 }
 
 /// When to look next whether queued data moves at all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Stalls {
-    pub(super) check_at: Option<Instant>,
+    pub(super) check_at: u64,
     /// Octets written at the last look at the output.
     pub(super) flushed: u64,
 }
@@ -155,7 +159,7 @@ impl Connection {
             last_id: 0,
             last_sent_id: 0,
             skipped: (0, 0),
-            resets: VecDeque::new(),
+            resets: None,
             forgotten_reset: 0,
             peer: PeerSettings::default(),
             output,
@@ -170,11 +174,14 @@ impl Connection {
             counters: Counters::default(),
             stats: Stats::default(),
             epoch: now,
-            now,
-            last_input: now,
-            incomplete_since: None,
-            settings_deadline: None,
-            stalls: Stalls::default(),
+            now: 0,
+            last_input: 0,
+            incomplete_since: NEVER,
+            settings_deadline: NEVER,
+            stalls: Stalls {
+                check_at: NEVER,
+                flushed: 0,
+            },
             keepalive: config
                 .keepalive
                 .as_ref()
@@ -359,7 +366,7 @@ impl Connection {
 
     pub(super) fn pop_pending(&mut self) -> Option<Event<'static>> {
         let pending = self.pending.pop_front()?;
-        if self.pending.is_empty() && self.pending.capacity() > 8 {
+        if self.pending.is_empty() && (self.active == 0 || self.pending.capacity() > 8) {
             self.pending = VecDeque::new();
         }
         Some(match pending {
@@ -393,7 +400,7 @@ impl Connection {
         if !record.is_closed() && !unused {
             self.write_reset(stream.0, code);
         }
-        self.remove(slot);
+        self.remove(slot, unused);
     }
 
     /// Writes RST_STREAM.
@@ -402,12 +409,13 @@ impl Connection {
         self.stats.count(Stat::TxReset);
     }
 
-    /// Forgets a stream before or after its end: returns the credit it owes, remembers that frames may still come.
-    pub(super) fn remove(&mut self, slot: u32) -> Stream {
+    /// Forgets a stream before or after its end: returns the credit it owes and, if the peer may not know of the end,
+    /// remembers that frames may still come.
+    pub(super) fn remove(&mut self, slot: u32, peer_knows: bool) -> Stream {
         let stream = self.streams.remove(slot);
         if !stream.is_closed() {
             self.deactivate();
-            if stream.remote != Side::Ended {
+            if stream.remote != Side::Ended && !peer_knows {
                 self.remember_reset(stream.id, stream.recv_window.max(0) as u32);
             }
         }
@@ -430,12 +438,13 @@ impl Connection {
 
     /// Remembers a stream that was reset while the peer might still send `window` octets on it.
     pub(super) fn remember_reset(&mut self, id: u32, window: u32) {
-        if self.resets.len() == REMEMBERED_RESETS
-            && let Some((oldest, _)) = self.resets.pop_front()
+        let resets = self.resets.get_or_insert_default();
+        if resets.len() == REMEMBERED_RESETS
+            && let Some((oldest, _)) = resets.pop_front()
         {
             self.forgotten_reset = self.forgotten_reset.max(oldest);
         }
-        self.resets.push_back((id, window));
+        resets.push_back((id, window));
     }
 
     /// One stream less counts as concurrent.
@@ -516,20 +525,17 @@ impl Connection {
     pub(super) fn fail(&mut self, violation: Violation) -> ConnectionError {
         let error = ConnectionError::from(violation);
         self.stats.count(error.stat);
-        self.fail_with(error, violation.text().as_bytes());
-        error
-    }
 
-    pub(super) fn fail_with(&mut self, error: ConnectionError, debug: &[u8]) {
         let last = if self.server { self.last_processed() } else { 0 };
-        frame::write_goaway(self.output.frame(), last, error.code, debug);
+        frame::write_goaway(self.output.frame(), last, error.code, violation.text().as_bytes());
         self.stats.count(Stat::GoawaySent);
-        self.failed = Some(error);
+        self.failed = Some(violation);
         self.drop_streams();
         self.partial = Vec::new();
         self.block = None;
         self.pending = VecDeque::new();
         self.reading = Reading::Skip { remaining: u32::MAX };
+        error
     }
 
     fn drop_streams(&mut self) {
@@ -538,7 +544,7 @@ impl Connection {
         self.queues = 0;
         self.ready = VecDeque::new();
         self.stale_ready = 0;
-        self.resets = VecDeque::new();
+        self.resets = None;
     }
 
     /// Whether the connection is over and everything has been written: close the transport.
@@ -559,10 +565,23 @@ impl Connection {
         }
     }
 
-    /// Milliseconds since the connection began.
+    /// Takes note of the time, which never goes back.
+    #[inline]
+    pub(super) fn tell_time(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.epoch);
+        let milliseconds = elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis());
+        self.now = self.now.max(milliseconds);
+    }
+
+    /// Milliseconds since the connection began, for differences: they wrap after 49 days.
     #[inline]
     pub(super) fn milliseconds(&self) -> u32 {
-        self.now.saturating_duration_since(self.epoch).as_millis() as u32
+        self.now as u32
+    }
+
+    /// The time `milliseconds` after the beginning.
+    pub(super) fn at(&self, milliseconds: u64) -> Instant {
+        self.epoch + Duration::from_millis(milliseconds)
     }
 
     /// Octets this connection holds on the heap, HPACK tables left out: for tests and memory accounting.
@@ -575,7 +594,9 @@ impl Connection {
                 .block
                 .as_ref()
                 .map_or(0, |block| size_of::<Block>() + block.bytes.capacity())
-            + self.resets.capacity() * size_of::<(u32, u32)>()
+            + self.resets.as_ref().map_or(0, |resets| {
+                size_of_val(&**resets) + resets.capacity() * size_of::<(u32, u32)>()
+            })
             + self.ready.capacity() * size_of::<u32>()
             + self.pending.capacity() * size_of::<Pending>()
             + self.keepalive.as_ref().map_or(0, |_| size_of::<KeepaliveState>())

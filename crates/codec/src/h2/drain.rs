@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use super::connection::{Connection, Pending};
 use super::frame::{self, MAX_31};
-use super::stream::Side;
 use crate::event::{ErrorCode, ResetReason};
 use crate::stats::Stat;
 
@@ -24,7 +23,8 @@ pub(super) enum Drain {
     Peer,
     /// GOAWAY(2^31-1) and a PING are on their way; new streams are still taken.
     Announced {
-        until: Instant,
+        /// Milliseconds after the beginning.
+        until: u64,
     },
     /// GOAWAY with the last stream was sent. `told`: the `Closed` event was given.
     Final {
@@ -40,7 +40,7 @@ impl Connection {
         if self.failed.is_some() || !matches!(self.drain, Drain::No | Drain::Peer) {
             return;
         }
-        self.now = self.now.max(now);
+        self.tell_time(now);
         if !self.server {
             self.final_goaway(ErrorCode::NO_ERROR, b"");
             return;
@@ -50,7 +50,7 @@ impl Connection {
         self.stats.count(Stat::GoawaySent);
         self.stats.count(Stat::GoawayGracefulSent);
         self.drain = Drain::Announced {
-            until: now + self.config.drain_round_trip_timeout,
+            until: self.now + self.config.drain_round_trip_timeout.as_millis() as u64,
         };
     }
 
@@ -104,9 +104,7 @@ impl Connection {
         for id in refused {
             let Some(slot) = self.streams.find(id) else { continue };
             let tag = self.streams.get(slot).tag;
-            // The peer ignores the stream: nothing more comes.
-            self.streams.get_mut(slot).remote = Side::Ended;
-            self.remove(slot);
+            self.remove(slot, true);
             let reason = ResetReason {
                 code,
                 remote: true,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::config::Keepalive;
-use super::connection::{Connection, Pending};
+use super::connection::{Connection, NEVER, Pending};
 use super::drain::Drain;
 use super::error::Violation;
 use super::frame;
@@ -59,9 +59,10 @@ impl KeepaliveState {
 impl Connection {
     /// Mixes a value of this connection's own into the jitter of its keepalive PINGs.
     pub fn seed_jitter(&mut self, seed: u64) {
+        let now = self.at(self.now);
         if let (Some(state), Some(config)) = (&mut self.keepalive, &self.config.keepalive) {
             state.random = (state.random ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1;
-            state.schedule(config, self.now);
+            state.schedule(config, now);
         }
     }
 
@@ -86,10 +87,11 @@ impl Connection {
     }
 
     pub(super) fn on_keepalive_answer(&mut self) {
+        let now = self.at(self.now);
         if let (Some(state), Some(config)) = (&mut self.keepalive, &self.config.keepalive)
             && (state.sent.take().is_some() || std::mem::take(&mut state.unstamped))
         {
-            state.schedule(config, self.now);
+            state.schedule(config, now);
         }
     }
 
@@ -99,36 +101,46 @@ impl Connection {
         if self.failed.is_some() {
             return None;
         }
-        let mut earliest: Option<Instant> = self.settings_deadline;
-        let mut add = |at: Instant| earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
-        if let (Some(since), Some(timeout)) = (self.incomplete_since, self.config.header_timeout) {
-            add(since + timeout);
-        }
-        if let Some(timeout) = self.config.stall_timeout {
-            match self.stalls.check_at {
-                Some(at) => add(at),
-                None if self.has_backlog() => add(self.now + timeout),
-                None => {}
-            }
+        let mut earliest = self
+            .settings_deadline
+            .min(self.header_deadline())
+            .min(self.stalls.check_at);
+        if self.stalls.check_at == NEVER && self.config.stall_timeout.is_some() && self.has_backlog() {
+            earliest = earliest.min(self.now);
         }
         if let Drain::Announced { until } = self.drain {
-            add(until);
+            earliest = earliest.min(until);
         }
-        if let (Some(state), Some(config)) = (&self.keepalive, &self.config.keepalive) {
-            match state.sent {
-                _ if state.unstamped => add(self.now),
-                Some(sent) => add(sent.max(self.last_input) + config.timeout),
-                None => {
-                    if let Some(next) = state.next {
-                        add(next);
-                    }
-                    if !config.connection_idle_interval.is_zero() && !state.idle {
-                        add(self.last_input + config.connection_idle_interval);
-                    }
-                }
-            }
+        let earliest = (earliest != NEVER).then(|| self.at(earliest));
+        match (earliest, self.keepalive_deadline()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
         }
-        earliest
+    }
+
+    /// When the incomplete frame or header block is overdue.
+    fn header_deadline(&self) -> u64 {
+        match self.config.header_timeout {
+            Some(timeout) => self.incomplete_since.saturating_add(milliseconds(timeout)),
+            None => NEVER,
+        }
+    }
+
+    fn keepalive_deadline(&self) -> Option<Instant> {
+        let (state, config) = (self.keepalive.as_ref()?, self.config.keepalive.as_ref()?);
+        if state.unstamped {
+            return Some(self.at(self.now));
+        }
+        let last_input = self.at(self.last_input);
+        if let Some(sent) = state.sent {
+            return Some(sent.max(last_input) + config.timeout);
+        }
+        let idle = (!config.connection_idle_interval.is_zero() && !state.idle)
+            .then(|| last_input + config.connection_idle_interval);
+        match (state.next, idle) {
+            (Some(next), Some(idle)) => Some(next.min(idle)),
+            (next, idle) => next.or(idle),
+        }
     }
 
     /// Does what is due at `now`.
@@ -137,28 +149,26 @@ impl Connection {
     /// The peer took too long for something; GOAWAY is in the output.
     pub fn on_deadline(&mut self, now: Instant) -> Result<(), ConnectionError> {
         if let Some(error) = self.failed {
-            return Err(error);
+            return Err(error.into());
         }
-        self.now = self.now.max(now);
-        let now = self.now;
-        if self.settings_deadline.is_some_and(|at| at <= now) {
+        self.tell_time(now);
+        if self.settings_deadline <= self.now {
             return Err(self.fail(Violation::SettingsNotAcknowledged));
         }
-        if let (Some(since), Some(timeout)) = (self.incomplete_since, self.config.header_timeout)
-            && since + timeout <= now
-        {
+        if self.header_deadline() <= self.now {
             return Err(self.fail(Violation::SlowHeaders));
         }
         if let Drain::Announced { until } = self.drain
-            && until <= now
+            && until <= self.now
         {
             self.finish_drain();
         }
-        self.check_keepalive(now)?;
-        self.check_stalls(now)
+        self.check_keepalive()?;
+        self.check_stalls()
     }
 
-    fn check_keepalive(&mut self, now: Instant) -> Result<(), ConnectionError> {
+    fn check_keepalive(&mut self) -> Result<(), ConnectionError> {
+        let (now, last_input) = (self.at(self.now), self.at(self.last_input));
         let (Some(state), Some(config)) = (&mut self.keepalive, &self.config.keepalive) else {
             return Ok(());
         };
@@ -166,7 +176,7 @@ impl Connection {
             state.sent = Some(now);
         }
         match state.sent {
-            Some(sent) if sent.max(self.last_input) + config.timeout <= now => {
+            Some(sent) if sent.max(last_input) + config.timeout <= now => {
                 return Err(self.fail(Violation::KeepaliveTimeout));
             }
             Some(_) => {}
@@ -176,7 +186,7 @@ impl Connection {
                     state.next = None;
                     frame::write_ping(self.output.frame(), 0, KEEPALIVE_PING);
                 } else if !config.connection_idle_interval.is_zero()
-                    && self.last_input + config.connection_idle_interval <= now
+                    && last_input + config.connection_idle_interval <= now
                 {
                     state.idle = true;
                 }
@@ -187,8 +197,8 @@ impl Connection {
 
     /// Input came: the peer is there.
     #[inline]
-    pub(super) fn on_input(&mut self, now: Instant) {
-        self.last_input = now;
+    pub(super) fn on_input(&mut self) {
+        self.last_input = self.now;
         if let Some(state) = &mut self.keepalive {
             state.idle = false;
         }
@@ -201,37 +211,36 @@ impl Connection {
 
     /// Looks whether all that waits has moved since the last look, one timeout ago. What has not moved for a whole
     /// period ends: a stream whose window stays closed, or the connection whose output nobody reads.
-    fn check_stalls(&mut self, now: Instant) -> Result<(), ConnectionError> {
+    fn check_stalls(&mut self) -> Result<(), ConnectionError> {
         let Some(timeout) = self.config.stall_timeout else {
             return Ok(());
         };
         if !self.has_backlog() {
-            self.stalls.check_at = None;
+            self.stalls.check_at = NEVER;
             return Ok(());
         }
-        let Some(at) = self.stalls.check_at else {
-            self.stalls.check_at = Some(now + timeout);
-            self.stalls.flushed = self.output.flushed();
-            return Ok(());
-        };
-        if at > now {
+        let first_look = self.stalls.check_at == NEVER;
+        if !first_look && self.stalls.check_at > self.now {
             return Ok(());
         }
-        if !self.output.is_empty() && self.stalls.flushed == self.output.flushed() {
+        if !first_look && !self.output.is_empty() && self.stalls.flushed == self.output.flushed() {
             return Err(self.fail(Violation::StalledConnection));
         }
         self.stalls.flushed = self.output.flushed();
-        self.stalls.check_at = Some(now + timeout);
-        if self.queues > 0 {
-            self.end_stalled_streams(now, timeout);
+        self.stalls.check_at = self.now + milliseconds(timeout);
+        if !first_look && self.queues > 0 {
+            self.end_stalled_streams(timeout);
         }
         Ok(())
     }
 
-    fn end_stalled_streams(&mut self, now: Instant, timeout: Duration) {
+    fn end_stalled_streams(&mut self, timeout: Duration) {
+        let now = self.at(self.now);
         let mut stalled = Vec::new();
         for (_, stream) in self.streams.iter_mut() {
-            let Some(queue) = &mut stream.queue else { continue };
+            let Some(queue) = &mut stream.queue else {
+                continue;
+            };
             if std::mem::take(&mut queue.progress) {
                 queue.since = now;
             } else if queue.since + timeout <= now {
@@ -239,11 +248,13 @@ impl Connection {
             }
         }
         for id in stalled {
-            let Some(slot) = self.streams.find(id) else { continue };
+            let Some(slot) = self.streams.find(id) else {
+                continue;
+            };
             let violation = Violation::StalledStream;
             self.stats.count(violation.stat());
             self.write_reset(id, violation.code());
-            let tag = self.remove(slot).tag;
+            let tag = self.remove(slot, false).tag;
             let reason = ResetReason {
                 code: violation.code(),
                 remote: false,
@@ -257,4 +268,9 @@ impl Connection {
             });
         }
     }
+}
+
+/// A duration in the unit of this connection's clock, rounded up.
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::connection::Connection;
+use super::connection::{Connection, NEVER};
 use super::error::Violation;
 use super::frame::{self, FrameHeader, HEADER_LEN};
 use super::settings;
@@ -82,14 +82,14 @@ impl Connection {
     /// The connection is over (RFC 9113 section 5.4.1): flush the output, GOAWAY is in it, and close. Every later call
     /// returns the same error.
     #[inline]
-    pub fn receive<'a>(
+    pub fn receive<'a, 'i: 'a>(
         &mut self,
-        input: &mut &'a [u8],
+        input: &mut &'i [u8],
         scratch: &'a mut Scratch,
         now: Instant,
     ) -> Result<Option<Event<'a>>, ConnectionError> {
         if let Some(error) = self.failed {
-            return Err(error);
+            return Err(error.into());
         }
         if !self.pending.is_empty()
             && let Some(event) = self.pop_pending()
@@ -99,8 +99,8 @@ impl Connection {
         if input.is_empty() {
             return Ok(None);
         }
-        self.now = now;
-        self.on_input(now);
+        self.tell_time(now);
+        self.on_input();
         let Scratch { head, bytes } = scratch;
         let outcome = loop {
             match self.step(input, head, bytes) {
@@ -165,9 +165,9 @@ impl Connection {
             Reading::Data { .. } | Reading::Skip { .. } => false,
         };
         if incomplete {
-            self.incomplete_since.get_or_insert(self.now);
+            self.incomplete_since = self.incomplete_since.min(self.now);
         } else {
-            self.incomplete_since = None;
+            self.incomplete_since = NEVER;
         }
     }
 
@@ -262,11 +262,9 @@ impl Connection {
     /// What must hold for a frame of any type.
     #[inline]
     fn check_header(&mut self, header: FrameHeader) -> Result<(), Violation> {
-        self.incomplete_since = if self.block.is_some() {
-            self.incomplete_since
-        } else {
-            None
-        };
+        if self.block.is_none() {
+            self.incomplete_since = NEVER;
+        }
         if header.length > settings::local_max_frame_size(&self.config) {
             return Err(Violation::FrameTooLarge);
         }
@@ -379,7 +377,7 @@ impl Connection {
     /// Whether a stream identifier belongs to a stream that has not been opened.
     #[inline]
     pub(super) fn is_idle(&self, stream: u32) -> bool {
-        stream.is_multiple_of(2) || stream > self.last_id
+        stream.is_multiple_of(2) || (stream > self.last_id && !self.is_refused_by_goaway(stream))
     }
 
     /// Signals a stream error (RFC 9113 section 5.4.2). `known`: the caller has heard of the stream.
@@ -396,7 +394,7 @@ impl Connection {
         self.write_reset(stream, violation.code());
         match self.streams.find(stream) {
             Some(slot) => {
-                let tag = self.remove(slot).tag;
+                let tag = self.remove(slot, false).tag;
                 self.last_event = (stream, tag);
             }
             None => self.remember_reset(stream, self.local_initial_window().max(0) as u32),

@@ -1,6 +1,6 @@
 //! Receiving everything that carries no message: RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, PRIORITY.
 
-use super::connection::{Connection, Pending};
+use super::connection::{Connection, NEVER, Pending};
 use super::drain::DRAIN_PING;
 use super::error::Violation;
 use super::frame::{self, DEFAULT_WINDOW, FrameHeader, MAX_31};
@@ -27,7 +27,7 @@ impl Connection {
             self.useless_frame()?;
             return Ok(None);
         };
-        let stream = self.streams.get_mut(slot);
+        let stream = self.streams.get(slot);
         if stream.is_closed() {
             self.useless_frame()?;
             return Ok(None);
@@ -37,9 +37,7 @@ impl Connection {
         }
         let unanswered = stream.local == Side::Head;
         let started = stream.started;
-        // Nothing more comes on it, so nothing has to be remembered.
-        stream.remote = Side::Ended;
-        let tag = self.remove(slot).tag;
+        let tag = self.remove(slot, true).tag;
         self.last_event = (header.stream, tag);
         if self.server && unanswered {
             self.count_premature_reset(started)?;
@@ -96,7 +94,10 @@ impl Connection {
         if !self.greeted {
             self.greeted = true;
             if self.settings_unacknowledged {
-                self.settings_deadline = self.config.settings_timeout.map(|timeout| self.now + timeout);
+                self.settings_deadline = self
+                    .config
+                    .settings_timeout
+                    .map_or(NEVER, |timeout| self.now + timeout.as_millis() as u64);
             }
         }
         let before = self.peer;
@@ -130,7 +131,7 @@ impl Connection {
         }
         let before = self.local_initial_window();
         self.settings_unacknowledged = false;
-        self.settings_deadline = None;
+        self.settings_deadline = NEVER;
         let change = self.local_initial_window() - before;
         if change != 0 {
             for (_, stream) in self.streams.iter_mut() {

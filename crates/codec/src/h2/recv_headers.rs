@@ -1,6 +1,6 @@
 //! Receiving HEADERS and CONTINUATION (RFC 9113 sections 6.2, 6.10 and 8).
 
-use super::connection::Connection;
+use super::connection::{Connection, NEVER};
 use super::drain::Drain;
 use super::error::Violation;
 use super::frame::{self, FrameHeader};
@@ -69,7 +69,7 @@ impl Connection {
             frames: 0,
             bytes,
         }));
-        self.incomplete_since.get_or_insert(self.now);
+        self.incomplete_since = self.incomplete_since.min(self.now);
         Ok(None)
     }
 
@@ -98,7 +98,7 @@ impl Connection {
         let Some(block) = self.block.take() else {
             return Ok(None);
         };
-        self.incomplete_since = None;
+        self.incomplete_since = NEVER;
         self.on_block(block.stream, block.flags, block.self_dependent, &block.bytes, head)
     }
 
@@ -119,24 +119,27 @@ impl Connection {
             if !self.server || id.is_multiple_of(2) {
                 return Err(Violation::StreamIdentifier);
             }
-            return Ok(if self.is_refused_by_goaway(id) {
-                Target::Ignored
-            } else {
-                Target::Request
-            });
+            return Ok(Target::Request);
         }
         if self.skipped.0 < id && id < self.skipped.1 {
             return Err(Violation::StreamIdentifier);
         }
-        if self.resets.iter().any(|&(reset, _)| reset == id) || id <= self.forgotten_reset {
+        if self.was_reset(id) || id <= self.forgotten_reset || self.is_refused_by_goaway(id) {
             return Ok(Target::Ignored);
         }
         Err(Violation::ClosedStream)
     }
 
+    /// Whether we reset the stream lately.
+    fn was_reset(&self, id: u32) -> bool {
+        self.resets
+            .as_ref()
+            .is_some_and(|resets| resets.iter().any(|&(reset, _)| reset == id))
+    }
+
     /// Whether our final GOAWAY told the peer that the stream is not processed.
     pub(super) fn is_refused_by_goaway(&self, id: u32) -> bool {
-        self.server && id > self.last_processed() && matches!(self.drain, Drain::Final { .. })
+        self.server && id > self.last_processed() && !id.is_multiple_of(2) && matches!(self.drain, Drain::Final { .. })
     }
 
     /// Handles a complete header block. Whatever it is for, it is decoded: the compression state depends on it.

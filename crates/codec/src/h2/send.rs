@@ -145,7 +145,7 @@ impl Connection {
 
     /// Queues what could not be sent.
     fn enqueue(&mut self, slot: u32, data: &[u8], end_stream: bool) {
-        let now = self.now;
+        let now = self.at(self.now);
         let record = self.streams.get_mut(slot);
         if record.queue.is_none() {
             self.queues += 1;
@@ -244,7 +244,7 @@ impl Connection {
                 break;
             }
         }
-        if self.ready.is_empty() && self.ready.capacity() > 8 {
+        if self.ready.is_empty() && (self.active == 0 || self.ready.capacity() > 8) {
             self.ready = VecDeque::new();
         }
     }

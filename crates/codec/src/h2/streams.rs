@@ -3,7 +3,7 @@
 use super::stream::Stream;
 
 /// Slots kept while no stream is open; more are given back.
-const KEPT: usize = 4;
+const KEPT: usize = 1;
 /// Marks the end of the list of free slots.
 const NONE: u32 = u32::MAX;
 
@@ -110,7 +110,7 @@ impl Streams {
     /// Doubles the index and fills it from the slab, which already has the newest stream.
     #[cold]
     fn grow_index(&mut self) {
-        let len = (self.index.len() * 2).max(2 * KEPT);
+        let len = (self.index.len() * 2).max(2);
         self.index.clear();
         self.index.reserve_exact(len);
         self.index.resize(len, (0, 0));
