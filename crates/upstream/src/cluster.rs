@@ -1,0 +1,157 @@
+//! A cluster as a snapshot holds it: its configuration compiled, bound to the state that outlives it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::{ArcSwap, Guard};
+use config::cluster::Cluster;
+use telemetry::stats::{self, Shard, cluster as stat, cluster_membership};
+
+use crate::balancer::{LbTable, NoEndpoint, Panic, PickContext, WorkerLb};
+use crate::breaker::{CircuitBreakers, Permit, Resource, RoutingPriority};
+use crate::cluster_state::ClusterState;
+use crate::endpoint::{ActiveRequest, EndpointAddress, EndpointState};
+use crate::health_flags::HealthFlags;
+use crate::outlier::{self, Outcome};
+use crate::transport::{Transport, Transports};
+
+/// One cluster of one configuration. The configuration in it never changes; its table of endpoints follows discovery
+/// and health for as long as the configuration is current.
+#[derive(Debug)]
+pub struct ClusterHandle {
+    config: Arc<Cluster>,
+    state: Arc<ClusterState>,
+    table: ArcSwap<LbTable>,
+    transports: Transports,
+}
+
+impl ClusterHandle {
+    pub(crate) fn new(
+        config: Arc<Cluster>,
+        state: Arc<ClusterState>,
+        table: Arc<LbTable>,
+        transports: Transports,
+    ) -> Self {
+        Self {
+            config,
+            state,
+            table: ArcSwap::new(table),
+            transports,
+        }
+    }
+
+    /// The cluster's name.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// What it was told: timeouts, protocol options, limits.
+    pub fn config(&self) -> &Arc<Cluster> {
+        &self.config
+    }
+
+    /// What outlives this configuration.
+    pub fn state(&self) -> &Arc<ClusterState> {
+        &self.state
+    }
+
+    /// `cluster.<name>.upstream_*` and the like.
+    pub fn stats(&self) -> &stats::Block {
+        self.state.stats()
+    }
+
+    /// Its circuit breakers' thresholds.
+    pub fn limits(&self) -> &CircuitBreakers {
+        &self.config.circuit_breakers
+    }
+
+    /// The endpoints as they are now.
+    pub fn table(&self) -> Guard<Arc<LbTable>> {
+        self.table.load()
+    }
+
+    pub(crate) fn set_table(&self, table: Arc<LbTable>) {
+        self.table.store(table);
+    }
+
+    /// The endpoint for one attempt. Counts `lb_healthy_panic` and `upstream_cx_none_healthy`.
+    pub fn pick(&self, context: &PickContext<'_>, worker: &mut WorkerLb) -> Result<Arc<EndpointState>, NoEndpoint> {
+        let table = self.table.load();
+        let (result, panic) = table.pick(context, worker);
+        if panic == Panic(true) {
+            self.state
+                .membership_stats()
+                .increment(worker.shard(), cluster_membership::LB_HEALTHY_PANIC);
+        }
+        if result.is_err() {
+            self.stats().increment(worker.shard(), stat::UPSTREAM_CX_NONE_HEALTHY);
+        }
+        result.cloned()
+    }
+
+    /// The endpoint at an address that the client chose: an ORIGINAL_DST cluster has no table.
+    pub fn original_destination(&self, address: EndpointAddress) -> Arc<EndpointState> {
+        let endpoint = self.state.endpoint(address, "", "");
+        endpoint.update_health_quietly(HealthFlags::NONE, HealthFlags::REMOVED);
+        endpoint
+    }
+
+    /// How connections to `endpoint` are secured.
+    pub fn transport(&self, endpoint: &EndpointState) -> &Transport {
+        self.transports.named(&endpoint.key().transport)
+    }
+
+    /// Counts a request to `endpoint` against `max_requests` and the endpoint's load until the guard drops. `None`,
+    /// and `upstream_rq_active_overflow`, if the breaker is open.
+    pub fn try_start_request(
+        &self,
+        shard: Shard,
+        endpoint: &Arc<EndpointState>,
+        priority: RoutingPriority,
+    ) -> Option<ActiveRequest> {
+        let request = endpoint.try_start_request(self.limits(), priority);
+        self.count_overflow(shard, request.is_none(), stat::UPSTREAM_RQ_ACTIVE_OVERFLOW);
+        request
+    }
+
+    /// A place among the requests that wait for a connection. `None`, and `upstream_rq_pending_overflow`, if the
+    /// breaker is open.
+    pub fn try_acquire_pending(&self, shard: Shard, priority: RoutingPriority) -> Option<Permit> {
+        let permit = Permit::try_acquire(&self.state, Resource::PendingRequests, self.limits(), priority);
+        self.count_overflow(shard, permit.is_none(), stat::UPSTREAM_RQ_PENDING_OVERFLOW);
+        permit
+    }
+
+    /// A place among the retries in flight. `None`, and `upstream_rq_retry_overflow`, if the breaker or the budget is
+    /// used up.
+    pub fn try_acquire_retry(&self, shard: Shard, priority: RoutingPriority) -> Option<Permit> {
+        let permit = Permit::try_acquire(&self.state, Resource::Retries, self.limits(), priority);
+        self.count_overflow(shard, permit.is_none(), stat::UPSTREAM_RQ_RETRY_OVERFLOW);
+        permit
+    }
+
+    /// A place among the connections. If the breaker is open, `upstream_cx_overflow` is counted, and only a worker
+    /// whose pool has no connection (`has_none`) gets one all the same, so that no worker starves (Envoy, "Circuit
+    /// breaking").
+    pub fn try_acquire_connection(&self, shard: Shard, priority: RoutingPriority, has_none: bool) -> Option<Permit> {
+        let permit = Permit::try_acquire(&self.state, Resource::Connections, self.limits(), priority);
+        self.count_overflow(shard, permit.is_none(), stat::UPSTREAM_CX_OVERFLOW);
+        permit.or_else(|| has_none.then(|| Permit::acquire(&self.state, Resource::Connections, priority)))
+    }
+
+    /// Counts how an attempt ended and lets outlier detection judge it. Call once per attempt that said something
+    /// about the endpoint: not for one that the caller gave up, nor for one that an open breaker kept from starting.
+    pub fn record_outcome(&self, shard: Shard, endpoint: &EndpointState, outcome: Outcome, now: Instant) {
+        endpoint.count_outcome(outcome);
+        if let Some(detection) = &self.config.outlier_detection {
+            let members = self.table.load().membership().total as usize;
+            outlier::record(endpoint, outcome, detection, members, shard, now);
+        }
+    }
+
+    fn count_overflow(&self, shard: Shard, overflow: bool, counter: stats::Counter) {
+        if overflow {
+            self.stats().increment(shard, counter);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What the process knows about one cluster, whatever configuration comes and goes.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use telemetry::stats::{self, Scope, cluster, cluster_circuit_breakers, cluster_membership};
+use tokio::sync::{Notify, watch};
+
+use crate::breaker::Breaker;
+use crate::endpoint::{EndpointAddress, EndpointKey, EndpointState};
+
+/// The run-time state of one cluster: statistics, breaker counters, endpoints, and who wants to know when those
+/// change.
+pub struct ClusterState {
+    breaker: Breaker,
+    name: Arc<str>,
+    stats: Arc<stats::Block>,
+    membership_stats: Arc<stats::Block>,
+    breaker_stats: Arc<stats::Block>,
+    /// Made when the cluster is first configured with outlier detection.
+    outlier_stats: OnceLock<Arc<stats::Block>>,
+    /// The endpoints that something holds. Only the control thread interns.
+    endpoints: Mutex<HashMap<EndpointKey, Weak<EndpointState>>>,
+    /// How many endpoints outlier detection has ejected.
+    ejected: AtomicU32,
+    has_traffic: AtomicBool,
+    /// Made when the first worker subscribes: a mesh has thousands of clusters and uses few.
+    changes: OnceLock<watch::Sender<()>>,
+    /// Whether this cluster is already among the dirty ones of `signals`.
+    dirty: AtomicBool,
+    signals: Arc<Signals>,
+}
+
+impl ClusterState {
+    pub(crate) fn new(name: Arc<str>, stat_name: &str, stats: &stats::Registry, signals: Arc<Signals>) -> Self {
+        let scope = Scope::Cluster(stat_name);
+        Self {
+            breaker: Breaker::default(),
+            stats: stats.block(scope, &cluster::TABLE),
+            membership_stats: stats.block(scope, &cluster_membership::TABLE),
+            breaker_stats: stats.block(scope, &cluster_circuit_breakers::TABLE),
+            outlier_stats: OnceLock::new(),
+            endpoints: Mutex::default(),
+            ejected: AtomicU32::new(0),
+            name,
+            has_traffic: AtomicBool::new(false),
+            changes: OnceLock::new(),
+            dirty: AtomicBool::new(false),
+            signals,
+        }
+    }
+
+    /// The cluster's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `cluster.<name>.upstream_*` and the like ([`stats::cluster`]).
+    pub fn stats(&self) -> &Arc<stats::Block> {
+        &self.stats
+    }
+
+    /// `cluster.<name>.membership_*`, `lb_*`, `update_*` ([`stats::cluster_membership`]).
+    pub fn membership_stats(&self) -> &Arc<stats::Block> {
+        &self.membership_stats
+    }
+
+    /// `cluster.<name>.circuit_breakers.*` ([`stats::cluster_circuit_breakers`]).
+    pub fn breaker_stats(&self) -> &Arc<stats::Block> {
+        &self.breaker_stats
+    }
+
+    /// `cluster.<name>.outlier_detection.*`, if it is or was configured.
+    pub fn outlier_stats(&self) -> Option<&Arc<stats::Block>> {
+        self.outlier_stats.get()
+    }
+
+    pub(crate) fn set_outlier_stats(&self, make: impl FnOnce() -> Arc<stats::Block>) {
+        self.outlier_stats.get_or_init(make);
+    }
+
+    /// The state of one of its endpoints; see [`EndpointKey`] for what makes it the same one.
+    pub fn endpoint(self: &Arc<Self>, address: EndpointAddress, transport: &str, hostname: &str) -> Arc<EndpointState> {
+        let key = EndpointKey {
+            address,
+            transport: shared(transport),
+            hostname: shared(hostname),
+        };
+        let mut endpoints = self.endpoints();
+        if let Some(state) = endpoints.get(&key).and_then(Weak::upgrade) {
+            return state;
+        }
+        let state = Arc::new(EndpointState::new(self.clone(), key.clone()));
+        endpoints.insert(key, Arc::downgrade(&state));
+        state
+    }
+
+    /// Forgets the endpoints that nothing holds any more.
+    pub(crate) fn prune(&self) {
+        let mut endpoints = self.endpoints();
+        endpoints.retain(|_, weak| weak.strong_count() > 0);
+        endpoints.shrink_to_fit();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn endpoints_known(&self) -> usize {
+        self.endpoints().len()
+    }
+
+    fn endpoints(&self) -> MutexGuard<'_, HashMap<EndpointKey, Weak<EndpointState>>> {
+        // Poisoned or not, the map is whole: nothing can panic between two of its changes.
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn ejected(&self) -> &AtomicU32 {
+        &self.ejected
+    }
+
+    /// The counters of its circuit breakers.
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// Whether a connection was ever opened for traffic. Until then health checks are rare
+    /// (`HealthCheck.no_traffic_interval`).
+    pub fn has_traffic(&self) -> bool {
+        self.has_traffic.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_has_traffic(&self) {
+        // Read first: nearly always it is set already, and a write would take the line from the other workers.
+        if !self.has_traffic() {
+            self.has_traffic.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells when this cluster's endpoints or their health have changed: what a connection or a pool waits on to learn
+    /// that its endpoint is [removed](crate::endpoint::EndpointState::is_removed) or
+    /// [should be drained](crate::endpoint::EndpointState::should_drain).
+    pub fn subscribe(&self) -> EndpointChanges {
+        EndpointChanges {
+            receiver: self.changes.get_or_init(|| watch::Sender::new(())).subscribe(),
+        }
+    }
+
+    /// Wakes all subscribers.
+    pub(crate) fn notify_changed(&self) {
+        if let Some(changes) = self.changes.get() {
+            changes.send_replace(());
+        }
+    }
+
+    /// Asks the control thread to build this cluster's tables anew.
+    pub(crate) fn mark_dirty(&self) {
+        if !self.dirty.swap(true, Ordering::AcqRel) {
+            self.signals.mark_dirty(&self.name);
+        }
+    }
+
+    /// To be called before its endpoints' health is read, so that a change after that marks it again.
+    pub(crate) fn clear_dirty(&self) {
+        self.dirty.store(false, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for ClusterState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterState")
+            .field("name", &self.name)
+            .field("breaker", &self.breaker)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Nearly every endpoint has an empty transport name, and many no host name: one allocation serves them all.
+fn shared(text: &str) -> Arc<str> {
+    static EMPTY: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "".into());
+    if text.is_empty() { EMPTY.clone() } else { text.into() }
+}
+
+/// Hears that a cluster's endpoints or their health have changed.
+#[derive(Clone, Debug)]
+pub struct EndpointChanges {
+    receiver: watch::Receiver<()>,
+}
+
+impl EndpointChanges {
+    /// Waits for the next change since the last call, or since the subscription. Changes in between are merged into
+    /// one. Never ready again once the cluster's state is gone, which the subscriber's endpoint prevents.
+    /// Cancel-safe.
+    pub async fn changed(&mut self) {
+        if self.receiver.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether there was a change since the last call of this or [`changed`](Self::changed).
+    pub fn has_changed(&mut self) -> bool {
+        let changed = self.receiver.has_changed().unwrap_or(false);
+        if changed {
+            self.receiver.mark_unchanged();
+        }
+        changed
+    }
+}
+
+/// Which clusters need new tables: set by any thread, taken by the control thread. A set, so that it is bounded by the
+/// number of clusters however often an endpoint changes.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    dirty: Mutex<HashSet<Arc<str>>>,
+    wake: Notify,
+}
+
+impl Signals {
+    fn mark_dirty(&self, cluster: &Arc<str>) {
+        self.dirty
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(cluster.clone());
+        self.wake.notify_one();
+    }
+
+    /// The names of the clusters that were marked since the last call.
+    pub(crate) fn take_dirty(&self) -> HashSet<Arc<str>> {
+        std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ready when something was marked since it was last ready. Cancel-safe.
+    pub(crate) async fn marked(&self) {
+        self.wake.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing;
+
+    #[test]
+    fn a_cluster_is_marked_once_until_it_is_taken() {
+        let registry = testing::registry();
+        let cluster = testing::cluster_of(&registry, "c");
+        cluster.mark_dirty();
+        cluster.mark_dirty();
+        assert_eq!(registry.signals().take_dirty().len(), 1);
+        assert!(registry.signals().take_dirty().is_empty());
+        cluster.clear_dirty();
+        cluster.mark_dirty();
+        assert_eq!(registry.signals().take_dirty().len(), 1);
+    }
+
+    #[test]
+    fn subscribers_hear_changes_once() {
+        let cluster = testing::cluster_of(&testing::registry(), "c");
+        cluster.notify_changed();
+        let mut changes = cluster.subscribe();
+        assert!(!changes.has_changed(), "what was before doesn't count");
+        cluster.notify_changed();
+        cluster.notify_changed();
+        assert!(changes.has_changed());
+        assert!(!changes.has_changed());
+    }
+}

@@ -1,0 +1,482 @@
+//! One cluster on the control thread: what its handle is made of, and what keeps that current.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use config::cluster::{Cluster, Discovery};
+use config::endpoint::{ClusterLoadAssignment, Endpoint, HealthStatus, LocalityEndpoints};
+use config::secret::Secret;
+use config::{Config, Fingerprint, ResourceType};
+use telemetry::stats::{Scope, Shard, cluster_membership as stat, cluster_outlier_detection};
+use tracing::warn;
+
+use super::checks::Checks;
+use super::names::Names;
+use super::{ClusterId, Event, Job, Token, Work};
+use crate::balancer::{LbTable, TableSettings};
+use crate::cluster::ClusterHandle;
+use crate::cluster_state::ClusterState;
+use crate::dns::{Resolution, ResolveError};
+use crate::endpoint::EndpointState;
+use crate::health::IdleConnection;
+use crate::health::state::{CheckResult, UNCHECKED};
+use crate::health_flags::HealthFlags;
+use crate::hosts::HostSet;
+use crate::outlier;
+use crate::registry::StateRegistry;
+use crate::transport::{Transports, transport_name};
+
+#[derive(Debug)]
+pub(super) struct Managed {
+    id: ClusterId,
+    handle: Arc<ClusterHandle>,
+    /// The secrets its transports were made with.
+    secrets: Vec<(Arc<str>, Option<Arc<Secret>>)>,
+    /// The members as configured; names are not resolved yet.
+    assignment: Arc<ClusterLoadAssignment>,
+    hosts: Arc<HostSet>,
+    names: Option<Names>,
+    checks: Option<Checks>,
+    /// When a change of health last made a table: within the merge window the next ones wait.
+    last_merge: Option<Instant>,
+    rebuild_scheduled: bool,
+    sweep_scheduled: bool,
+    /// The content that was last reported as warm.
+    announced: Option<Fingerprint>,
+}
+
+impl Managed {
+    pub(super) fn new(
+        id: ClusterId,
+        cluster: &Arc<Cluster>,
+        config: &Config,
+        registry: &StateRegistry,
+        work: &mut Work,
+        now: Instant,
+    ) -> Self {
+        let state = registry.cluster(&cluster.name, cluster.stat_name());
+        let assignment = assignment(cluster, config);
+        let hosts = Arc::new(HostSet::new(assignment.clone(), |_, _| Vec::new()));
+        let table = Arc::new(LbTable::new(hosts.clone(), TableSettings::new(cluster, &assignment)));
+        let secrets = secrets(cluster, config);
+        let handle = Arc::new(ClusterHandle::new(
+            cluster.clone(),
+            state,
+            table,
+            transports(cluster, &secrets),
+        ));
+        let mut managed = Self {
+            id,
+            handle,
+            secrets,
+            assignment,
+            hosts,
+            names: None,
+            checks: None,
+            last_merge: None,
+            rebuild_scheduled: false,
+            sweep_scheduled: false,
+            announced: None,
+        };
+        managed.apply(None, registry, work, now);
+        managed
+    }
+
+    /// Takes a new configuration of the same cluster: the cluster's own, its endpoints' or its secrets'.
+    pub(super) fn update(
+        &mut self,
+        cluster: &Arc<Cluster>,
+        config: &Config,
+        registry: &StateRegistry,
+        work: &mut Work,
+        now: Instant,
+    ) {
+        let before = self.handle.clone();
+        let same_content = self.is_for(cluster);
+        let same_secrets = self.secrets.iter().all(|(name, secret)| {
+            let current = config.secrets.get(name);
+            secret.as_ref().map(Arc::as_ptr) == current.map(Arc::as_ptr)
+        });
+        if !same_content || !same_secrets {
+            self.secrets = secrets(cluster, config);
+            self.handle = Arc::new(ClusterHandle::new(
+                cluster.clone(),
+                before.state().clone(),
+                before.table().clone(),
+                transports(cluster, &self.secrets),
+            ));
+        }
+        let assignment = assignment(cluster, config);
+        let same_assignment =
+            Arc::ptr_eq(&assignment, &self.assignment) || assignment.fingerprint == self.assignment.fingerprint;
+        if !same_assignment {
+            self.assignment = assignment;
+        }
+        if !same_content || !same_assignment {
+            self.apply(Some(&before), registry, work, now);
+        }
+    }
+
+    /// Brings names, members, checks and table in line with the configuration.
+    fn apply(&mut self, before: Option<&ClusterHandle>, registry: &StateRegistry, work: &mut Work, now: Instant) {
+        let config = self.handle.config().clone();
+        self.names = Names::new(self.id, &config, &self.assignment, self.names.take(), work, now);
+        let state = self.handle.state();
+        match config.health_checks.first() {
+            Some(settings) if self.checks.as_ref().is_some_and(|checks| checks.are_by(settings)) => {}
+            Some(settings) => {
+                self.checks = Some(Checks::new(
+                    self.id,
+                    config.stat_name(),
+                    settings.clone(),
+                    registry.stats(),
+                ));
+            }
+            None if self.checks.take().is_some() => {
+                // Nobody is left who could find these endpoints well again.
+                for host in self.hosts.iter() {
+                    host.state
+                        .update_health_quietly(HealthFlags::NONE, HealthFlags::FROM_ACTIVE_HEALTH_CHECK);
+                }
+            }
+            None => {}
+        }
+        match &config.outlier_detection {
+            Some(detection) => {
+                let scope = Scope::Cluster(config.stat_name());
+                state.set_outlier_stats(|| registry.stats().block(scope, &cluster_outlier_detection::TABLE));
+                if !std::mem::replace(&mut self.sweep_scheduled, true) {
+                    work.timers
+                        .insert(now + detection.interval, (self.id, Job::OutlierSweep));
+                }
+            }
+            None if before.is_some_and(|before| before.config().outlier_detection.is_some()) => {
+                for host in self.hosts.iter() {
+                    outlier::uneject(&host.state);
+                }
+            }
+            None => {}
+        }
+        self.set_members(work, now);
+    }
+
+    /// Members as configuration and DNS have them now; their health flags, their checks, and a table of them.
+    fn set_members(&mut self, work: &mut Work, now: Instant) {
+        let (config, state) = (self.handle.config().clone(), self.handle.state().clone());
+        let names = self.names.as_ref();
+        let hosts = HostSet::new(self.assignment.clone(), |locality, endpoint| {
+            endpoints(&config, &state, names, locality, endpoint)
+        });
+        let before = std::mem::replace(&mut self.hosts, Arc::new(hosts));
+        for host in self.hosts.iter() {
+            let endpoint = self.hosts.endpoint(host);
+            let eds = eds_flags(endpoint.health_status);
+            host.state.update_health_quietly(eds, HealthFlags::FROM_EDS - eds);
+            if host.state.join() {
+                let disabled = endpoint
+                    .health_check_config
+                    .as_ref()
+                    .is_some_and(|c| c.disable_active_health_check);
+                let checked = self.checks.is_some() && !disabled;
+                let unchecked = if checked { UNCHECKED } else { HealthFlags::NONE };
+                let stale = HealthFlags::FROM_ACTIVE_HEALTH_CHECK - unchecked;
+                host.state
+                    .update_health_quietly(unchecked, stale | HealthFlags::REMOVED);
+            }
+        }
+        leave(&before);
+        let membership = |hosts: &HostSet| {
+            hosts
+                .iter()
+                .map(|host| Arc::as_ptr(&host.state))
+                .collect::<HashSet<_>>()
+        };
+        if membership(&before) != membership(&self.hosts) {
+            self.handle
+                .state()
+                .membership_stats()
+                .increment(Shard::CONTROL, stat::MEMBERSHIP_CHANGE);
+        }
+        if let Some(checks) = &mut self.checks {
+            checks.set_hosts(&config.name, &self.hosts, work, now);
+        }
+        drop(before);
+        state.prune();
+        self.rebuild();
+        self.announce_if_warm(work);
+    }
+
+    pub(super) fn on_resolved(
+        &mut self,
+        token: Token,
+        result: Result<Resolution, ResolveError>,
+        work: &mut Work,
+        now: Instant,
+    ) {
+        let Some(names) = &mut self.names else { return };
+        let Some(changed) = names.on_result(token.serial, &result, work, now) else {
+            return;
+        };
+        let stats = self.handle.state().membership_stats();
+        match &result {
+            Ok(resolution) => {
+                stats.increment(Shard::CONTROL, stat::UPDATE_SUCCESS);
+                if resolution.addresses.is_empty() {
+                    stats.increment(Shard::CONTROL, stat::UPDATE_EMPTY);
+                }
+                if !changed {
+                    stats.increment(Shard::CONTROL, stat::UPDATE_NO_REBUILD);
+                }
+            }
+            Err(error) => {
+                stats.increment(Shard::CONTROL, stat::UPDATE_FAILURE);
+                warn!(cluster = self.handle.name(), %error, "a name could not be resolved; its last addresses stay");
+            }
+        }
+        if changed {
+            self.set_members(work, now);
+        } else {
+            self.announce_if_warm(work);
+        }
+    }
+
+    pub(super) fn on_checked(
+        &mut self,
+        token: Token,
+        result: CheckResult,
+        connection: Option<IdleConnection>,
+        work: &mut Work,
+        now: Instant,
+    ) {
+        let Some(checks) = &mut self.checks else { return };
+        let Some((endpoint, changed)) = checks.on_result(token.serial, result, connection, work, now) else {
+            return;
+        };
+        let flags = endpoint.health_flags();
+        let ends_ejection = matches!(result, CheckResult::Success { .. })
+            && flags.contains(HealthFlags::FAILED_OUTLIER_CHECK)
+            && !flags.contains(HealthFlags::FAILED_ACTIVE_HEALTH_CHECK)
+            && self
+                .handle
+                .config()
+                .outlier_detection
+                .as_ref()
+                .is_some_and(|o| o.successful_active_health_check_uneject_host);
+        if ends_ejection {
+            outlier::uneject(endpoint);
+        }
+        if changed || ends_ejection {
+            self.on_health_changed(work, now);
+        }
+    }
+
+    /// Flags of its endpoints have changed: a new table, at once or together with others of the merge window.
+    pub(super) fn on_health_changed(&mut self, work: &mut Work, now: Instant) {
+        self.handle.state().clear_dirty();
+        // What somebody waits for is not delayed.
+        let becomes_warm = self.is_warm() && !self.is_announced();
+        let window = self.handle.config().common_lb_config.update_merge_window;
+        let next = self.last_merge.map_or(now, |last| last + window);
+        if becomes_warm || next <= now {
+            self.last_merge = Some(now);
+            self.rebuild();
+        } else if !std::mem::replace(&mut self.rebuild_scheduled, true) {
+            work.timers.insert(next, (self.id, Job::Rebuild));
+        }
+        self.announce_if_warm(work);
+    }
+
+    pub(super) fn on_job(&mut self, job: Job, work: &mut Work, now: Instant) {
+        match job {
+            Job::Resolve { serial } => {
+                if self.names.as_ref().is_some_and(|names| names.resolve(serial, work)) {
+                    self.handle
+                        .state()
+                        .membership_stats()
+                        .increment(Shard::CONTROL, stat::UPDATE_ATTEMPT);
+                }
+            }
+            Job::Check { serial } => {
+                if let Some(checks) = &mut self.checks {
+                    checks.check(serial, &self.handle, work);
+                }
+            }
+            Job::Rebuild => {
+                self.last_merge = Some(now);
+                self.rebuild_scheduled = false;
+                self.rebuild();
+            }
+            Job::OutlierSweep => {
+                self.sweep_scheduled = false;
+                let Some(detection) = self.handle.config().outlier_detection.clone() else {
+                    return;
+                };
+                for host in self.hosts.iter() {
+                    outlier::sweep(&host.state, &detection, now);
+                }
+                self.sweep_scheduled = true;
+                work.timers
+                    .insert(now + detection.interval, (self.id, Job::OutlierSweep));
+            }
+        }
+    }
+
+    /// A table of the members as healthy as they are now.
+    fn rebuild(&mut self) {
+        let (config, state) = (self.handle.config(), self.handle.state());
+        state.clear_dirty();
+        let table = LbTable::new(self.hosts.clone(), TableSettings::new(config, &self.assignment));
+        let (membership, stats) = (table.membership(), state.membership_stats());
+        let max_weight = self.hosts.iter().map(|host| host.weight).max().unwrap_or(0);
+        stats.set(Shard::CONTROL, stat::MEMBERSHIP_TOTAL, membership.total);
+        stats.set(Shard::CONTROL, stat::MEMBERSHIP_HEALTHY, membership.healthy);
+        stats.set(Shard::CONTROL, stat::MEMBERSHIP_DEGRADED, membership.degraded);
+        stats.set(Shard::CONTROL, stat::MEMBERSHIP_EXCLUDED, membership.excluded);
+        stats.set(Shard::CONTROL, stat::MAX_HOST_WEIGHT, u64::from(max_weight));
+        if let Some(stats) = state.outlier_stats() {
+            let ejected = state.ejected().load(Ordering::Relaxed);
+            stats.set(
+                Shard::CONTROL,
+                cluster_outlier_detection::EJECTIONS_ACTIVE,
+                u64::from(ejected),
+            );
+        }
+        if let Some(checks) = &self.checks {
+            checks.publish_gauges();
+        }
+        self.handle.set_table(Arc::new(table));
+        state.notify_changed();
+    }
+
+    /// Whether names were resolved once and endpoints checked once.
+    pub(super) fn is_warm(&self) -> bool {
+        if !self.handle.config().wait_for_warm_on_init {
+            return true;
+        }
+        let pending = HealthFlags::PENDING_ACTIVE_HEALTH_CHECK;
+        self.names.as_ref().is_none_or(Names::all_attempted)
+            && (self.checks.is_none()
+                || !self
+                    .hosts
+                    .iter()
+                    .any(|host| host.state.health_flags().contains(pending)))
+    }
+
+    fn is_announced(&self) -> bool {
+        self.announced == Some(self.handle.config().fingerprint)
+    }
+
+    fn announce_if_warm(&mut self, work: &mut Work) {
+        if !self.is_announced() && self.is_warm() {
+            let config = self.handle.config();
+            self.announced = Some(config.fingerprint);
+            work.events.push_back(Event::Warm {
+                name: config.name.clone(),
+                fingerprint: config.fingerprint,
+            });
+        }
+    }
+
+    pub(super) fn handle(&self) -> &Arc<ClusterHandle> {
+        &self.handle
+    }
+
+    /// Whether `cluster` has the content it was made for.
+    pub(super) fn is_for(&self, cluster: &Cluster) -> bool {
+        self.handle.config().fingerprint == cluster.fingerprint
+    }
+
+    /// No configuration has it any more.
+    pub(super) fn retire(self) {
+        leave(&self.hosts);
+        self.handle.state().notify_changed();
+    }
+}
+
+/// Its members are no longer those of a current table. Who is in none begins anew when it comes back.
+fn leave(hosts: &HostSet) {
+    for host in hosts.iter() {
+        host.state.leave();
+        if host.state.is_removed() {
+            outlier::uneject(&host.state);
+        }
+    }
+}
+
+/// The endpoints as configured: the cluster's own, or what EDS says.
+fn assignment(cluster: &Cluster, config: &Config) -> Arc<ClusterLoadAssignment> {
+    match &cluster.discovery {
+        Discovery::Static { endpoints } | Discovery::StrictDns { endpoints } | Discovery::LogicalDns { endpoints } => {
+            endpoints.clone()
+        }
+        Discovery::Eds { service_name, .. } => config
+            .endpoints
+            .get(service_name)
+            .cloned()
+            .unwrap_or_else(|| no_endpoints(service_name)),
+        Discovery::OriginalDst(_) => no_endpoints(&cluster.name),
+    }
+}
+
+fn no_endpoints(name: &Arc<str>) -> Arc<ClusterLoadAssignment> {
+    Arc::new(ClusterLoadAssignment {
+        cluster_name: name.clone(),
+        endpoints: Vec::new(),
+        overprovisioning_factor: ClusterLoadAssignment::DEFAULT_OVERPROVISIONING_FACTOR,
+        weighted_priority_health: false,
+        drop_overloads: Vec::new(),
+        endpoint_stale_after: None,
+        fingerprint: Fingerprint::of(b""),
+    })
+}
+
+/// The states of one configured endpoint: one, or for a name as many as it has addresses.
+fn endpoints(
+    cluster: &Cluster,
+    state: &Arc<ClusterState>,
+    names: Option<&Names>,
+    locality: &LocalityEndpoints,
+    endpoint: &Endpoint,
+) -> Vec<Arc<EndpointState>> {
+    let transport = transport_name(cluster, locality, endpoint);
+    let resolved_from = match &endpoint.address {
+        config::address::Address::Name { host, .. } => host,
+        _ => "",
+    };
+    let hostname = endpoint.hostname.as_deref().unwrap_or(resolved_from);
+    let addresses = match names {
+        Some(names) => names.addresses(endpoint),
+        None => crate::endpoint::EndpointAddress::from_config(&endpoint.address)
+            .into_iter()
+            .collect(),
+    };
+    addresses
+        .into_iter()
+        .map(|address| state.endpoint(address, transport, hostname))
+        .collect()
+}
+
+/// The flags that EDS sets (`core.v3.HealthStatus`).
+fn eds_flags(status: HealthStatus) -> HealthFlags {
+    match status {
+        HealthStatus::Unknown | HealthStatus::Healthy => HealthFlags::NONE,
+        HealthStatus::Unhealthy | HealthStatus::Timeout => HealthFlags::FAILED_EDS_HEALTH,
+        HealthStatus::Draining => HealthFlags::FAILED_EDS_HEALTH | HealthFlags::EDS_STATUS_DRAINING,
+        HealthStatus::Degraded => HealthFlags::DEGRADED_EDS_HEALTH,
+    }
+}
+
+fn secrets(cluster: &Cluster, config: &Config) -> Vec<(Arc<str>, Option<Arc<Secret>>)> {
+    let references = cluster.references();
+    let names = references.names(ResourceType::Secret);
+    names
+        .map(|name| (name.clone(), config.secrets.get(name).cloned()))
+        .collect()
+}
+
+fn transports(cluster: &Cluster, secrets: &[(Arc<str>, Option<Arc<Secret>>)]) -> Transports {
+    let _ = secrets;
+    Transports::new(cluster, &|_| crate::transport::Transport::RawBuffer)
+}

@@ -1,0 +1,352 @@
+//! The control thread's side of all clusters: members, health, tables, and what is warm.
+//!
+//! [`Clusters`] is without I/O: it is told the configuration, the time, and how resolutions and health checks ended; it
+//! says what to do ([`Action`]) and what happened ([`Event`]). [`Driver`] joins it to the network.
+//!
+//! ```text
+//!   Config ── reconcile ──▶ members ── tables ──▶ ClusterHandle (one store, seen by the next pick of every worker)
+//!                │             ▲          ▲
+//!                ▼             │          │ merged over update_merge_window
+//!         Action::Resolve ── on_resolved  │
+//!         Action::Check ──── on_checked ──┴── flags (EDS, health check, outlier)
+//! ```
+
+mod checks;
+mod driver;
+mod listing;
+mod managed;
+mod names;
+mod timers;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use config::cluster::{Cluster, DnsLookupFamily};
+use config::{Config, Fingerprint};
+pub use driver::Driver;
+pub use listing::{ClusterListing, EndpointListing, Listing};
+use managed::Managed;
+use timers::Timers;
+
+use crate::balancer::Random;
+use crate::cluster::ClusterHandle;
+use crate::dns::{Resolution, ResolveError};
+use crate::health::state::CheckResult;
+use crate::health::{CheckRequest, IdleConnection};
+use crate::registry::StateRegistry;
+
+/// The clusters of one configuration, by name.
+pub type ClusterMap = HashMap<Arc<str>, Arc<ClusterHandle>>;
+
+/// All clusters, those in use and those that warm up to be used. See the [module](self).
+#[derive(Debug)]
+pub struct Clusters {
+    registry: Arc<StateRegistry>,
+    managed: HashMap<ClusterId, Managed>,
+    /// What the last configuration contains.
+    active: HashMap<Arc<str>, ClusterId>,
+    /// What a coming configuration will contain, if it is not active with the same content already.
+    warming: HashMap<Arc<str>, ClusterId>,
+    view: ClustersView,
+    work: Work,
+    next_id: u64,
+}
+
+/// What [`Clusters`] has to do and to tell.
+#[derive(Debug)]
+struct Work {
+    timers: Timers<(ClusterId, Job)>,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+    random: Random,
+    /// Tells one name or endpoint that is worked on from any that came before it.
+    next_serial: u64,
+}
+
+/// One cluster in [`Clusters::managed`]; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct ClusterId(u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Job {
+    /// A name is to be resolved (again).
+    Resolve { serial: u64 },
+    /// An endpoint is to be checked (again).
+    Check { serial: u64 },
+    /// Changes of health were gathered long enough.
+    Rebuild,
+    /// Ejections may have to end.
+    OutlierSweep,
+}
+
+/// What a result belongs to. Give it back with the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token {
+    cluster: ClusterId,
+    serial: u64,
+}
+
+/// Something to do on behalf of [`Clusters`].
+#[derive(Debug)]
+pub enum Action {
+    /// Resolve a name, and report by [`Clusters::on_resolved`].
+    Resolve {
+        /// What to report for.
+        token: Token,
+        /// The name.
+        host: Arc<str>,
+        /// Which addresses.
+        family: DnsLookupFamily,
+    },
+    /// Check an endpoint, and report by [`Clusters::on_checked`].
+    Check {
+        /// What to report for.
+        token: Token,
+        /// What to check.
+        request: Box<CheckRequest>,
+    },
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A cluster is ready to be used: its names were resolved once, and every endpoint was checked once. Comes once for
+    /// each content of a cluster, also for clusters that have nothing to wait for.
+    Warm {
+        /// The cluster.
+        name: Arc<str>,
+        /// Which content of it.
+        fingerprint: Fingerprint,
+    },
+}
+
+/// The active clusters as other threads see them.
+#[derive(Clone, Debug, Default)]
+pub struct ClustersView {
+    active: Arc<ArcSwap<ClusterMap>>,
+}
+
+impl ClustersView {
+    /// The clusters of the last configuration.
+    pub fn active(&self) -> Arc<ClusterMap> {
+        self.active.load_full()
+    }
+}
+
+impl Clusters {
+    /// No clusters yet. State is interned in `registry`; `random` spreads timers.
+    pub fn new(registry: Arc<StateRegistry>, random: Random) -> Self {
+        let work = Work {
+            timers: Timers::default(),
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+            random,
+            next_serial: 0,
+        };
+        Self {
+            registry,
+            managed: HashMap::new(),
+            active: HashMap::new(),
+            warming: HashMap::new(),
+            view: ClustersView::default(),
+            work,
+            next_id: 0,
+        }
+    }
+
+    /// Where state is interned.
+    pub fn registry(&self) -> &Arc<StateRegistry> {
+        &self.registry
+    }
+
+    /// A view of the active clusters, for the admin endpoint.
+    pub fn view(&self) -> ClustersView {
+        self.view.clone()
+    }
+
+    /// Makes `config` the configuration in force and gives the handles for its snapshot. A cluster whose content and
+    /// secrets are as before keeps its handle; one that warmed up ([`warm`](Self::warm)) comes with what it has learned.
+    /// Members that stay keep their state.
+    pub fn reconcile(&mut self, config: &Config, now: Instant) -> Arc<ClusterMap> {
+        let mut map = ClusterMap::with_capacity(config.clusters.len());
+        for (name, cluster) in &config.clusters {
+            let warmed = self.take_warming(name, cluster);
+            let id = match (warmed, self.active.get(name).copied()) {
+                (Some(warmed), active) => {
+                    // Joins its members before the other leaves them: none is removed on the way.
+                    self.update(warmed, cluster, config, now);
+                    if let Some(active) = active {
+                        self.retire(active);
+                    }
+                    self.active.insert(name.clone(), warmed);
+                    warmed
+                }
+                (None, Some(active)) => {
+                    self.update(active, cluster, config, now);
+                    active
+                }
+                (None, None) => {
+                    let id = self.create(cluster, config, now);
+                    self.active.insert(name.clone(), id);
+                    id
+                }
+            };
+            if let Some(managed) = self.managed.get(&id) {
+                map.insert(name.clone(), managed.handle().clone());
+            }
+        }
+        let gone: Vec<Arc<str>> = self
+            .active
+            .keys()
+            .filter(|name| !config.clusters.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in &gone {
+            if let Some(id) = self.active.remove(name) {
+                self.retire(id);
+            }
+        }
+        let map = Arc::new(map);
+        self.view.active.store(map.clone());
+        if !gone.is_empty() {
+            self.registry.prune();
+        }
+        map
+    }
+
+    /// Resolves and checks what a coming configuration will contain, so that it is warm when it comes. `candidates`
+    /// replaces those of the last call; what is active with the same content is left alone. Each one that is ready
+    /// gives an [`Event::Warm`].
+    pub fn warm(&mut self, candidates: &Config, now: Instant) {
+        for (name, cluster) in &candidates.clusters {
+            let is_active = self.active.get(name).is_some_and(|id| self.managed[id].is_for(cluster));
+            if is_active {
+                continue;
+            }
+            match self.take_warming(name, cluster) {
+                Some(id) => {
+                    self.update(id, cluster, candidates, now);
+                    self.warming.insert(name.clone(), id);
+                }
+                None => {
+                    let id = self.create(cluster, candidates, now);
+                    if let Some(superseded) = self.warming.insert(name.clone(), id) {
+                        self.retire(superseded);
+                    }
+                }
+            }
+        }
+        let is_wanted = |(name, id): &(Arc<str>, ClusterId)| {
+            candidates
+                .clusters
+                .get(name)
+                .is_some_and(|cluster| self.managed[id].is_for(cluster))
+        };
+        let all: Vec<(Arc<str>, ClusterId)> = self.warming.iter().map(|(name, id)| (name.clone(), *id)).collect();
+        let unwanted: Vec<(Arc<str>, ClusterId)> = all.into_iter().filter(|entry| !is_wanted(entry)).collect();
+        for (name, id) in unwanted {
+            self.warming.remove(&name);
+            self.retire(id);
+        }
+    }
+
+    /// Whether a cluster with this content is ready, active or not.
+    pub fn is_warm(&self, cluster: &Cluster) -> bool {
+        let ids = [self.active.get(&cluster.name), self.warming.get(&cluster.name)];
+        ids.into_iter()
+            .flatten()
+            .any(|id| self.managed[id].is_for(cluster) && self.managed[id].is_warm())
+    }
+
+    /// Takes what a name resolved to.
+    pub fn on_resolved(&mut self, token: Token, result: Result<Resolution, ResolveError>, now: Instant) {
+        if let Some(managed) = self.managed.get_mut(&token.cluster) {
+            managed.on_resolved(token, result, &mut self.work, now);
+        }
+    }
+
+    /// Takes the result of a health check, and the connection to keep for the next.
+    pub fn on_checked(&mut self, token: Token, result: CheckResult, connection: Option<IdleConnection>, now: Instant) {
+        if let Some(managed) = self.managed.get_mut(&token.cluster) {
+            managed.on_checked(token, result, connection, &mut self.work, now);
+        }
+    }
+
+    /// Builds the tables of clusters whose endpoints' flags were changed by other threads.
+    pub fn on_marked(&mut self, now: Instant) {
+        for name in self.registry.signals().take_dirty() {
+            for id in [self.active.get(&name), self.warming.get(&name)].into_iter().flatten() {
+                if let Some(managed) = self.managed.get_mut(id) {
+                    managed.on_health_changed(&mut self.work, now);
+                }
+            }
+        }
+    }
+
+    /// When [`on_deadline`](Self::on_deadline) is to be called next.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.work.timers.next_at()
+    }
+
+    /// Does what is due.
+    pub fn on_deadline(&mut self, now: Instant) {
+        while let Some((id, job)) = self.work.timers.pop_due(now) {
+            if let Some(managed) = self.managed.get_mut(&id) {
+                managed.on_job(job, &mut self.work, now);
+            }
+        }
+    }
+
+    /// Something to do; ask until there is nothing.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.work.actions.pop_front()
+    }
+
+    /// Something that happened; ask until there is nothing.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.work.events.pop_front()
+    }
+
+    fn create(&mut self, cluster: &Arc<Cluster>, config: &Config, now: Instant) -> ClusterId {
+        let id = ClusterId(self.next_id);
+        self.next_id += 1;
+        self.managed.insert(
+            id,
+            Managed::new(id, cluster, config, &self.registry, &mut self.work, now),
+        );
+        id
+    }
+
+    fn update(&mut self, id: ClusterId, cluster: &Arc<Cluster>, config: &Config, now: Instant) {
+        if let Some(managed) = self.managed.get_mut(&id) {
+            managed.update(cluster, config, &self.registry, &mut self.work, now);
+        }
+    }
+
+    fn retire(&mut self, id: ClusterId) {
+        if let Some(managed) = self.managed.remove(&id) {
+            managed.retire();
+        }
+    }
+
+    /// The warming cluster with this content, no longer among the warming.
+    fn take_warming(&mut self, name: &Arc<str>, cluster: &Arc<Cluster>) -> Option<ClusterId> {
+        let id = *self.warming.get(name)?;
+        self.managed[&id]
+            .is_for(cluster)
+            .then(|| self.warming.remove(name))
+            .flatten()
+    }
+}
+
+impl Work {
+    fn serial(&mut self) -> u64 {
+        self.next_serial += 1;
+        self.next_serial
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,436 @@
+//! What the process knows about one endpoint, whatever configuration comes and goes.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use config::address::Address;
+
+use crate::breaker::{CircuitBreakers, Resource, RoutingPriority};
+use crate::cluster_state::ClusterState;
+use crate::health_flags::{Health, HealthFlags};
+use crate::outlier::{Outcome, OutlierState};
+
+/// Where an endpoint listens, after names are resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EndpointAddress {
+    /// An IP address and TCP port.
+    Socket(SocketAddr),
+    /// A Unix domain socket; a path that starts with `@` is in the abstract namespace, as in Envoy.
+    Pipe(Arc<str>),
+}
+
+impl EndpointAddress {
+    /// A configured address, unless it is a name that has to be resolved first.
+    pub fn from_config(address: &Address) -> Option<Self> {
+        match address {
+            Address::Socket(address) => Some(Self::Socket(*address)),
+            Address::Pipe { path, .. } => Some(Self::Pipe(path.clone())),
+            Address::Name { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for EndpointAddress {
+    /// As Envoy prints it: `10.0.0.1:80`, `[::1]:80`, or the path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Pipe(path) => f.write_str(path),
+        }
+    }
+}
+
+impl From<SocketAddr> for EndpointAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Socket(address)
+    }
+}
+
+/// What makes two endpoints of one cluster the same one. Anything else about an endpoint (weight, health, locality,
+/// priority, metadata) may change without it becoming another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointKey {
+    /// Where it listens.
+    pub address: EndpointAddress,
+    /// The name of the `transport_socket_matches` entry that its metadata selects, empty for the cluster's own
+    /// transport socket: the same address spoken to in plaintext and over mTLS are two endpoints, each with its own
+    /// connections and its own health.
+    pub transport: Arc<str>,
+    /// The name it was configured or resolved by, empty if it has none: another name is another server name in TLS and
+    /// another host in requests.
+    pub hostname: Arc<str>,
+}
+
+/// The run-time state of one endpoint: health, in-flight requests, counters, outlier state. One per process for each
+/// cluster, address and TLS identity (see [`StateRegistry`](crate::registry::StateRegistry)); snapshots and workers'
+/// connection pools share it.
+///
+/// The counters are shared by all workers, as in Envoy, and fill one cache line; that line is what a pick of
+/// LEAST_REQUEST reads and what a request writes.
+pub struct EndpointState {
+    hot: Hot,
+    key: EndpointKey,
+    cluster: Arc<ClusterState>,
+    /// How many current tables it is in: usually one, two while an updated cluster warms beside the old one. Only the
+    /// control thread changes it.
+    memberships: AtomicU32,
+    outlier: OutlierState,
+}
+
+#[derive(Default)]
+#[repr(align(64))]
+struct Hot {
+    health: AtomicU32,
+    rq_active: AtomicU32,
+    cx_active: AtomicU32,
+    cx_total: AtomicU64,
+    cx_connect_fail: AtomicU64,
+    rq_total: AtomicU64,
+    rq_success: AtomicU64,
+    rq_error: AtomicU64,
+    rq_timeout: AtomicU64,
+}
+
+impl EndpointState {
+    /// A new endpoint, which no configuration contains yet. Use [`ClusterState::endpoint`], which gives the same key
+    /// the same state.
+    pub(crate) fn new(cluster: Arc<ClusterState>, key: EndpointKey) -> Self {
+        let hot = Hot {
+            health: AtomicU32::new(HealthFlags::REMOVED.bits()),
+            ..Hot::default()
+        };
+        Self {
+            hot,
+            key,
+            cluster,
+            memberships: AtomicU32::new(0),
+            outlier: OutlierState::default(),
+        }
+    }
+
+    /// Where to connect.
+    pub fn address(&self) -> &EndpointAddress {
+        &self.key.address
+    }
+
+    /// What identifies it in its cluster.
+    pub fn key(&self) -> &EndpointKey {
+        &self.key
+    }
+
+    /// The name it was configured or resolved by, for `auto_host_rewrite` and as the default SNI of a name; empty if
+    /// it has none. (`Endpoint.hostname`, or for a DNS cluster the name that was resolved.)
+    pub fn hostname(&self) -> &str {
+        &self.key.hostname
+    }
+
+    /// The cluster it belongs to.
+    pub fn cluster(&self) -> &Arc<ClusterState> {
+        &self.cluster
+    }
+
+    /// All health flags at this moment.
+    pub fn health_flags(&self) -> HealthFlags {
+        HealthFlags::from_bits(self.hot.health.load(Ordering::Relaxed))
+    }
+
+    /// Healthy, degraded or unhealthy: what the flags amount to.
+    pub fn health(&self) -> Health {
+        self.health_flags().health()
+    }
+
+    /// Whether new requests and new connections may go to it: it is still part of the cluster and nobody found it
+    /// unhealthy. A pooled connection for which this is false should take no new request (panic mode aside).
+    pub fn is_usable(&self) -> bool {
+        let flags = self.health_flags();
+        !flags.contains(HealthFlags::REMOVED) && flags.health() != Health::Unhealthy
+    }
+
+    /// Whether no current configuration contains it any more: pooled connections should finish what is in flight and
+    /// close. It may come back; a pool asks again before each use.
+    pub fn is_removed(&self) -> bool {
+        self.health_flags().contains(HealthFlags::REMOVED)
+    }
+
+    /// Whether a pool should finish what is in flight on its connections to this endpoint and then close them:
+    /// removed, or failed by active health checking (Envoy drains its pools in both cases, and keeps them for an
+    /// endpoint ejected as an outlier).
+    pub fn should_drain(&self) -> bool {
+        self.health_flags()
+            .intersects(HealthFlags::REMOVED | HealthFlags::FAILED_ACTIVE_HEALTH_CHECK)
+    }
+
+    /// Sets and clears flags in one step, and asks for new balancer tables if that changed anything. Returns the
+    /// flags before.
+    pub(crate) fn update_health(&self, set: HealthFlags, clear: HealthFlags) -> HealthFlags {
+        let before = self.update_health_quietly(set, clear);
+        if before != (before - clear) | set {
+            self.cluster.mark_dirty();
+        }
+        before
+    }
+
+    /// As [`update_health`](Self::update_health), for a caller that rebuilds the tables itself.
+    pub(crate) fn update_health_quietly(&self, set: HealthFlags, clear: HealthFlags) -> HealthFlags {
+        let update = |bits| Some((bits & !clear.bits()) | set.bits());
+        match self
+            .hot
+            .health
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, update)
+        {
+            Ok(before) | Err(before) => HealthFlags::from_bits(before),
+        }
+    }
+
+    /// A table that will be current contains it. Returns whether it is new: no current table contained it before; the
+    /// caller then clears [`HealthFlags::REMOVED`] with what else the new member begins with.
+    pub(crate) fn join(&self) -> bool {
+        self.memberships.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// A table that contained it is no longer current.
+    pub(crate) fn leave(&self) {
+        if self.memberships.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.update_health_quietly(HealthFlags::REMOVED, HealthFlags::NONE);
+        }
+    }
+
+    /// Requests in flight from this process, over all workers: what LEAST_REQUEST compares.
+    pub fn active_requests(&self) -> u32 {
+        self.hot.rq_active.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request to this endpoint against its cluster's `max_requests` and its own load, until the guard
+    /// drops. `None` if the breaker of `priority` is open.
+    pub fn try_start_request(
+        self: &Arc<Self>,
+        limits: &CircuitBreakers,
+        priority: RoutingPriority,
+    ) -> Option<ActiveRequest> {
+        if !self.cluster.breaker().try_acquire(Resource::Requests, limits, priority) {
+            return None;
+        }
+        self.hot.rq_active.fetch_add(1, Ordering::Relaxed);
+        self.hot.rq_total.fetch_add(1, Ordering::Relaxed);
+        Some(ActiveRequest {
+            endpoint: self.clone(),
+            priority,
+        })
+    }
+
+    /// Counts a connection attempt that begins now, and the connection until the guard drops. Also tells the health
+    /// checker that the cluster has traffic (`no_traffic_interval` ends).
+    pub fn start_connection(self: &Arc<Self>) -> ActiveConnection {
+        self.hot.cx_active.fetch_add(1, Ordering::Relaxed);
+        self.hot.cx_total.fetch_add(1, Ordering::Relaxed);
+        self.cluster.set_has_traffic();
+        ActiveConnection { endpoint: self.clone() }
+    }
+
+    /// Counts a connection that could not be made (`cx_connect_fail`), including a connect timeout. Outlier detection
+    /// learns of it by the outcome of the requests that waited for the connection.
+    pub fn record_connect_failure(&self) {
+        self.hot.cx_connect_fail.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts how an attempt ended; what it means for outlier detection is
+    /// [`ClusterHandle::record_outcome`](crate::cluster::ClusterHandle::record_outcome), which calls this.
+    pub(crate) fn count_outcome(&self, outcome: Outcome) {
+        let counter = match outcome {
+            Outcome::Timeout => &self.hot.rq_timeout,
+            _ if outcome.status() < 500 => &self.hot.rq_success,
+            _ => &self.hot.rq_error,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn outlier(&self) -> &OutlierState {
+        &self.outlier
+    }
+
+    /// The counters as `/clusters` prints them.
+    pub fn stats(&self) -> EndpointStats {
+        let hot = &self.hot;
+        EndpointStats {
+            cx_active: u64::from(hot.cx_active.load(Ordering::Relaxed)),
+            cx_connect_fail: hot.cx_connect_fail.load(Ordering::Relaxed),
+            cx_total: hot.cx_total.load(Ordering::Relaxed),
+            rq_active: u64::from(hot.rq_active.load(Ordering::Relaxed)),
+            rq_error: hot.rq_error.load(Ordering::Relaxed),
+            rq_success: hot.rq_success.load(Ordering::Relaxed),
+            rq_timeout: hot.rq_timeout.load(Ordering::Relaxed),
+            rq_total: hot.rq_total.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl fmt::Debug for EndpointState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointState")
+            .field("cluster", &self.cluster.name())
+            .field("key", &self.key)
+            .field("health", &self.health_flags())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The per-endpoint counters of `/clusters`, by Envoy's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointStats {
+    /// Connections open or being opened.
+    pub cx_active: u64,
+    /// Connections that could not be made.
+    pub cx_connect_fail: u64,
+    /// Connections ever tried.
+    pub cx_total: u64,
+    /// Requests in flight.
+    pub rq_active: u64,
+    /// Requests that ended in a reset, a failed connection or a 5xx (for gRPC: a failing `grpc-status`).
+    pub rq_error: u64,
+    /// Requests that were answered with anything else.
+    pub rq_success: u64,
+    /// Requests that ran out of time.
+    pub rq_timeout: u64,
+    /// Requests ever sent.
+    pub rq_total: u64,
+}
+
+impl EndpointStats {
+    /// Names and values in the order in which `/clusters` prints them.
+    pub fn named(&self) -> [(&'static str, u64); 8] {
+        [
+            ("cx_active", self.cx_active),
+            ("cx_connect_fail", self.cx_connect_fail),
+            ("cx_total", self.cx_total),
+            ("rq_active", self.rq_active),
+            ("rq_error", self.rq_error),
+            ("rq_success", self.rq_success),
+            ("rq_timeout", self.rq_timeout),
+            ("rq_total", self.rq_total),
+        ]
+    }
+}
+
+/// A request in flight to an endpoint: its place in the cluster's `max_requests` and in the endpoint's load, given
+/// back on drop, whatever ended the request.
+#[derive(Debug)]
+#[must_use = "dropping it at once ends the request"]
+pub struct ActiveRequest {
+    endpoint: Arc<EndpointState>,
+    priority: RoutingPriority,
+}
+
+impl ActiveRequest {
+    /// Where the request went.
+    pub fn endpoint(&self) -> &Arc<EndpointState> {
+        &self.endpoint
+    }
+}
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.endpoint.hot.rq_active.fetch_sub(1, Ordering::Relaxed);
+        self.endpoint
+            .cluster
+            .breaker()
+            .release(Resource::Requests, self.priority);
+    }
+}
+
+/// A connection to an endpoint, open or being opened (`cx_active`), until drop.
+#[derive(Debug)]
+#[must_use = "dropping it at once ends the connection"]
+pub struct ActiveConnection {
+    endpoint: Arc<EndpointState>,
+}
+
+impl ActiveConnection {
+    /// Where the connection goes.
+    pub fn endpoint(&self) -> &Arc<EndpointState> {
+        &self.endpoint
+    }
+}
+
+impl Drop for ActiveConnection {
+    fn drop(&mut self) {
+        self.endpoint.hot.cx_active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn endpoint() -> Arc<EndpointState> {
+        testing::hosts(&testing::cluster_of(&testing::registry(), "c"), 0, &[1])
+            .remove(0)
+            .state
+    }
+
+    #[test]
+    fn the_hot_part_is_one_cache_line() {
+        assert_eq!(size_of::<Hot>(), 64);
+        assert!(size_of::<EndpointState>() <= 192, "{}", size_of::<EndpointState>());
+    }
+
+    #[test]
+    fn an_active_request_counts_until_its_guard_drops() {
+        let endpoint = endpoint();
+        let limits = CircuitBreakers::default();
+        let guard = endpoint.try_start_request(&limits, RoutingPriority::Default).unwrap();
+        assert_eq!(endpoint.active_requests(), 1);
+        assert_eq!(
+            endpoint
+                .cluster()
+                .breaker()
+                .in_use(Resource::Requests, RoutingPriority::Default),
+            1
+        );
+        drop(guard);
+        assert_eq!(endpoint.active_requests(), 0);
+        assert_eq!(
+            endpoint
+                .cluster()
+                .breaker()
+                .in_use(Resource::Requests, RoutingPriority::Default),
+            0
+        );
+        assert_eq!(endpoint.stats().rq_total, 1);
+    }
+
+    #[test]
+    fn outcomes_are_counted_by_kind() {
+        let endpoint = endpoint();
+        endpoint.count_outcome(Outcome::Response(200));
+        endpoint.count_outcome(Outcome::Response(503));
+        endpoint.count_outcome(Outcome::Reset);
+        endpoint.count_outcome(Outcome::Timeout);
+        let stats = endpoint.stats();
+        assert_eq!((stats.rq_success, stats.rq_error, stats.rq_timeout), (1, 2, 1));
+    }
+
+    #[test]
+    fn a_connection_counts_and_marks_the_cluster_as_having_traffic() {
+        let endpoint = endpoint();
+        assert!(!endpoint.cluster().has_traffic());
+        let connection = endpoint.start_connection();
+        assert!(endpoint.cluster().has_traffic());
+        assert_eq!(endpoint.stats().cx_active, 1);
+        drop(connection);
+        assert_eq!((endpoint.stats().cx_active, endpoint.stats().cx_total), (0, 1));
+    }
+
+    #[test]
+    fn removal_and_failed_health_checks_drain_but_ejection_only_diverts() {
+        let endpoint = endpoint();
+        assert!(endpoint.is_usable() && !endpoint.should_drain());
+        endpoint.update_health(HealthFlags::FAILED_OUTLIER_CHECK, HealthFlags::NONE);
+        assert!(!endpoint.is_usable() && !endpoint.should_drain());
+        endpoint.update_health(HealthFlags::REMOVED, HealthFlags::FAILED_OUTLIER_CHECK);
+        assert!(!endpoint.is_usable() && endpoint.should_drain() && endpoint.is_removed());
+    }
+}

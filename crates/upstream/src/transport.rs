@@ -1,0 +1,70 @@
+//! What stands between a cluster's bytes and the wire: nothing, or TLS.
+
+use std::sync::Arc;
+
+use config::cluster::{Cluster, TransportSocketMatch};
+use config::endpoint::{Endpoint, LocalityEndpoints};
+use config::listener::TransportSocket;
+
+/// How connections to an endpoint are secured.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// Plaintext.
+    RawBuffer,
+    /// TLS that cannot be set up: a secret is missing or unusable. Connections fail, as in Envoy
+    /// (`upstream_context_secrets_not_ready`).
+    NotReady {
+        /// What is missing.
+        reason: Arc<str>,
+    },
+}
+
+/// The transports of one cluster: its own, and those that endpoints choose by their metadata.
+#[derive(Clone, Debug)]
+pub struct Transports {
+    own: Transport,
+    /// By name, in the order in which they are tried.
+    matches: Box<[(Arc<str>, Transport)]>,
+}
+
+/// Makes the transport that a cluster's transport socket describes, with the secrets of the moment.
+pub type MakeTransport<'a> = &'a dyn Fn(&TransportSocket) -> Transport;
+
+impl Transports {
+    /// The transports of `cluster`.
+    pub fn new(cluster: &Cluster, make: MakeTransport<'_>) -> Self {
+        let transport = |socket: &Option<TransportSocket>| socket.as_ref().map_or(Transport::RawBuffer, make);
+        let matches = cluster.transport_socket_matches.iter();
+        Self {
+            own: transport(&cluster.transport_socket),
+            matches: matches
+                .map(|entry| (entry.name.clone(), transport(&entry.transport_socket)))
+                .collect(),
+        }
+    }
+
+    /// The transport with this name ([`EndpointKey::transport`](crate::endpoint::EndpointKey::transport)): the
+    /// cluster's own for an empty one.
+    pub fn named(&self, name: &str) -> &Transport {
+        // A cluster has two or three: a search costs less than a hash.
+        self.matches
+            .iter()
+            .find(|(match_name, _)| **match_name == *name)
+            .map_or(&self.own, |(_, transport)| transport)
+    }
+}
+
+/// The name of the `transport_socket_matches` entry that an endpoint's metadata selects, empty if none does.
+pub(crate) fn transport_name<'a>(cluster: &'a Cluster, locality: &LocalityEndpoints, endpoint: &Endpoint) -> &'a str {
+    if cluster.transport_socket_matches.is_empty() {
+        return "";
+    }
+    let endpoint = endpoint.metadata().filter(TransportSocketMatch::METADATA);
+    let locality = locality.metadata.filter(TransportSocketMatch::METADATA);
+    let matches = |entry: &&TransportSocketMatch| entry.matches(endpoint, locality);
+    cluster
+        .transport_socket_matches
+        .iter()
+        .find(matches)
+        .map_or("", |entry| &entry.name)
+}
