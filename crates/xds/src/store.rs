@@ -140,6 +140,11 @@ impl Store {
         self.entries[key.resource_type as usize].remove(&key.name);
     }
 
+    /// Forgets what of a type was only ever refused: on a new stream it is sent again if it is still there.
+    pub fn forget_refused(&mut self, resource_type: ResourceType) {
+        self.entries[resource_type as usize].retain(|_, entry| entry.accepted.is_some());
+    }
+
     fn entry_mut(&mut self, key: &ResourceKey) -> &mut Entry {
         self.entries[key.resource_type as usize].entry(Arc::clone(&key.name)).or_insert_with(Entry::requested)
     }

@@ -30,7 +30,7 @@
 mod node;
 mod settle;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -250,6 +250,12 @@ impl Assembler {
     /// How many resources of a type are accepted and not published.
     pub fn waiting_of(&self, resource_type: ResourceType) -> usize {
         self.waiting.iter().filter(|key| key.resource_type == resource_type).count()
+    }
+
+    /// Everything that is published.
+    #[cfg(test)]
+    pub(crate) fn published_values(&self) -> impl Iterator<Item = (ResourceKey, &Arc<Value>)> {
+        self.nodes.iter().filter_map(|(key, node)| Some((key, node.published.as_ref()?)))
     }
 
     /// Resources of the bootstrap.

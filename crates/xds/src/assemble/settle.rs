@@ -88,7 +88,8 @@ impl Assembler {
             return self.unpublish(key);
         }
         if node.is_settled() {
-            return self.stop_waiting(key);
+            self.stop_waiting(key);
+            return self.nodes.drop_if_empty(key);
         }
         match (node.target.clone(), node.expired) {
             (Some(target), _) => self.advance(key, target, now),

@@ -175,7 +175,7 @@ impl Engine {
 
 impl Value {
     /// A resource as a server sent it.
-    fn received(decoded: DecodedResource, encoded: Vec<u8>) -> Self {
+    pub(crate) fn received(decoded: DecodedResource, encoded: Vec<u8>) -> Self {
         let DecodedResource { resource, references, without_effect } = decoded;
         Self {
             fingerprint: Fingerprint::of(&encoded),

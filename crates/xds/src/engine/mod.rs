@@ -177,17 +177,21 @@ impl Engine {
 
     /// A stream was opened.
     pub fn stream_opened(&mut self, source: SourceId, now: Instant) {
-        if let Some(stream) = self.stream(source) {
+        if let Some(stream) = stream_of(&mut self.streams, source) {
             stream.session.stream_opened();
             stream.since = now;
             stream.last_error = None;
+            let whole = [ResourceType::Cluster, ResourceType::Listener];
+            for resource_type in whole.into_iter().filter(|t| stream.session.wants_all(*t)) {
+                self.store.forget_refused(resource_type);
+            }
             self.statistics.connected(source, true);
         }
     }
 
     /// A stream ended, or could not be opened, for this reason.
     pub fn stream_closed(&mut self, source: SourceId, reason: String, now: Instant) {
-        let Some(stream) = self.streams.get_mut(source.0).and_then(Option::as_mut) else { return };
+        let Some(stream) = stream_of(&mut self.streams, source) else { return };
         if stream.session.is_open() {
             stream.session.stream_closed();
             stream.since = now;
@@ -195,7 +199,7 @@ impl Engine {
         stream.last_error = Some(reason);
         self.statistics.connected(source, false);
         for initial in &self.initial {
-            if stream.session.wants(initial.resource_type, "*") {
+            if stream.session.wants_all(initial.resource_type) {
                 self.statistics.update_failed(initial.resource_type);
             }
         }
@@ -203,7 +207,7 @@ impl Engine {
 
     /// The next request for a stream, when there is one. To be called when the transport can take it.
     pub fn next_request(&mut self, source: SourceId, now: Instant) -> Option<Request> {
-        let stream = self.streams.get_mut(source.0)?.as_mut()?;
+        let stream = stream_of(&mut self.streams, source)?;
         stream.session.next_request(&self.store, now)
     }
 
@@ -421,7 +425,7 @@ impl Engine {
     }
 
     fn stream(&mut self, source: SourceId) -> Option<&mut Stream> {
-        self.streams.get_mut(source.0)?.as_mut()
+        stream_of(&mut self.streams, source)
     }
 
     /// The first answer decides; later ones change nothing.
@@ -437,6 +441,11 @@ impl Engine {
     fn wall(&self, now: Instant) -> SystemTime {
         self.started.1 + now.saturating_duration_since(self.started.0)
     }
+}
+
+/// A stream, borrowed apart from the rest of the engine.
+fn stream_of(streams: &mut [Option<Stream>], source: SourceId) -> Option<&mut Stream> {
+    streams.get_mut(source.0)?.as_mut()
 }
 
 impl std::fmt::Debug for Engine {

@@ -189,6 +189,11 @@ impl Session {
         self.subscriptions[resource_type as usize].wants(name)
     }
 
+    /// Whether all resources of a type are asked for.
+    pub fn wants_all(&self, resource_type: ResourceType) -> bool {
+        self.subscriptions[resource_type as usize].is_wildcard()
+    }
+
     /// Whether a stream is open.
     pub fn is_open(&self) -> bool {
         self.open

@@ -143,7 +143,9 @@ impl Subscription {
     /// Names a state-of-the-world acknowledgement must repeat: those the server already knows of.
     pub(super) fn list_as_sent(&self) -> Vec<String> {
         let kept = self.names.keys().filter(|name| !self.gained.contains(*name));
-        self.wire_list(kept.chain(&self.lost), self.named)
+        let mut list: Vec<&Arc<str>> = kept.chain(&self.lost).collect();
+        list.sort_unstable();
+        self.wire_list(list.into_iter(), self.named)
     }
 
     /// Names for the next state-of-the-world subscription request, which are sent with this call.
