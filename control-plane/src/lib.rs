@@ -7,10 +7,12 @@
 
 pub mod ads;
 pub mod ca;
+pub mod check;
 pub mod compile;
 pub mod model;
 pub mod node;
 pub mod objects;
+pub mod serve;
 pub mod source;
 pub mod status;
 pub mod validate;
