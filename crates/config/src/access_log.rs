@@ -8,6 +8,8 @@ use crate::percent::FractionalPercent;
 use crate::resource::References;
 use crate::string_matcher::HeaderMatcher;
 
+mod parse;
+
 /// An access log: what is written, where, and for which requests.
 #[derive(Debug, Clone)]
 pub struct AccessLog {

@@ -17,7 +17,7 @@ mod circuit_breakers;
 mod health_check;
 mod load_balancing;
 mod outlier_detection;
-// pub(crate) mod parse;
+mod parse;
 
 pub use circuit_breakers::{CircuitBreakers, RetryBudget, Thresholds};
 pub use health_check::{
@@ -66,7 +66,7 @@ pub struct Cluster {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// How DNS is used.
     pub dns: DnsOptions,
-    /// Whether the cluster is warm only after its first health check. None: as Envoy, after the first.
+    /// Whether an original-destination or static cluster waits for its first health checks before it is warm.
     pub wait_for_warm_on_init: bool,
     /// Whether an endpoint that fails its health checks loses its connections.
     pub close_connections_on_host_health_failure: bool,

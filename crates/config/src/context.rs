@@ -1,12 +1,14 @@
 //! What every parser is handed: where it is, what it may call, and where faults go.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use xds_api::google::protobuf::Any;
 use xds_api::prost;
 
-use crate::extensions::{ExtensionConfig, ExtensionKind, Extensions};
+use crate::extensions::{ExtensionConfig, ExtensionKind, Extensions, message_name};
 use crate::field_path::{FieldPath, Segment};
+use crate::fingerprint::Fingerprint;
 use crate::rejected::{Parsed, Rejected, Reported, WithoutEffect};
 use crate::support::Supported;
 
@@ -20,6 +22,8 @@ pub struct Context<'a> {
     path: Vec<Segment>,
     rejected: Vec<Rejected>,
     without_effect: Vec<WithoutEffect>,
+    /// Digest of the bytes that the resource at the root came in, until its parser takes it.
+    content: Option<Fingerprint>,
 }
 
 impl<'a> Context<'a> {
@@ -30,6 +34,7 @@ impl<'a> Context<'a> {
             path: Vec::new(),
             rejected: Vec::new(),
             without_effect: Vec::new(),
+            content: None,
         }
     }
 
@@ -50,6 +55,18 @@ impl<'a> Context<'a> {
             }),
             _ => Err(context.rejected),
         }
+    }
+
+    /// Says which bytes the resource at the root came in: its fingerprint is theirs.
+    pub(crate) fn set_content(&mut self, bytes: &[u8]) {
+        self.content = Some(Fingerprint::of(bytes));
+    }
+
+    /// The fingerprint of the resource whose parser begins here: of the bytes it came in, else of its encoding.
+    pub(crate) fn take_fingerprint(&mut self, message: &impl prost::Message) -> Fingerprint {
+        self.content
+            .take()
+            .unwrap_or_else(|| Fingerprint::of(&message.encode_to_vec()))
     }
 
     /// Records a fault at the current path.
@@ -184,22 +201,41 @@ impl<'a> Context<'a> {
     /// # Errors
     /// When there is no such parser, or it failed.
     pub fn extension(&mut self, kind: ExtensionKind, any: &Any) -> Result<Arc<dyn ExtensionConfig>, Reported> {
-        let (type_url, value) = self.unwrap_any(any)?;
-        match self.extensions.parser(kind, &type_url) {
-            Some(parse) => parse(self, &value),
-            None => Err(self.reject(format!("{kind} {type_url:?} is not supported"))),
+        let any = self.unwrap_any(any)?;
+        self.parse_extension(kind, &any.type_url, &any.value)
+    }
+
+    /// Parses the bytes of an extension of the given kind and type.
+    ///
+    /// # Errors
+    /// When there is no parser for it, or it failed.
+    pub fn parse_extension(
+        &mut self,
+        kind: ExtensionKind,
+        type_url: &str,
+        value: &[u8],
+    ) -> Result<Arc<dyn ExtensionConfig>, Reported> {
+        match self.extensions.parser(kind, type_url) {
+            Some(parse) => parse(self, value),
+            None => Err(self.reject(format!("{kind} {:?} is not supported", message_name(type_url)))),
         }
     }
 
-    /// The real type URL and bytes of an `Any`, with a `TypedStruct` inside converted to the message it stands for.
+    /// The `Any` itself, or, when it holds a `TypedStruct`, the message that stands for.
     ///
     /// # Errors
     /// When it is empty, or a `TypedStruct` that does not fit the message it names.
-    pub fn unwrap_any<'m>(
-        &mut self,
-        any: &'m Any,
-    ) -> Result<(std::borrow::Cow<'m, str>, std::borrow::Cow<'m, [u8]>), Reported> {
-        crate::extensions::unwrap_any(any).map_err(|reason| self.reject(reason))
+    pub fn unwrap_any<'m>(&mut self, any: &'m Any) -> Result<Cow<'m, Any>, Reported> {
+        if any.type_url.is_empty() {
+            return Err(self.reject("has no type (`@type`)"));
+        }
+        xds_api::unwrap_any(any).map_err(|errors| {
+            for error in errors {
+                let reason = format!("is {}, expected {}", error.found, error.expected);
+                self.reject_field(&error.path, reason);
+            }
+            self.reported()
+        })
     }
 
     /// Whether an extension of this kind and type is known.

@@ -8,7 +8,7 @@ use crate::fingerprint::Fingerprint;
 use crate::metadata::Metadata;
 use crate::percent::FractionalPercent;
 
-// pub(crate) mod parse;
+pub(crate) mod parse;
 
 /// The endpoints of a cluster.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,12 +1,9 @@
 //! Extension points: parsers by type URL, registered by the crates that execute what they parse.
 
 use std::any::Any as StdAny;
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-
-use xds_api::google::protobuf::Any;
 
 use crate::context::Context;
 use crate::rejected::Reported;
@@ -24,12 +21,9 @@ pub trait ExtensionConfig: fmt::Debug + Send + Sync + 'static {
         let _ = references;
     }
 
-    /// The configuration as an extension of type `T`, when it is one.
-    fn downcast_ref<T: 'static>(&self) -> Option<&T>
-    where
-        Self: Sized,
-    {
-        self.as_any().downcast_ref()
+    /// Whether this is a filter that ends its chain, such as the router. A chain has exactly one, at its end.
+    fn is_terminal(&self) -> bool {
+        false
     }
 }
 
@@ -122,12 +116,4 @@ impl fmt::Debug for Extensions {
 /// The message name in a type URL: what follows the last slash.
 pub(crate) fn message_name(type_url: &str) -> &str {
     type_url.rsplit('/').next().unwrap_or(type_url)
-}
-
-/// See [`Context::unwrap_any`].
-pub(crate) fn unwrap_any(any: &Any) -> Result<(Cow<'_, str>, Cow<'_, [u8]>), String> {
-    if any.type_url.is_empty() {
-        return Err("has no type (`@type`)".to_owned());
-    }
-    Ok((Cow::Borrowed(&any.type_url), Cow::Borrowed(&any.value)))
 }

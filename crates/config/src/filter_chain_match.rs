@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use xds_api::envoy::config::listener::v3 as pb;
+
 use crate::address::CidrRange;
+use crate::context::Context;
+use crate::rejected::Reported;
+use crate::shared_str::shared;
 
 /// The criteria of a filter chain. An empty criterion matches everything. The most specific chain wins, criterion by
 /// criterion in the order of these fields as Envoy documents it: destination port, destination IP, server name,
 /// transport protocol, application protocols, directly connected source IP, source type, source IP, source port.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct FilterChainMatch {
     /// Destination port (the original one, where it was redirected).
     pub destination_port: Option<u16>,
@@ -62,4 +67,62 @@ pub enum ConnectionSourceType {
     SameIpOrLoopback,
     /// From anywhere else.
     External,
+}
+
+impl FilterChainMatch {
+    /// Parses the criteria of a chain.
+    ///
+    /// # Errors
+    /// When a port, address range or server name is not valid.
+    pub(crate) fn parse(context: &mut Context<'_>, message: &pb::FilterChainMatch) -> Result<Self, Reported> {
+        use pb::filter_chain_match::ConnectionSourceType as SourceType;
+        context.check(message);
+        let destination_port = context.in_range("destination_port", message.destination_port.as_ref(), 1..=65535);
+        let prefix_ranges = context.each("prefix_ranges", &message.prefix_ranges, CidrRange::parse);
+        let server_names = context.each("server_names", &message.server_names, |context, name| {
+            let name = name.to_ascii_lowercase();
+            match name.strip_prefix('*').unwrap_or(&name) {
+                fixed if fixed.contains('*') || (fixed.len() < name.len() && !fixed.starts_with('.')) => Err(context
+                    .reject(format!(
+                        "is {name:?}: the only wildcard is the first label, as in \"*.example.com\""
+                    ))),
+                fixed if fixed.len() < name.len() => Ok(ServerName::Suffix(fixed.into())),
+                fixed => Ok(ServerName::Exact(fixed.into())),
+            }
+        });
+        let transport_protocol = match message.transport_protocol.as_str() {
+            "" => TransportProtocol::Any,
+            "tls" => TransportProtocol::Tls,
+            "raw_buffer" => TransportProtocol::RawBuffer,
+            other => TransportProtocol::Other(other.into()),
+        };
+        let ranges = &message.direct_source_prefix_ranges;
+        let direct_source_prefix_ranges = context.each("direct_source_prefix_ranges", ranges, CidrRange::parse);
+        let source_type =
+            context
+                .enumeration("source_type", message.source_type)
+                .map(|source_type| match source_type {
+                    SourceType::Any => ConnectionSourceType::Any,
+                    SourceType::SameIpOrLoopback => ConnectionSourceType::SameIpOrLoopback,
+                    SourceType::External => ConnectionSourceType::External,
+                });
+        let source_prefix_ranges =
+            context.each("source_prefix_ranges", &message.source_prefix_ranges, CidrRange::parse);
+        let source_ports = context.each("source_ports", &message.source_ports, |context, port| match *port {
+            1..=65535 => Ok(*port as u16),
+            port => Err(context.reject(format!("is {port}, expected 1 to 65535"))),
+        });
+        Ok(Self {
+            // The range was checked just above.
+            destination_port: destination_port?.map(|port| port as u16),
+            prefix_ranges: prefix_ranges?,
+            server_names: server_names?,
+            transport_protocol,
+            application_protocols: message.application_protocols.iter().map(|name| shared(name)).collect(),
+            direct_source_prefix_ranges: direct_source_prefix_ranges?,
+            source_type: source_type?,
+            source_prefix_ranges: source_prefix_ranges?,
+            source_ports: source_ports?,
+        })
+    }
 }

@@ -14,7 +14,7 @@ use crate::http_protocol_options::{CommonHttpProtocolOptions, Http1ProtocolOptio
 use crate::resource::{References, ResourceType};
 use crate::route::RouteConfiguration;
 
-// pub(crate) mod parse;
+mod parse;
 
 /// A network filter that speaks HTTP with the client. Every timeout is already what is to be used: absent fields have
 /// become Envoy's defaults, a timeout of zero has become `None`.
@@ -96,7 +96,7 @@ pub struct HttpConnectionManager {
     pub append_x_forwarded_port: bool,
     /// Whether the user agent is replaced by the cluster's name.
     pub add_user_agent: bool,
-    /// Whether the scheme of the PROXY protocol's connection state is taken into account.
+    /// Whether an invalid message ends only its own stream, where the options of the HTTP version do not say.
     pub stream_error_on_invalid_http_message: bool,
     /// Rewriting of locally made answers.
     pub local_reply_config: Option<LocalReplyConfig>,
@@ -119,8 +119,6 @@ impl HttpConnectionManager {
     pub const DEFAULT_DELAYED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
     /// Envoy's default for [`max_request_headers_kb`](Self::max_request_headers_kb).
     pub const DEFAULT_MAX_REQUEST_HEADERS_KB: u32 = 60;
-    /// Envoy's default idle timeout of a connection (`common_http_protocol_options.idle_timeout`).
-    pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
     pub(crate) fn add_references(&self, references: &mut References) {
         match &self.route_specifier {

@@ -5,10 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+mod parse;
+
 /// Options of every HTTP version (`HttpProtocolOptions`).
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CommonHttpProtocolOptions {
-    /// How long a connection without streams is kept. Absent is one hour, zero is for ever.
+    /// How long a connection without streams is kept. None for ever; absent in the configuration is one hour.
     pub idle_timeout: Option<Duration>,
     /// How long a connection lives at most; drained then.
     pub max_connection_duration: Option<Duration>,
@@ -24,6 +26,27 @@ pub struct CommonHttpProtocolOptions {
     pub headers_with_underscores_action: HeadersWithUnderscoresAction,
     /// How many requests a connection serves at most; drained then. Absent or zero is without limit.
     pub max_requests_per_connection: Option<u32>,
+}
+
+impl CommonHttpProtocolOptions {
+    /// Envoy's default for [`idle_timeout`](Self::idle_timeout).
+    pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+}
+
+impl Default for CommonHttpProtocolOptions {
+    /// Envoy's defaults.
+    fn default() -> Self {
+        Self {
+            idle_timeout: Some(Self::DEFAULT_IDLE_TIMEOUT),
+            max_connection_duration: None,
+            max_connection_duration_jitter_percent: 0.0,
+            max_headers_count: None,
+            max_response_headers_kb: None,
+            max_stream_duration: None,
+            headers_with_underscores_action: HeadersWithUnderscoresAction::Allow,
+            max_requests_per_connection: None,
+        }
+    }
 }
 
 /// What becomes of header names with an underscore.

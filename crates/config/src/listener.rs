@@ -13,7 +13,7 @@ use crate::metadata::Metadata;
 use crate::resource::References;
 use crate::tcp_proxy::TcpProxy;
 
-// pub(crate) mod parse;
+pub(crate) mod parse;
 
 /// Where connections come in and what becomes of them.
 #[derive(Debug, Clone)]
@@ -110,8 +110,6 @@ pub struct FilterChain {
     pub transport_socket: Option<TransportSocket>,
     /// How long the transport handshake may take. None waits for ever.
     pub transport_socket_connect_timeout: Option<Duration>,
-    /// Whether connections begin with a PROXY protocol header (deprecated in favour of the listener filter).
-    pub use_proxy_proto: bool,
     /// Metadata of its own.
     pub metadata: Metadata,
     /// Identity of its content: a chain that stays the same keeps its connections.

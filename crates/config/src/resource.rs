@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use crate::cluster::Cluster;
 use crate::config_source::ConfigSource;
+use crate::context::Context;
 use crate::endpoint::ClusterLoadAssignment;
+use crate::extensions::Extensions;
 use crate::fingerprint::Fingerprint;
 use crate::listener::Listener;
+use crate::rejected::{Parsed, Rejected};
 use crate::route::RouteConfiguration;
 use crate::secret::Secret;
 
@@ -101,6 +104,43 @@ pub enum Resource {
 }
 
 impl Resource {
+    /// Parses the bytes of a resource (the value of its `Any`).
+    ///
+    /// # Errors
+    /// Every fault of it. Bytes that are no message of the type are one fault, at the root.
+    pub fn parse(
+        resource_type: ResourceType,
+        bytes: &[u8],
+        extensions: &Extensions,
+    ) -> Result<Parsed<Self>, Vec<Rejected>> {
+        Context::parse(extensions, |context| {
+            context.set_content(bytes);
+            match resource_type {
+                ResourceType::Cluster => {
+                    let message = context.decode(bytes)?;
+                    Cluster::parse(context, &message).map(|value| Self::Cluster(Arc::new(value)))
+                }
+                ResourceType::ClusterLoadAssignment => {
+                    let message = context.decode(bytes)?;
+                    ClusterLoadAssignment::parse(context, &message)
+                        .map(|value| Self::ClusterLoadAssignment(Arc::new(value)))
+                }
+                ResourceType::Listener => {
+                    let message = context.decode(bytes)?;
+                    Listener::parse(context, &message).map(|value| Self::Listener(Arc::new(value)))
+                }
+                ResourceType::RouteConfiguration => {
+                    let message = context.decode(bytes)?;
+                    RouteConfiguration::parse(context, &message).map(|value| Self::RouteConfiguration(Arc::new(value)))
+                }
+                ResourceType::Secret => {
+                    let name = peek_name(bytes).unwrap_or_default();
+                    Secret::parse_encoded(context, &name, bytes).map(|value| Self::Secret(Arc::new(value)))
+                }
+            }
+        })
+    }
+
     /// Its type.
     pub fn resource_type(&self) -> ResourceType {
         match self {
@@ -214,3 +254,30 @@ impl References {
         self.references.is_empty()
     }
 }
+
+/// The name of a resource from its bytes, also when the rest of them is no valid message: it is field 1 of all types.
+/// So an error can say which resource it is about, and an undecodable resource is not taken for an absent one.
+pub fn peek_name(bytes: &[u8]) -> Option<String> {
+    use xds_api::prost::encoding::{DecodeContext, WireType, decode_key, skip_field, string};
+    let mut rest = bytes;
+    let mut name = None;
+    while !rest.is_empty() {
+        let Ok((tag, wire_type)) = decode_key(&mut rest) else {
+            break;
+        };
+        if tag == 1 && wire_type == WireType::LengthDelimited {
+            let mut text = String::new();
+            if string::merge(wire_type, &mut text, &mut rest, DecodeContext::default()).is_err() {
+                break;
+            }
+            // The last one counts, as in decoding.
+            name = Some(text);
+        } else if skip_field(wire_type, tag, &mut rest, DecodeContext::default()).is_err() {
+            break;
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests;

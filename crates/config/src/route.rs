@@ -16,7 +16,7 @@ use crate::string_matcher::{HeaderMatcher, StringMatcher};
 
 mod action;
 mod matcher;
-// pub(crate) mod parse;
+mod parse;
 mod retry;
 
 pub use action::{

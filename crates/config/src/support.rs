@@ -6,11 +6,22 @@
 
 use crate::context::Context;
 
+mod access_log;
+mod cluster;
 mod core;
-pub(crate) mod is_set;
+mod endpoint;
+mod http_connection_manager;
+mod is_set;
+mod listener;
+mod load_balancing;
+mod protocol;
 mod route;
 
+#[doc(hidden)]
+pub use is_set::IsSet;
+
 // Reasons that several fields share.
+const NO_CONFIG_DISCOVERY: &str = "extensions cannot be discovered by themselves (ECDS): write typed_config";
 const NO_EXTENSION: &str = "there is no such extension";
 const DEPRECATED_CORS: &str = "configure the filter envoy.filters.http.cors (typed_per_filter_config)";
 const NO_RATE_LIMITS: &str = "there is no rate limit filter";
@@ -18,6 +29,7 @@ const NO_ROUTE_SPECIFIERS: &str = "routes are static within a table";
 const NO_SPANS: &str = "spans are not exported";
 const NO_NAMED_PORT: &str = "write the port as a number (port_value)";
 const NO_SOCKET_OPTIONS: &str = "raw socket options are not set";
+const NO_UPSTREAM_FILTERS: &str = "filters stand in listeners, not in clusters";
 const NO_TYPED_METADATA: &str = "no part of the proxy reads typed metadata";
 
 /// What becomes of a field when it is set.
@@ -98,6 +110,7 @@ pub trait Supported {
 ///     }
 /// }
 /// ```
+#[macro_export]
 macro_rules! support {
     (
         $message:path as $name:literal {
@@ -113,24 +126,24 @@ macro_rules! support {
                 fields: &[
                     $( $crate::support::Field::new(
                         stringify!($field),
-                        $crate::support::support!(@entry $kind $( $why )?),
+                        $crate::support!(@entry $kind $( $why )?),
                     ), )*
                     $( $( $crate::support::Field::new(
                         stringify!($member),
-                        $crate::support::support!(@entry $member_kind $( $member_why )?),
+                        $crate::support!(@entry $member_kind $( $member_why )?),
                     ), )* )*
                 ],
             };
 
             #[allow(unused_variables, deprecated, clippy::match_single_binding)]
-            fn check_fields(&self, context: &mut $crate::context::Context<'_>) {
+            fn check_fields(&self, context: &mut $crate::Context<'_>) {
                 let $message { $( $field, )* $( $one, )* } = self;
-                $( $crate::support::support!(@check context $field $kind $( $why )?); )*
+                $( $crate::support!(@check context $field $kind $( $why )?); )*
                 $( {
                     use $oneof as Oneof;
                     match $one {
                         $( Some(Oneof::$variant(_)) => {
-                            $crate::support::support!(@member context $member $member_kind $( $member_why )?);
+                            $crate::support!(@member context $member $member_kind $( $member_why )?);
                         } )*
                         None => {}
                     }
@@ -146,8 +159,8 @@ macro_rules! support {
 
     (@check $context:ident $field:ident supported $( $case:expr )?) => {};
     (@check $context:ident $field:ident $kind:ident $why:expr) => {
-        if $crate::support::is_set::IsSet::is_set($field) {
-            $crate::support::support!(@member $context $field $kind $why);
+        if $crate::support::IsSet::is_set($field) {
+            $crate::support!(@member $context $field $kind $why);
         }
     };
 
@@ -159,4 +172,7 @@ macro_rules! support {
         $context.reject_field(stringify!($field), format!("is not supported: {}", $why));
     };
 }
+
+// The same macro under the path of this module.
+#[allow(unused_imports)]
 pub(crate) use support;

@@ -7,6 +7,10 @@ use crate::access_log::AccessLog;
 use crate::metadata::Metadata;
 use crate::resource::References;
 
+mod parse;
+
+pub(crate) use parse::access_log_flush_interval;
+
 /// A network filter that carries a connection to a cluster.
 #[derive(Debug, Clone)]
 pub struct TcpProxy {

@@ -95,8 +95,7 @@ impl ApiConfigSource {
         let rate_limit_settings = context.optional("rate_limit_settings", limits, |context, limits| {
             context.check(limits);
             let fill_rate = limits.fill_rate.as_ref().map_or(10.0, |rate| rate.value);
-            // The comparison is false for NaN too.
-            if !(fill_rate > 0.0) {
+            if fill_rate.is_nan() || fill_rate <= 0.0 {
                 return Err(context.reject_field("fill_rate", format!("is {fill_rate}, expected more than 0")));
             }
             Ok(RateLimitSettings {

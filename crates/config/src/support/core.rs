@@ -1,10 +1,12 @@
 //! `envoy.config.core.v3` and the matchers and fractions of `envoy.type`.
 
 use xds_api::envoy::config::core::v3 as pb;
+use xds_api::envoy::extensions::transport_sockets::tls::v3 as tls;
 use xds_api::envoy::r#type::matcher::v3 as matcher;
 use xds_api::envoy::r#type::v3 as types;
 
-use super::{NO_EXTENSION, NO_NAMED_PORT, NO_SOCKET_OPTIONS, NO_TYPED_METADATA, support};
+use super::{NO_EXTENSION, NO_NAMED_PORT, NO_SOCKET_OPTIONS, NO_TYPED_METADATA};
+use crate::support;
 
 support! {
     pb::Address as "envoy.config.core.v3.Address" {}
@@ -284,5 +286,12 @@ support! {
         SafeRegex => safe_regex: supported,
         Contains => contains: supported,
         Custom => custom: rejected(NO_EXTENSION),
+    }
+}
+
+support! {
+    tls::SdsSecretConfig as "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig" {
+        name: supported,
+        sds_config: supported,
     }
 }

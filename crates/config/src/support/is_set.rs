@@ -7,7 +7,8 @@ use xds_api::prost;
 
 /// Set, for the purpose of "is this field used": a scalar that differs from its default, a message that is there, a
 /// list or map that is not empty.
-pub(crate) trait IsSet {
+pub trait IsSet {
+    /// Whether it is.
     fn is_set(&self) -> bool;
 }
 

@@ -2,7 +2,8 @@
 
 use xds_api::envoy::config::route::v3 as pb;
 
-use super::{DEPRECATED_CORS, NO_EXTENSION, NO_RATE_LIMITS, NO_ROUTE_SPECIFIERS, NO_SPANS, support};
+use super::{DEPRECATED_CORS, NO_EXTENSION, NO_RATE_LIMITS, NO_ROUTE_SPECIFIERS, NO_SPANS};
+use crate::support;
 
 support! {
     pb::RouteConfiguration as "envoy.config.route.v3.RouteConfiguration" {

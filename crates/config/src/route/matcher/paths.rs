@@ -24,14 +24,14 @@ pub(super) struct Paths {
 }
 
 #[derive(Debug, Default)]
-struct Index {
+pub(super) struct Index {
     exact: Vec<Entry>,
     prefixes: Vec<Entry>,
     others: Vec<u32>,
 }
 
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Entry {
     text: Arc<str>,
     /// Positions of its routes, ascending.
     routes: Vec<u32>,

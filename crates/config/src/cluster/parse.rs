@@ -1,0 +1,248 @@
+//! Parsing of clusters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use xds_api::envoy::config::cluster::v3 as pb;
+use xds_api::envoy::config::core::v3 as core;
+use xds_api::google::protobuf::Duration as PbDuration;
+
+use super::{
+    BindConfig, CircuitBreakers, Cluster, DnsLookupFamily, DnsOptions, HealthCheck, HealthChecker, HttpProtocolOptions,
+    OutlierDetection, Preconnect, TrackClusterStats, TransportSocketMatch, UpstreamProtocol,
+};
+use crate::address;
+use crate::context::Context;
+use crate::extensions::ExtensionKind;
+use crate::listener::{TcpKeepalive, TransportSocket};
+use crate::metadata::{Metadata, parse_struct};
+use crate::rejected::Reported;
+use crate::scalars::{bool_or, u32_or};
+use crate::shared_str::{non_empty, shared};
+
+mod circuit_breakers;
+mod discovery;
+mod health_check;
+mod http;
+mod load_balancing;
+mod outlier_detection;
+
+impl Cluster {
+    /// Parses a cluster.
+    ///
+    /// # Errors
+    /// When any field is at fault.
+    pub fn parse(context: &mut Context<'_>, message: &pb::Cluster) -> Result<Self, Reported> {
+        let fingerprint = context.take_fingerprint(message);
+        context.check(message);
+        let name = context.text("name", &message.name);
+        let discovery = discovery::parse(context, message);
+        let connect_timeout = context.positive_duration("connect_timeout", message.connect_timeout.as_ref());
+        let lb_policy = load_balancing::parse(context, message);
+        let lb_subset_config = load_balancing::parse_subset(context, message);
+        let health_checks: Result<Vec<Arc<HealthCheck>>, _> =
+            context.each("health_checks", &message.health_checks, |context, check| {
+                HealthCheck::parse(context, check).map(Arc::new)
+            });
+        let circuit_breakers = context.optional(
+            "circuit_breakers",
+            message.circuit_breakers.as_ref(),
+            CircuitBreakers::parse,
+        );
+        let outlier_detection = context.optional(
+            "outlier_detection",
+            message.outlier_detection.as_ref(),
+            OutlierDetection::parse,
+        );
+        let http_protocol_options = HttpProtocolOptions::parse(context, message);
+        if let (Ok(checks), Ok(options)) = (&health_checks, &http_protocol_options) {
+            check_protocol(context, checks, &options.upstream_protocol);
+        }
+        let transport_socket = TransportSocket::parse_optional(
+            context,
+            message.transport_socket.as_ref(),
+            ExtensionKind::UpstreamTransportSocket,
+        );
+        let matches = &message.transport_socket_matches;
+        let transport_socket_matches = context.each("transport_socket_matches", matches, TransportSocketMatch::parse);
+        let bind_config = message.upstream_bind_config.as_ref();
+        let upstream_bind_config = context.optional("upstream_bind_config", bind_config, BindConfig::parse);
+        let connection_options = message.upstream_connection_options.as_ref();
+        let tcp_keepalive = context.optional("upstream_connection_options", connection_options, |context, options| {
+            context.check(options);
+            context.optional("tcp_keepalive", options.tcp_keepalive.as_ref(), TcpKeepalive::parse)
+        });
+        let dns = DnsOptions::parse(context, message);
+        let preconnect = context.optional(
+            "preconnect_policy",
+            message.preconnect_policy.as_ref(),
+            Preconnect::parse,
+        );
+        let cleanup_interval = context.positive_duration("cleanup_interval", message.cleanup_interval.as_ref());
+        let track = message.track_cluster_stats.as_ref();
+        let track = context.optional("track_cluster_stats", track, |context, track| {
+            context.check(track);
+            Ok(TrackClusterStats {
+                timeout_budgets: track.timeout_budgets,
+                request_response_sizes: track.request_response_sizes,
+                per_endpoint_stats: track.per_endpoint_stats,
+            })
+        });
+        let metadata = Metadata::parse_optional(context, "metadata", message.metadata.as_ref());
+        let (lb_policy, common_lb_config) = lb_policy?;
+        let mut track_cluster_stats = track?.unwrap_or_default();
+        track_cluster_stats.timeout_budgets |= message.track_timeout_budgets;
+        Ok(Self {
+            name: name?,
+            alt_stat_name: non_empty(&message.alt_stat_name),
+            discovery: discovery?,
+            connect_timeout: connect_timeout?.unwrap_or(Self::DEFAULT_CONNECT_TIMEOUT),
+            per_connection_buffer_limit_bytes: u32_or(
+                message.per_connection_buffer_limit_bytes.as_ref(),
+                Self::DEFAULT_PER_CONNECTION_BUFFER_LIMIT_BYTES,
+            ),
+            lb_policy,
+            common_lb_config,
+            lb_subset_config: lb_subset_config?,
+            health_checks: health_checks?,
+            circuit_breakers: circuit_breakers?.unwrap_or_default(),
+            outlier_detection: outlier_detection?.map(Arc::new),
+            http_protocol_options: http_protocol_options?,
+            transport_socket: transport_socket?,
+            transport_socket_matches: transport_socket_matches?,
+            upstream_bind_config: upstream_bind_config?,
+            tcp_keepalive: tcp_keepalive?.flatten(),
+            dns: dns?,
+            wait_for_warm_on_init: bool_or(message.wait_for_warm_on_init.as_ref(), true),
+            close_connections_on_host_health_failure: message.close_connections_on_host_health_failure,
+            ignore_health_on_host_removal: message.ignore_health_on_host_removal,
+            connection_pool_per_downstream_connection: message.connection_pool_per_downstream_connection,
+            preconnect: preconnect?.unwrap_or_default(),
+            cleanup_interval: cleanup_interval?.unwrap_or(Self::DEFAULT_CLEANUP_INTERVAL),
+            track_cluster_stats,
+            metadata,
+            fingerprint,
+        })
+    }
+}
+
+/// A gRPC health check needs HTTP/2, as every gRPC call does.
+fn check_protocol(context: &mut Context<'_>, checks: &[Arc<HealthCheck>], protocol: &UpstreamProtocol) {
+    if let Some(at) = checks
+        .iter()
+        .position(|check| matches!(check.checker, HealthChecker::Grpc(_)))
+        && matches!(protocol, UpstreamProtocol::Http1(_))
+    {
+        let field = format!("health_checks[{at}].grpc_health_check");
+        context.reject_field(&field, "needs a cluster that speaks HTTP/2 (http2_protocol_options)");
+    }
+}
+
+impl TransportSocketMatch {
+    fn parse(context: &mut Context<'_>, message: &pb::cluster::TransportSocketMatch) -> Result<Self, Reported> {
+        context.check(message);
+        let name = context.text("name", &message.name);
+        let transport_socket = TransportSocket::parse_optional(
+            context,
+            message.transport_socket.as_ref(),
+            ExtensionKind::UpstreamTransportSocket,
+        );
+        let criteria = message.r#match.as_ref().map(parse_struct).unwrap_or_default();
+        Ok(Self {
+            name: name?,
+            criteria,
+            transport_socket: transport_socket?,
+        })
+    }
+}
+
+impl BindConfig {
+    pub(crate) fn parse(context: &mut Context<'_>, message: &core::BindConfig) -> Result<Self, Reported> {
+        context.check(message);
+        let address = message.source_address.as_ref();
+        let source_address = context.optional("source_address", address, address::parse_source)?;
+        Ok(Self {
+            source_address,
+            freebind: message.freebind.map(|flag| flag.value),
+        })
+    }
+}
+
+impl DnsOptions {
+    fn parse(context: &mut Context<'_>, message: &pb::Cluster) -> Result<Self, Reported> {
+        use pb::cluster::DnsLookupFamily as Family;
+        let refresh_rate = more_than_a_millisecond(context, "dns_refresh_rate", message.dns_refresh_rate.as_ref());
+        let failure = message.dns_failure_refresh_rate.as_ref();
+        let failure_refresh_rate = context.optional("dns_failure_refresh_rate", failure, |context, rate| {
+            context.check(rate);
+            let base = more_than_a_millisecond(context, "base_interval", rate.base_interval.as_ref());
+            let max = more_than_a_millisecond(context, "max_interval", rate.max_interval.as_ref());
+            let base = base?
+                .ok_or(())
+                .map_err(|()| context.reject_field("base_interval", "is required"))?;
+            let max = max?.unwrap_or(base * 10);
+            if max < base {
+                let found = format!("is {max:?}, expected at least base_interval, {base:?}");
+                return Err(context.reject_field("max_interval", found));
+            }
+            Ok((base, max))
+        });
+        let jitter = context.duration("dns_jitter", message.dns_jitter.as_ref());
+        let family = context
+            .enumeration("dns_lookup_family", message.dns_lookup_family)
+            .map(|family| match family {
+                Family::Auto => DnsLookupFamily::Auto,
+                Family::V4Only => DnsLookupFamily::V4Only,
+                Family::V6Only => DnsLookupFamily::V6Only,
+                Family::V4Preferred => DnsLookupFamily::V4Preferred,
+                Family::All => DnsLookupFamily::All,
+            });
+        let defaults = Self::default();
+        Ok(Self {
+            refresh_rate: refresh_rate?.unwrap_or(defaults.refresh_rate),
+            failure_refresh_rate: failure_refresh_rate?,
+            jitter: jitter?.unwrap_or_default(),
+            respect_dns_ttl: message.respect_dns_ttl,
+            lookup_family: family?,
+        })
+    }
+}
+
+/// Envoy wants DNS intervals of more than a millisecond.
+fn more_than_a_millisecond(
+    context: &mut Context<'_>,
+    field: &str,
+    value: Option<&PbDuration>,
+) -> Result<Option<Duration>, Reported> {
+    match context.duration(field, value)? {
+        Some(short) if short <= Duration::from_millis(1) => {
+            Err(context.reject_field(field, format!("is {short:?}, expected more than 1ms")))
+        }
+        interval => Ok(interval),
+    }
+}
+
+impl Preconnect {
+    fn parse(context: &mut Context<'_>, message: &pb::cluster::PreconnectPolicy) -> Result<Self, Reported> {
+        context.check(message);
+        let mut ratio =
+            |field: &str, value: Option<xds_api::google::protobuf::DoubleValue>| match value.map(|value| value.value) {
+                Some(ratio) if !(1.0..=3.0).contains(&ratio) => {
+                    Err(context.reject_field(field, format!("is {ratio}, expected 1 to 3")))
+                }
+                ratio => Ok(ratio),
+            };
+        let per_upstream = ratio("per_upstream_preconnect_ratio", message.per_upstream_preconnect_ratio);
+        let predictive = ratio("predictive_preconnect_ratio", message.predictive_preconnect_ratio);
+        let defaults = Self::default();
+        Ok(Self {
+            per_upstream_ratio: per_upstream?.unwrap_or(defaults.per_upstream_ratio),
+            predictive_ratio: predictive?.unwrap_or(defaults.predictive_ratio),
+        })
+    }
+}
+
+/// What is named after the cluster unless it has a name of its own.
+fn name_or(name: &str, cluster: &str) -> Arc<str> {
+    shared(if name.is_empty() { cluster } else { name })
+}

@@ -1,0 +1,386 @@
+//! Parsing of route tables.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use xds_api::envoy::config::route::v3 as pb;
+use xds_api::google::protobuf::Any;
+use xds_api::prost::Name as _;
+
+use super::{
+    Action, Decorator, DirectResponseAction, FilterConfig, HedgePolicy, Matcher, PathSpecifier, PerFilterConfig,
+    QueryParameterMatchSpecifier, QueryParameterMatcher, RedirectAction, RequestMirrorPolicy, RetryPolicy, Route,
+    RouteAction, RouteConfiguration, RouteMatch, TlsRequirement, VirtualHost,
+};
+use crate::context::Context;
+use crate::data_source::DataSource;
+use crate::extensions::{ExtensionKind, message_name};
+use crate::header_mutation::HeaderMutations;
+use crate::metadata::Metadata;
+use crate::percent::RuntimeFractionalPercent;
+use crate::rejected::Reported;
+use crate::scalars::{bool_or, u32_or};
+use crate::shared_str::{non_empty, shared};
+use crate::string_matcher::{HeaderMatcher, StringMatcher, header_name, parse_regex};
+
+mod action;
+mod redirect;
+mod retry;
+
+/// Envoy's default for `max_direct_response_body_size_bytes`.
+const DEFAULT_MAX_DIRECT_RESPONSE_BODY: u32 = 4096;
+
+/// The lists of header changes that four messages have under the same names.
+macro_rules! header_mutations {
+    ($context:expr, $message:expr) => {
+        (
+            HeaderMutations::parse(
+                $context,
+                ("request_headers_to_add", &$message.request_headers_to_add),
+                ("request_headers_to_remove", &$message.request_headers_to_remove),
+            ),
+            HeaderMutations::parse(
+                $context,
+                ("response_headers_to_add", &$message.response_headers_to_add),
+                ("response_headers_to_remove", &$message.response_headers_to_remove),
+            ),
+        )
+    };
+}
+use header_mutations;
+
+impl RouteConfiguration {
+    /// Parses a route table.
+    ///
+    /// # Errors
+    /// When any field is at fault.
+    pub fn parse(context: &mut Context<'_>, message: &pb::RouteConfiguration) -> Result<Self, Reported> {
+        let fingerprint = context.take_fingerprint(message);
+        context.check(message);
+        let longest_body = u32_or(
+            message.max_direct_response_body_size_bytes.as_ref(),
+            DEFAULT_MAX_DIRECT_RESPONSE_BODY,
+        );
+        let virtual_hosts = parse_virtual_hosts(context, message, longest_body);
+        let (request_headers, response_headers) = header_mutations!(context, message);
+        let internal_only_headers = context.each(
+            "internal_only_headers",
+            &message.internal_only_headers,
+            |context, name| {
+                header_name(name).ok_or_else(|| context.reject(format!("is {name:?}, expected the name of a header")))
+            },
+        );
+        let mirrors = &message.request_mirror_policies;
+        let mirrors = context.each("request_mirror_policies", mirrors, RequestMirrorPolicy::parse);
+        let typed_per_filter_config = PerFilterConfig::parse(context, &message.typed_per_filter_config);
+        let metadata = Metadata::parse_optional(context, "metadata", message.metadata.as_ref());
+        let virtual_hosts = virtual_hosts?;
+        Ok(Self {
+            name: shared(&message.name),
+            matcher: Matcher::new(
+                &virtual_hosts,
+                message.ignore_port_in_host_matching,
+                message.ignore_path_parameters_in_path_matching,
+            ),
+            virtual_hosts,
+            request_headers: request_headers?,
+            response_headers: response_headers?,
+            most_specific_header_mutations_wins: message.most_specific_header_mutations_wins,
+            internal_only_headers: internal_only_headers?,
+            validate_clusters: bool_or(message.validate_clusters.as_ref(), false),
+            request_mirror_policies: mirrors?,
+            typed_per_filter_config: typed_per_filter_config?,
+            metadata,
+            fingerprint,
+        })
+    }
+}
+
+fn parse_virtual_hosts(
+    context: &mut Context<'_>,
+    message: &pb::RouteConfiguration,
+    longest_body: u32,
+) -> Result<Vec<Arc<VirtualHost>>, Reported> {
+    // A domain in two virtual hosts leaves open which one is meant; Envoy refuses the table.
+    let mut owners: HashMap<String, usize> = HashMap::new();
+    let mut index = 0;
+    context.each("virtual_hosts", &message.virtual_hosts, |context, host| {
+        let at = index;
+        index += 1;
+        let mut duplicates = None;
+        for (position, domain) in host.domains.iter().enumerate() {
+            let domain = domain.to_ascii_lowercase();
+            if let Some(other) = owners.get(&domain) {
+                let field = format!("domains[{position}]");
+                duplicates =
+                    Some(context.reject_field(&field, format!("is {domain:?}, which virtual_hosts[{other}] has")));
+            } else {
+                owners.insert(domain, at);
+            }
+        }
+        let host = VirtualHost::parse(context, host, longest_body)?;
+        duplicates.map_or(Ok(Arc::new(host)), Err)
+    })
+}
+
+impl VirtualHost {
+    fn parse(context: &mut Context<'_>, message: &pb::VirtualHost, longest_body: u32) -> Result<Self, Reported> {
+        use pb::virtual_host::TlsRequirementType as Tls;
+        context.check(message);
+        let name = context.text("name", &message.name);
+        let domains = parse_domains(context, &message.domains);
+        let routes = context.each("routes", &message.routes, |context, route| {
+            Route::parse(context, route, longest_body).map(Arc::new)
+        });
+        let require_tls = context
+            .enumeration("require_tls", message.require_tls)
+            .map(|require| match require {
+                Tls::None => TlsRequirement::None,
+                Tls::ExternalOnly => TlsRequirement::ExternalOnly,
+                Tls::All => TlsRequirement::All,
+            });
+        let (request_headers, response_headers) = header_mutations!(context, message);
+        let retry_policy = context.optional("retry_policy", message.retry_policy.as_ref(), RetryPolicy::parse);
+        let hedge_policy = context.optional("hedge_policy", message.hedge_policy.as_ref(), HedgePolicy::parse);
+        let mirrors = &message.request_mirror_policies;
+        let mirrors = context.each("request_mirror_policies", mirrors, RequestMirrorPolicy::parse);
+        let typed_per_filter_config = PerFilterConfig::parse(context, &message.typed_per_filter_config);
+        let metadata = Metadata::parse_optional(context, "metadata", message.metadata.as_ref());
+        Ok(Self {
+            name: name?,
+            domains: domains?,
+            routes: routes?,
+            require_tls: require_tls?,
+            request_headers: request_headers?,
+            response_headers: response_headers?,
+            include_request_attempt_count: message.include_request_attempt_count,
+            include_attempt_count_in_response: message.include_attempt_count_in_response,
+            include_is_timeout_retry_header: message.include_is_timeout_retry_header,
+            retry_policy: retry_policy?.map(Arc::new),
+            hedge_policy: hedge_policy?,
+            per_request_buffer_limit_bytes: buffer_limit(
+                message.request_body_buffer_limit.as_ref(),
+                message.per_request_buffer_limit_bytes.as_ref(),
+            ),
+            request_mirror_policies: mirrors?,
+            typed_per_filter_config: typed_per_filter_config?,
+            metadata,
+        })
+    }
+}
+
+/// The newer of two fields for the same limit counts.
+fn buffer_limit(
+    newer: Option<&xds_api::google::protobuf::UInt64Value>,
+    older: Option<&xds_api::google::protobuf::UInt32Value>,
+) -> Option<u64> {
+    newer.map(|limit| limit.value).or(older.map(|limit| limit.value.into()))
+}
+
+fn parse_domains(context: &mut Context<'_>, domains: &[String]) -> Result<Vec<Arc<str>>, Reported> {
+    if domains.is_empty() {
+        return Err(context.reject_field("domains", "is required and must not be empty"));
+    }
+    context.each("domains", domains, |context, domain| {
+        let stars = domain.bytes().filter(|byte| *byte == b'*').count();
+        let at_an_end = domain.starts_with('*') || domain.ends_with('*');
+        match stars {
+            _ if domain.is_empty() => Err(context.reject("is empty, expected a domain")),
+            0 => Ok(domain.to_ascii_lowercase().into()),
+            1 if at_an_end => Ok(domain.to_ascii_lowercase().into()),
+            _ => Err(context.reject(format!(
+                "is {domain:?}: a wildcard stands at the start or at the end, once"
+            ))),
+        }
+    })
+}
+
+impl Route {
+    fn parse(context: &mut Context<'_>, message: &pb::Route, longest_body: u32) -> Result<Self, Reported> {
+        use pb::route::Action as Kind;
+        context.check(message);
+        let route_match = context.required("match", message.r#match.as_ref(), RouteMatch::parse);
+        let action = match &message.action {
+            Some(Kind::Route(action)) => context
+                .at("route", |context| RouteAction::parse(context, action))
+                .map(|action| Action::Route(Box::new(action))),
+            Some(Kind::Redirect(action)) => context
+                .at("redirect", |context| RedirectAction::parse(context, action))
+                .map(|action| Action::Redirect(Box::new(action))),
+            Some(Kind::DirectResponse(action)) => context
+                .at("direct_response", |context| {
+                    parse_direct_response(context, action, longest_body)
+                })
+                .map(Action::DirectResponse),
+            Some(Kind::NonForwardingAction(_)) => Ok(Action::NonForwarding),
+            Some(Kind::FilterAction(_)) => Err(context.reported()),
+            None => Err(context.reject("has no route, redirect or direct_response")),
+        };
+        let decorator = context.optional("decorator", message.decorator.as_ref(), |context, decorator| {
+            context.check(decorator);
+            let operation = context.text("operation", &decorator.operation)?;
+            Ok(Decorator {
+                operation,
+                propagate: bool_or(decorator.propagate.as_ref(), true),
+            })
+        });
+        let (request_headers, response_headers) = header_mutations!(context, message);
+        let typed_per_filter_config = PerFilterConfig::parse(context, &message.typed_per_filter_config);
+        let metadata = Metadata::parse_optional(context, "metadata", message.metadata.as_ref());
+        Ok(Self {
+            name: shared(&message.name),
+            route_match: route_match?,
+            action: action?,
+            metadata,
+            decorator: decorator?,
+            request_headers: request_headers?,
+            response_headers: response_headers?,
+            per_request_buffer_limit_bytes: buffer_limit(
+                message.request_body_buffer_limit.as_ref(),
+                message.per_request_buffer_limit_bytes.as_ref(),
+            ),
+            stat_prefix: non_empty(&message.stat_prefix),
+            typed_per_filter_config: typed_per_filter_config?,
+        })
+    }
+}
+
+fn parse_direct_response(
+    context: &mut Context<'_>,
+    message: &pb::DirectResponseAction,
+    longest_body: u32,
+) -> Result<DirectResponseAction, Reported> {
+    context.check(message);
+    let status = match message.status {
+        status @ 200..=599 => Ok(status as u16),
+        status => Err(context.reject_field("status", format!("is {status}, expected 200 to 599"))),
+    };
+    let body = context.optional("body", message.body.as_ref(), |context, body| {
+        let body = DataSource::parse(context, body)?;
+        match body.inline().map_or(0, <[u8]>::len) {
+            length if length > longest_body as usize => Err(context.reject(format!(
+                "has {length} bytes, expected at most {longest_body} (max_direct_response_body_size_bytes)"
+            ))),
+            _ => Ok(body),
+        }
+    });
+    Ok(DirectResponseAction {
+        status: status?,
+        body: body?,
+    })
+}
+
+impl RouteMatch {
+    fn parse(context: &mut Context<'_>, message: &pb::RouteMatch) -> Result<Self, Reported> {
+        use pb::route_match::PathSpecifier as Specifier;
+        context.check(message);
+        let path = match &message.path_specifier {
+            Some(Specifier::Prefix(prefix)) => Ok(PathSpecifier::Prefix(shared(prefix))),
+            Some(Specifier::Path(path)) => Ok(PathSpecifier::Path(shared(path))),
+            Some(Specifier::PathSeparatedPrefix(prefix)) => {
+                if prefix.len() < 2 || prefix.contains(['?', '#']) || prefix.ends_with('/') {
+                    let found = format!("is {prefix:?}, expected a path without query, fragment and final slash");
+                    Err(context.reject_field("path_separated_prefix", found))
+                } else {
+                    Ok(PathSpecifier::PathSeparatedPrefix(shared(prefix)))
+                }
+            }
+            Some(Specifier::SafeRegex(regex)) => context
+                .at("safe_regex", |context| parse_regex(context, regex))
+                .map(PathSpecifier::SafeRegex),
+            Some(Specifier::ConnectMatcher(_)) => Ok(PathSpecifier::ConnectMatcher),
+            Some(Specifier::PathMatchPolicy(_)) => Err(context.reported()),
+            None => Err(context.reject("has no prefix, path, path_separated_prefix or safe_regex")),
+        };
+        let fraction = message.runtime_fraction.as_ref();
+        let runtime_fraction = context.optional("runtime_fraction", fraction, RuntimeFractionalPercent::parse);
+        let headers = context.each("headers", &message.headers, HeaderMatcher::parse);
+        let query_parameters = context.each(
+            "query_parameters",
+            &message.query_parameters,
+            QueryParameterMatcher::parse,
+        );
+        Ok(Self {
+            path: path?,
+            case_sensitive: bool_or(message.case_sensitive.as_ref(), true),
+            runtime_fraction: runtime_fraction?,
+            headers: headers?,
+            query_parameters: query_parameters?,
+            grpc: message.grpc.is_some(),
+        })
+    }
+}
+
+impl QueryParameterMatcher {
+    fn parse(context: &mut Context<'_>, message: &pb::QueryParameterMatcher) -> Result<Self, Reported> {
+        use pb::query_parameter_matcher::QueryParameterMatchSpecifier as Specifier;
+        context.check(message);
+        let name = match message.name.len() {
+            ..=1024 => context.text("name", &message.name),
+            length => Err(context.reject_field("name", format!("has {length} bytes, expected at most 1024"))),
+        };
+        let specifier = match &message.query_parameter_match_specifier {
+            None => Ok(QueryParameterMatchSpecifier::Present(true)),
+            Some(Specifier::PresentMatch(present)) => Ok(QueryParameterMatchSpecifier::Present(*present)),
+            Some(Specifier::StringMatch(matcher)) => context
+                .at("string_match", |context| StringMatcher::parse(context, matcher))
+                .map(QueryParameterMatchSpecifier::String),
+        };
+        Ok(Self {
+            name: name?,
+            specifier: specifier?,
+        })
+    }
+}
+
+impl PerFilterConfig {
+    pub(super) fn parse(context: &mut Context<'_>, message: &HashMap<String, Any>) -> Result<Self, Reported> {
+        let mut filters = HashMap::with_capacity(message.len());
+        let mut failed = None;
+        // In order of the names, so that faults come in the same order every time.
+        let mut entries: Vec<_> = message.iter().collect();
+        entries.sort_unstable_by_key(|(name, _)| *name);
+        for (name, any) in entries {
+            match context.at_key("typed_per_filter_config", name, |context| {
+                FilterConfig::parse(context, any)
+            }) {
+                Ok(config) => {
+                    filters.insert(shared(name), config);
+                }
+                Err(reported) => failed = Some(reported),
+            }
+        }
+        failed.map_or(Ok(Self { filters }), Err)
+    }
+}
+
+impl FilterConfig {
+    fn parse(context: &mut Context<'_>, any: &Any) -> Result<Self, Reported> {
+        let any = context.unwrap_any(any)?;
+        if message_name(&any.type_url) != pb::FilterConfig::full_name() {
+            let config = context.extension(ExtensionKind::HttpFilterPerRoute, &any)?;
+            return Ok(Self {
+                config: Some(config),
+                disabled: None,
+            });
+        }
+        let message: pb::FilterConfig = context.decode(&any.value)?;
+        context.check(&message);
+        let config = match &message.config {
+            None if message.disabled => Ok(None),
+            None => Err(context.reject_field("config", "is required unless disabled is set")),
+            Some(any) => context.at("config", |context| {
+                let any = context.unwrap_any(any)?;
+                if message.is_optional && !context.knows(ExtensionKind::HttpFilterPerRoute, &any.type_url) {
+                    context.without_effect("", "the filter is optional and not known here");
+                    return Ok(None);
+                }
+                context.extension(ExtensionKind::HttpFilterPerRoute, &any).map(Some)
+            }),
+        };
+        Ok(Self {
+            config: config?,
+            disabled: Some(message.disabled),
+        })
+    }
+}

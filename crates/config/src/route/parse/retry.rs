@@ -1,0 +1,170 @@
+//! Parsing of retry policies.
+
+use std::time::Duration;
+
+use xds_api::envoy::config::route::v3 as pb;
+
+use crate::context::Context;
+use crate::extensions::message_name;
+use crate::rejected::Reported;
+use crate::route::{RateLimitedRetryBackOff, ResetHeader, ResetHeaderFormat, RetryBackOff, RetryOn, RetryPolicy};
+use crate::string_matcher::{HeaderMatcher, parse_header_name};
+
+const PREVIOUS_HOSTS: &str = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate";
+const OMIT_CANARY_HOSTS: &str = "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate";
+
+/// Envoy's default for the longest pause that an answer may ask for.
+const DEFAULT_RATE_LIMITED_MAX_INTERVAL: Duration = Duration::from_secs(300);
+
+impl RetryPolicy {
+    pub(crate) fn parse(context: &mut Context<'_>, message: &pb::RetryPolicy) -> Result<Self, Reported> {
+        context.check(message);
+        let mut retriable_status_codes = Vec::new();
+        let (retry_on, understood) = RetryOn::from_list(message.retry_on.as_bytes(), |status| {
+            retriable_status_codes.push(status)
+        });
+        if !understood {
+            context.without_effect(
+                "retry_on",
+                "a condition in it is not known, and is passed over as Envoy does",
+            );
+        }
+        let per_try_timeout = context.timeout("per_try_timeout", message.per_try_timeout.as_ref(), None);
+        let idle_timeout = message.per_try_idle_timeout.as_ref();
+        let per_try_idle_timeout = context.timeout("per_try_idle_timeout", idle_timeout, None);
+        let (mut avoid_previous_hosts, mut omit_canary_hosts) = (false, false);
+        let predicates: Result<Vec<()>, _> = context.each(
+            "retry_host_predicate",
+            &message.retry_host_predicate,
+            |context, predicate| {
+                match parse_host_predicate(context, predicate)? {
+                    HostPredicate::PreviousHosts => avoid_previous_hosts = true,
+                    HostPredicate::OmitCanaryHosts => omit_canary_hosts = true,
+                }
+                Ok(())
+            },
+        );
+        let codes: Result<Vec<u16>, _> = context.each(
+            "retriable_status_codes",
+            &message.retriable_status_codes,
+            |context, code| match *code {
+                100..=599 => Ok(*code as u16),
+                code => Err(context.reject(format!("is {code}, expected a status from 100 to 599"))),
+            },
+        );
+        let retry_back_off = context.optional("retry_back_off", message.retry_back_off.as_ref(), RetryBackOff::parse);
+        let limited = message.rate_limited_retry_back_off.as_ref();
+        let rate_limited_retry_back_off =
+            context.optional("rate_limited_retry_back_off", limited, RateLimitedRetryBackOff::parse);
+        let retriable_headers = context.each("retriable_headers", &message.retriable_headers, HeaderMatcher::parse);
+        let retriable_request_headers = context.each(
+            "retriable_request_headers",
+            &message.retriable_request_headers,
+            HeaderMatcher::parse,
+        );
+        let attempts = match message.host_selection_retry_max_attempts {
+            // Envoy's default.
+            0 => Ok(1),
+            attempts => u32::try_from(attempts).map_err(|_| {
+                let found = format!("is {attempts}, expected 0 to {}", u32::MAX);
+                context.reject_field("host_selection_retry_max_attempts", found)
+            }),
+        };
+        predicates?;
+        retriable_status_codes.extend(codes?);
+        Ok(Self {
+            retry_on,
+            num_retries: message.num_retries.map_or(1, |retries| retries.value),
+            per_try_timeout: per_try_timeout?,
+            per_try_idle_timeout: per_try_idle_timeout?,
+            avoid_previous_hosts,
+            omit_canary_hosts,
+            host_selection_retry_max_attempts: attempts?,
+            retriable_status_codes,
+            retry_back_off: retry_back_off?.unwrap_or_default(),
+            rate_limited_retry_back_off: rate_limited_retry_back_off?,
+            retriable_headers: retriable_headers?,
+            retriable_request_headers: retriable_request_headers?,
+        })
+    }
+}
+
+/// Which endpoints are avoided when a request is tried again.
+enum HostPredicate {
+    PreviousHosts,
+    OmitCanaryHosts,
+}
+
+fn parse_host_predicate(
+    context: &mut Context<'_>,
+    message: &pb::retry_policy::RetryHostPredicate,
+) -> Result<HostPredicate, Reported> {
+    use pb::retry_policy::retry_host_predicate::ConfigType;
+    context.check(message);
+    match &message.config_type {
+        // istiod names the predicate and leaves the message out.
+        None => match message.name.as_str() {
+            "envoy.retry_host_predicates.previous_hosts" => Ok(HostPredicate::PreviousHosts),
+            "envoy.retry_host_predicates.omit_canary_hosts" => Ok(HostPredicate::OmitCanaryHosts),
+            "" => Err(context.reject_field("name", "is required and must not be empty")),
+            other => Err(context.reject_field("name", format!("is {other:?}, which is not supported"))),
+        },
+        Some(ConfigType::TypedConfig(any)) => context.at("typed_config", |context| {
+            let any = context.unwrap_any(any)?;
+            match message_name(&any.type_url) {
+                PREVIOUS_HOSTS => Ok(HostPredicate::PreviousHosts),
+                OMIT_CANARY_HOSTS => Ok(HostPredicate::OmitCanaryHosts),
+                other => Err(context.reject(format!("host predicate {other:?} is not supported"))),
+            }
+        }),
+    }
+}
+
+impl RetryBackOff {
+    fn parse(context: &mut Context<'_>, message: &pb::retry_policy::RetryBackOff) -> Result<Self, Reported> {
+        context.check(message);
+        let base = context.positive_duration("base_interval", message.base_interval.as_ref());
+        let max = context.positive_duration("max_interval", message.max_interval.as_ref());
+        let base = base?
+            .ok_or(())
+            .map_err(|()| context.reject_field("base_interval", "is required"))?;
+        // Envoy rounds anything below a millisecond up to one.
+        let base_interval = base.max(Duration::from_millis(1));
+        let max_interval = max?.unwrap_or(base_interval * 10);
+        if max_interval < base {
+            let found = format!("is {max_interval:?}, expected at least base_interval, {base:?}");
+            return Err(context.reject_field("max_interval", found));
+        }
+        Ok(Self {
+            base_interval,
+            max_interval: max_interval.max(base_interval),
+        })
+    }
+}
+
+impl RateLimitedRetryBackOff {
+    fn parse(context: &mut Context<'_>, message: &pb::retry_policy::RateLimitedRetryBackOff) -> Result<Self, Reported> {
+        use pb::retry_policy::ResetHeaderFormat as Format;
+        context.check(message);
+        if message.reset_headers.is_empty() {
+            context.reject_field("reset_headers", "is required and must not be empty");
+        }
+        let reset_headers = context.each("reset_headers", &message.reset_headers, |context, header| {
+            context.check(header);
+            let name = parse_header_name(context, "name", &header.name);
+            let format = context.enumeration("format", header.format).map(|format| match format {
+                Format::Seconds => ResetHeaderFormat::Seconds,
+                Format::UnixTimestamp => ResetHeaderFormat::UnixTimestamp,
+            });
+            Ok(ResetHeader {
+                name: name?,
+                format: format?,
+            })
+        });
+        let max_interval = context.positive_duration("max_interval", message.max_interval.as_ref());
+        Ok(Self {
+            reset_headers: reset_headers?,
+            max_interval: max_interval?.unwrap_or(DEFAULT_RATE_LIMITED_MAX_INTERVAL),
+        })
+    }
+}
