@@ -4,6 +4,7 @@
 //! configuration sources. Both protocols share one header block ([`headers::HeaderBlock`]) and one event vocabulary
 //! ([`event::Event`]), so whatever forwards a message does not care which protocol it came from or goes to.
 
+mod connection;
 pub mod event;
 pub mod h1;
 pub mod h2;
@@ -11,3 +12,6 @@ pub mod headers;
 pub mod hpack;
 pub mod names;
 pub mod stats;
+
+pub use connection::Connection;
+

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::config::Config;
 use super::drain::Drain;
+use super::ending::RecentResets;
 use super::error::Violation;
 use super::frame::{self, DEFAULT_WINDOW, MAX_31};
 use super::keepalive::KeepaliveState;
@@ -14,16 +15,14 @@ use super::output::Output;
 use super::recv::Reading;
 use super::recv_headers::Block;
 use super::settings::{self, PeerSettings};
-use super::stream::{READY, Side, Stream};
+use super::stream::Stream;
 use super::streams::Streams;
-use crate::event::{ConnectionError, ErrorCode, Event, OpenError, ResetReason, Scratch, StreamId};
+use crate::event::{Event, OpenError, ResetReason, Scratch, StreamId};
 use crate::hpack;
-use crate::stats::{Stat, Stats};
+use crate::stats::Stats;
 
 /// Streams assumed to be available until the peer's SETTINGS say (RFC 9113 section 6.5.2 recommends no less).
 const STREAMS_BEFORE_SETTINGS: u32 = 100;
-/// Streams we reset whose late frames are remembered exactly.
-const REMEMBERED_RESETS: usize = 32;
 /// A time that does not come.
 pub(super) const NEVER: u64 = u64::MAX;
 
@@ -59,8 +58,8 @@ pub struct Connection {
     pub(super) last_sent_id: u32,
     /// The latest identifiers that were skipped, and so closed without having been used: (above, below).
     pub(super) skipped: (u32, u32),
-    /// Streams we reset while the peer could still send: identifier and octets it might still send. Oldest first.
-    pub(super) resets: Option<Box<VecDeque<(u32, u32)>>>,
+    /// Streams we reset while the peer could still send.
+    pub(super) resets: Option<Box<RecentResets>>,
     /// Highest identifier dropped from `resets`; frames up to it can't be told from late ones any more.
     pub(super) forgotten_reset: u32,
     pub(super) peer: PeerSettings,
@@ -298,6 +297,13 @@ impl Connection {
         self.output.pending()
     }
 
+    /// Whether to read from the transport: until the connection is over.
+    #[inline]
+    #[must_use]
+    pub fn wants_read(&self) -> bool {
+        self.failed.is_none()
+    }
+
     /// Whether anything waits to be written.
     #[inline]
     #[must_use]
@@ -389,182 +395,6 @@ impl Connection {
         })
     }
 
-    /// Ends a stream with RST_STREAM. Whatever it had queued is dropped and the credit it owes is given back to the
-    /// connection. For a stream that has already ended only the latter happens.
-    pub fn reset(&mut self, stream: StreamId, code: ErrorCode) {
-        let Some(slot) = self.streams.find(stream.0) else {
-            return;
-        };
-        let record = self.streams.get(slot);
-        let unused = !self.server && record.local == Side::Head;
-        if !record.is_closed() && !unused {
-            self.write_reset(stream.0, code);
-        }
-        self.remove(slot, unused);
-    }
-
-    /// Writes RST_STREAM.
-    pub(super) fn write_reset(&mut self, stream: u32, code: ErrorCode) {
-        frame::write_u32(self.output.control_frame(), frame::RST_STREAM, stream, code.0);
-        self.stats.count(Stat::TxReset);
-    }
-
-    /// Forgets a stream before or after its end: returns the credit it owes and, if the peer may not know of the end,
-    /// remembers that frames may still come.
-    pub(super) fn remove(&mut self, slot: u32, peer_knows: bool) -> Stream {
-        let stream = self.streams.remove(slot);
-        if !stream.is_closed() {
-            self.deactivate();
-            if stream.remote != Side::Ended && !peer_knows {
-                self.remember_reset(stream.id, stream.recv_window.max(0) as u32);
-            }
-        }
-        if stream.unreleased > 0 {
-            self.return_to_connection(stream.unreleased);
-        }
-        if stream.queue.is_some() {
-            self.queues -= 1;
-        }
-        if stream.has(READY) {
-            self.stale_ready += 1;
-            if self.stale_ready as usize * 2 > self.ready.len() {
-                let streams = &self.streams;
-                self.ready.retain(|&id| streams.find(id).is_some());
-                self.stale_ready = 0;
-            }
-        }
-        stream
-    }
-
-    /// Remembers a stream that was reset while the peer might still send `window` octets on it.
-    pub(super) fn remember_reset(&mut self, id: u32, window: u32) {
-        let resets = self.resets.get_or_insert_default();
-        if resets.len() == REMEMBERED_RESETS
-            && let Some((oldest, _)) = resets.pop_front()
-        {
-            self.forgotten_reset = self.forgotten_reset.max(oldest);
-        }
-        resets.push_back((id, window));
-    }
-
-    /// One stream less counts as concurrent.
-    #[inline]
-    pub(super) fn deactivate(&mut self) {
-        self.active -= 1;
-        self.counters.streams_closed = self.counters.streams_closed.saturating_add(1);
-        if self.wants_stream && self.streams_available() > 0 {
-            self.wants_stream = false;
-            self.pending.push_back(Pending::StreamsAvailable);
-        }
-        if self.active == 0 && self.output.is_empty() && self.is_finished() {
-            self.push_closed();
-        }
-    }
-
-    /// Both sides have ended: the record goes unless its consumer owes credit.
-    #[inline]
-    pub(super) fn close_if_ended(&mut self, slot: u32) {
-        let stream = self.streams.get(slot);
-        if !stream.is_closed() {
-            return;
-        }
-        if stream.unreleased == 0 {
-            self.streams.remove(slot);
-        }
-        self.deactivate();
-    }
-
-    /// Gives credit for `count` octets of a stream back: they have been passed on. WINDOW_UPDATE frames follow in
-    /// batches of half a window.
-    #[inline]
-    pub fn release_credit(&mut self, stream: StreamId, count: u32) {
-        let Some(slot) = self.streams.find(stream.0) else {
-            return;
-        };
-        let record = self.streams.get_mut(slot);
-        let count = count.min(record.unreleased);
-        if count == 0 {
-            return;
-        }
-        record.unreleased -= count;
-        if record.remote == Side::Ended {
-            if record.unreleased == 0 && record.is_closed() {
-                self.streams.remove(slot);
-            }
-        } else {
-            self.return_to_stream(slot, count);
-        }
-        self.return_to_connection(count);
-    }
-
-    /// Octets of a stream that still receives have been consumed.
-    #[inline]
-    pub(super) fn return_to_stream(&mut self, slot: u32, count: u32) {
-        let record = self.streams.get_mut(slot);
-        record.credit += count;
-        if record.credit >= self.config.initial_stream_window_size.div_ceil(2) {
-            let credit = std::mem::take(&mut record.credit);
-            record.recv_window += credit as i32;
-            let id = record.id;
-            frame::write_u32(self.output.frame(), frame::WINDOW_UPDATE, id, credit);
-        }
-    }
-
-    /// Octets of the connection have been consumed.
-    #[inline]
-    pub(super) fn return_to_connection(&mut self, count: u32) {
-        self.credit += count;
-        if self.credit >= self.config.initial_connection_window_size.clamp(DEFAULT_WINDOW, MAX_31) / 2 {
-            let credit = std::mem::take(&mut self.credit);
-            self.recv_window += credit as i32;
-            frame::write_u32(self.output.frame(), frame::WINDOW_UPDATE, 0, credit);
-        }
-    }
-
-    /// Ends the connection: GOAWAY goes to the output, every stream is dropped without an event.
-    pub(super) fn fail(&mut self, violation: Violation) -> ConnectionError {
-        let error = ConnectionError::from(violation);
-        self.stats.count(error.stat);
-
-        let last = if self.server { self.last_processed() } else { 0 };
-        frame::write_goaway(self.output.frame(), last, error.code, violation.text().as_bytes());
-        self.stats.count(Stat::GoawaySent);
-        self.failed = Some(violation);
-        self.drop_streams();
-        self.partial = Vec::new();
-        self.block = None;
-        self.pending = VecDeque::new();
-        self.reading = Reading::Skip { remaining: u32::MAX };
-        error
-    }
-
-    fn drop_streams(&mut self) {
-        self.streams = Streams::new();
-        self.active = 0;
-        self.queues = 0;
-        self.ready = VecDeque::new();
-        self.stale_ready = 0;
-        self.resets = None;
-    }
-
-    /// Whether the connection is over and everything has been written: close the transport.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.output.is_empty() && self.is_finished()
-    }
-
-    /// Nothing more will be said in either direction.
-    pub(super) fn is_finished(&self) -> bool {
-        self.failed.is_some() || (self.active == 0 && matches!(self.drain, Drain::Final { .. }))
-    }
-
-    pub(super) fn push_closed(&mut self) {
-        if !matches!(self.drain, Drain::Final { told: true }) && self.failed.is_none() {
-            self.drain = Drain::Final { told: true };
-            self.pending.push_back(Pending::Closed);
-        }
-    }
-
     /// Takes note of the time, which never goes back.
     #[inline]
     pub(super) fn tell_time(&mut self, now: Instant) {
@@ -594,9 +424,7 @@ impl Connection {
                 .block
                 .as_ref()
                 .map_or(0, |block| size_of::<Block>() + block.bytes.capacity())
-            + self.resets.as_ref().map_or(0, |resets| {
-                size_of_val(&**resets) + resets.capacity() * size_of::<(u32, u32)>()
-            })
+            + self.resets.as_ref().map_or(0, |resets| size_of_val(&**resets))
             + self.ready.capacity() * size_of::<u32>()
             + self.pending.capacity() * size_of::<Pending>()
             + self.keepalive.as_ref().map_or(0, |_| size_of::<KeepaliveState>())

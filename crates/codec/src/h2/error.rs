@@ -89,6 +89,7 @@ violations! {
     SlowHeaders: ENHANCE_YOUR_CALM, "RFC 9113 section 10.5", HeadersTimeout, "frame or header block not completed in time";
     StalledStream: CANCEL, "CVE-2019-9517", TxFlushTimeout, "stream window stays closed with data waiting";
     StalledConnection: ENHANCE_YOUR_CALM, "CVE-2019-9517", TxFlushTimeout, "output is not being read";
+    TransportClosed: CANCEL, "RFC 9113 section 5.4.3", RxMessagingError, "transport closed";
     KeepaliveTimeout: NO_ERROR, "RFC 9113 section 6.7", KeepaliveTimeout, "no answer to PING";
 }
 

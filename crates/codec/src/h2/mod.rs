@@ -18,7 +18,9 @@
 
 mod config;
 mod connection;
+mod credit;
 mod drain;
+mod ending;
 mod error;
 mod frame;
 mod keepalive;

@@ -212,6 +212,13 @@ impl Output {
         }
     }
 
+    /// Drops what was not written: there is nobody left to read it.
+    pub(crate) fn clear(&mut self) {
+        let flushed = self.flushed;
+        *self = Self::new();
+        self.flushed = flushed;
+    }
+
     /// Octets on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.bytes.capacity()

@@ -385,9 +385,8 @@ impl Connection {
         let now = self.milliseconds();
         let refusal = violation == Violation::TooManyStreams;
         // Before our SETTINGS are acknowledged the peer can't know how many streams it may open.
-        if !(refusal && self.settings_unacknowledged)
-            && !self.counters.stream_errors.take(self.config.limits.stream_errors, now)
-        {
+        let excused = refusal && self.settings_unacknowledged;
+        if !excused && !self.counters.stream_errors.take(self.config.limits.stream_errors, now) {
             return Err(Violation::MadeYouReset);
         }
         self.stats.count(violation.stat());

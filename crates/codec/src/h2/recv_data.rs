@@ -172,12 +172,7 @@ impl Connection {
         if self.is_idle(id) {
             return Err(Violation::IdleStream);
         }
-        if let Some((_, window)) = self
-            .resets
-            .iter_mut()
-            .flat_map(|resets| resets.iter_mut())
-            .find(|(reset, _)| *reset == id)
-        {
+        if let Some(window) = self.resets.as_mut().and_then(|resets| resets.window(id)) {
             // We reset it: the peer may have sent what its window allowed before it knew (RFC 9113 section 5.1).
             let Some(left) = window.checked_sub(header.length) else {
                 return Err(Violation::WindowExceeded);

@@ -124,17 +124,13 @@ impl Connection {
         if self.skipped.0 < id && id < self.skipped.1 {
             return Err(Violation::StreamIdentifier);
         }
-        if self.was_reset(id) || id <= self.forgotten_reset || self.is_refused_by_goaway(id) {
+        if self.resets.as_mut().is_some_and(|resets| resets.window(id).is_some())
+            || id <= self.forgotten_reset
+            || self.is_refused_by_goaway(id)
+        {
             return Ok(Target::Ignored);
         }
         Err(Violation::ClosedStream)
-    }
-
-    /// Whether we reset the stream lately.
-    fn was_reset(&self, id: u32) -> bool {
-        self.resets
-            .as_ref()
-            .is_some_and(|resets| resets.iter().any(|&(reset, _)| reset == id))
     }
 
     /// Whether our final GOAWAY told the peer that the stream is not processed.

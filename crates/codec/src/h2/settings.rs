@@ -53,7 +53,7 @@ impl PeerSettings {
     /// HEADER_TABLE_SIZE is the exception (RFC 7541 section 4.2: the smallest must be signalled), so the smallest is
     /// returned as well.
     pub(crate) fn apply(&mut self, payload: &[u8], from_server: bool) -> Result<u32, Violation> {
-        if payload.len() % 6 != 0 {
+        if !payload.len().is_multiple_of(6) {
             return Err(Violation::SettingsLength);
         }
         if payload.len() / 6 > MAX_PARAMETERS {

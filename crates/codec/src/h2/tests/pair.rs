@@ -43,6 +43,8 @@ struct End {
     talks: BTreeMap<u32, Talk>,
     server: bool,
     heads: usize,
+    /// Longest content: small windows take many rounds.
+    longest: usize,
 }
 
 fn content(stream: u32, length: usize, server: bool) -> Vec<u8> {
@@ -65,7 +67,7 @@ impl End {
                     let talk = self.talks.entry(stream.0).or_default();
                     talk.ended |= end_stream;
                     if self.server {
-                        talk.to_send = content(stream.0, random.below(100_000), true);
+                        talk.to_send = content(stream.0, random.below(self.longest), true);
                         talk.trailers = random.below(2) == 0;
                     }
                 }
@@ -137,8 +139,10 @@ impl End {
 fn converse(seed: u64, resets: bool) {
     let mut random = Random(seed | 1);
     let now = Instant::now();
+    let window = [10, 1_000, 65_535, 1 << 20][random.below(4)];
+    let longest = (window as usize * 100).min(100_000);
     let config = Arc::new(Config {
-        initial_stream_window_size: [10, 1_000, 65_535, 1 << 20][random.below(4)],
+        initial_stream_window_size: window,
         initial_connection_window_size: [65_535, 1 << 20][random.below(2)],
         max_concurrent_streams: 5,
         limits: crate::h2::Limits {
@@ -153,6 +157,7 @@ fn converse(seed: u64, resets: bool) {
         talks: BTreeMap::new(),
         server,
         heads: 0,
+        longest,
     };
     let mut client = new(Connection::client(&config, now), false);
     let mut server = new(Connection::server(&config, now), true);
@@ -160,7 +165,7 @@ fn converse(seed: u64, resets: bool) {
     let mut opened = 0;
     for round in 0.. {
         assert!(
-            round < 200_000,
+            round < 400_000,
             "no end in sight: opened {opened}, {:?}",
             [&client, &server].map(|end| (
                 end.connection.active_streams(),
@@ -177,7 +182,7 @@ fn converse(seed: u64, resets: bool) {
             && random.below(4) == 0
             && let Ok(stream) = client.connection.open_stream()
         {
-            let to_send = content(stream.0, random.below(100_000), false);
+            let to_send = content(stream.0, random.below(longest), false);
             client.connection.send_head(stream, &header_block(POST), false).unwrap();
             let talk = Talk {
                 to_send,
