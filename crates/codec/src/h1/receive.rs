@@ -289,7 +289,7 @@ impl Connection {
             head::trailers(section, lines, &connection.config, block)?;
             let end_stream = connection.body_ends();
             // Behind trailers there is no tunnel to wait for that could not wait for the end as well.
-            Ok(if block.len() > 0 && connection.config.enable_trailers {
+            Ok(if !block.is_empty() && connection.config.enable_trailers {
                 Outcome::Trailers
             } else {
                 Outcome::Data { data: &[], end_stream }

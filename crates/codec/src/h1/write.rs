@@ -77,7 +77,7 @@ pub(super) fn request(
         // No body of its own; what follows is the tunnel's if the server agrees.
         Framing::Tunnel
     } else {
-        request_framing(head, method, end_stream)?
+        request_framing(head, end_stream, asked)?
     };
     fields(head, head.authority().is_some(), config, output)?;
     if let Some(protocol) = extended {
@@ -106,8 +106,10 @@ fn has_length(head: &HeaderBlock, method: &[u8]) -> bool {
     head.has(KnownName::ContentLength) || !matches!(method, b"GET" | b"HEAD" | b"DELETE" | b"OPTIONS" | b"TRACE")
 }
 
-fn request_framing(head: &HeaderBlock, _method: &[u8], end_stream: bool) -> Result<Framing, SendError> {
+fn request_framing(head: &HeaderBlock, end_stream: bool, asked: Asked) -> Result<Framing, SendError> {
     match (head.content_length(), end_stream) {
+        // A request that only asks; what follows is the tunnel's.
+        (None, false) if asked.is_upgrade => Ok(Framing::Tunnel),
         (Some(Err(_)), _) => Err(SendError::InvalidHead),
         (Some(Ok(0)) | None, true) => Ok(Framing::Length(0)),
         (Some(Ok(_)), true) => Err(SendError::LengthMismatch),
@@ -127,7 +129,10 @@ pub(super) fn response(
     connection: Connection,
     output: &mut Vec<u8>,
 ) -> Result<Framing, SendError> {
-    let status = head.status().ok_or(SendError::InvalidHead)?;
+    let status = head
+        .status()
+        .filter(|&status| status >= 200 || status == 101)
+        .ok_or(SendError::InvalidHead)?;
     let framing = response_framing(head, status, end_stream, asked, to_http_10)?;
     status_line(status, output);
     fields(head, true, config, output)?;

@@ -4,8 +4,10 @@
 //! encodes a request without allocating. Names inside are lower case; known ones are ids and take no bytes.
 
 mod convert;
+mod edit;
 mod fields;
 pub mod hop_by_hop;
+mod storage;
 pub mod validate;
 
 pub use fields::{FieldRef, Fields, Values};
@@ -291,85 +293,6 @@ impl HeaderBlock {
         }
     }
 
-    /// Keeps only the regular fields for which `keep` returns true.
-    pub fn retain(&mut self, mut keep: impl FnMut(FieldRef<'_>) -> bool) {
-        let bytes = &self.bytes;
-        self.fields.retain(|field| keep(field.view(bytes)));
-        self.present = Default::default();
-        for field in &self.fields {
-            if let Some(known) = field.known {
-                self.present[known.index() / 64] |= 1 << (known.index() % 64);
-            }
-        }
-    }
-
-    /// Replaces all fields with this name by one, at the place of the first (at the end if there was none).
-    pub fn set(&mut self, name: impl AsName, value: &[u8]) {
-        let name = name.as_name();
-        if !matches!(name, Name::Known(known) if known.is_pseudo()) {
-            let first = self.fields.iter().position(|field| self.is_named(field, name));
-            if let Some(first) = first {
-                self.append_flagged(name, value, 0, None);
-                if let Some(replacement) = self.fields.pop() {
-                    self.fields[first] = replacement;
-                }
-                let mut index = 0;
-                let bytes = &self.bytes;
-                self.fields.retain(|field| {
-                    index += 1;
-                    index - 1 == first || !field.has_name(bytes, name)
-                });
-                return;
-            }
-        }
-        self.append_flagged(name, value, 0, None);
-    }
-
-    /// Gives all regular fields called `from` the name `to`, in their places; returns how many there were.
-    /// Pseudo-headers can't be renamed, nor can a field become one: both return 0.
-    pub fn rename(&mut self, from: impl AsName, to: impl AsName) -> usize {
-        let (from, to) = (from.as_name(), to.as_name());
-        if matches!(to, Name::Known(known) if known.is_pseudo()) {
-            return 0;
-        }
-        let mut renamed = 0;
-        for index in 0..self.fields.len() {
-            let field = self.fields[index];
-            if !self.is_named(&field, from) {
-                continue;
-            }
-            let range = field.value_range();
-            let start = self.bytes.len();
-            let name_len = match to {
-                Name::Known(_) => 0,
-                Name::Other(name) => {
-                    self.push_lower(name);
-                    name.len()
-                }
-            };
-            self.bytes.extend_from_within(range);
-            // The name may have been a known one in upper case.
-            let known = match to {
-                Name::Known(known) => Some(known),
-                Name::Other(_) => KnownName::from_bytes(&self.bytes[start..start + name_len]),
-            };
-            let skipped = if known.is_some() { name_len } else { 0 };
-            self.fields[index] = Field {
-                start: (start + skipped) as u32,
-                name_len: (name_len - skipped) as u32,
-                value_len: field.value_len,
-                hash: 0,
-                known,
-                flags: field.flags & SENSITIVE,
-            };
-            renamed += 1;
-        }
-        if renamed > 0 {
-            self.retain(|_| true);
-        }
-        renamed
-    }
-
     /// The regular fields in the order of the wire.
     #[inline]
     pub fn iter(&self) -> Fields<'_> {
@@ -388,42 +311,6 @@ impl HeaderBlock {
             return Some(Err(InvalidContentLength));
         }
         Some(validate::decimal(first).ok_or(InvalidContentLength))
-    }
-
-    /// Joins several `cookie` fields into one with `"; "`, as RFC 9113 section 8.2.3 asks before a block leaves
-    /// HTTP/2. Does nothing if there are fewer than two.
-    pub fn join_cookies(&mut self) {
-        if !self.has(KnownName::Cookie) || self.get_all(&KnownName::Cookie).nth(1).is_none() {
-            return;
-        }
-        let start = self.bytes.len();
-        let mut sensitive = 0;
-        for index in 0..self.fields.len() {
-            let field = self.fields[index];
-            if field.known == Some(KnownName::Cookie) {
-                if self.bytes.len() > start {
-                    self.bytes.extend_from_slice(b"; ");
-                }
-                self.bytes.extend_from_within(field.value_range());
-                sensitive |= field.flags & SENSITIVE;
-            }
-        }
-        let joined = Field {
-            start: start as u32,
-            name_len: 0,
-            value_len: (self.bytes.len() - start) as u32,
-            hash: 0,
-            known: Some(KnownName::Cookie),
-            flags: sensitive,
-        };
-        let mut first = true;
-        self.fields.retain_mut(|field| {
-            if field.known != Some(KnownName::Cookie) {
-                return true;
-            }
-            *field = joined;
-            std::mem::replace(&mut first, false)
-        });
     }
 
     /// True if a regular field with this known name is present: one bit test.
@@ -454,21 +341,6 @@ impl HeaderBlock {
     #[inline]
     pub(crate) fn append_wire(&mut self, name: &[u8], value: &[u8]) {
         self.append_flagged(Name::Other(name), value, 0, None);
-    }
-
-    /// Makes the value of a field, which is removed, the `:authority`; nothing is copied.
-    pub(crate) fn take_as_authority(&mut self, name: KnownName) {
-        if let Some(field) = self.fields.iter().find(|field| field.known == Some(name)) {
-            let range = field.value_range();
-            self.pseudo[KnownName::Authority.index()] = Pseudo {
-                start: range.start as u32,
-                len: range.len() as u32,
-                hash: 0,
-                present: true,
-                sensitive: false,
-            };
-            self.remove(name);
-        }
     }
 
     fn append_flagged(&mut self, name: Name<'_>, value: &[u8], flags: u8, spelling: Option<&[u8]>) {
@@ -511,101 +383,6 @@ impl HeaderBlock {
 
     fn value_of(&self, field: &Field) -> &[u8] {
         &self.bytes[field.value_range()]
-    }
-
-    // What the decoders use: bytes are written at the end of `bytes` first, then committed as a field.
-
-    /// `bytes[start..]` becomes the value of a known regular name.
-    #[inline]
-    pub(crate) fn commit_known(&mut self, known: KnownName, start: usize, hash: u32, flags: u8) {
-        self.present[known.index() / 64] |= 1 << (known.index() % 64);
-        self.fields.push(Field {
-            start: start as u32,
-            name_len: 0,
-            value_len: (self.bytes.len() - start) as u32,
-            hash,
-            known: Some(known),
-            flags,
-        });
-    }
-
-    /// `bytes[start..start + name_len]` becomes the name (lower case, not a known one), the rest the value.
-    #[inline]
-    pub(crate) fn commit_other(&mut self, start: usize, name_len: usize, hash: u32, flags: u8) {
-        self.fields.push(Field {
-            start: start as u32,
-            name_len: name_len as u32,
-            value_len: (self.bytes.len() - start - name_len) as u32,
-            hash,
-            known: None,
-            flags,
-        });
-    }
-
-    /// `bytes[start..]` becomes the value of a pseudo-header other than `:status`.
-    #[inline]
-    pub(crate) fn commit_pseudo(&mut self, name: KnownName, start: usize, hash: u32, sensitive: bool) {
-        if let Some(pseudo) = self.pseudo.get_mut(name.index()) {
-            let len = (self.bytes.len() - start) as u32;
-            *pseudo = Pseudo {
-                start: start as u32,
-                len,
-                hash,
-                present: true,
-                sensitive,
-            };
-        }
-    }
-
-    /// The pseudo-headers present, except `:status`: name, value, hash (0 if not computed), never-indexed.
-    #[inline]
-    pub(crate) fn pseudo_fields(&self) -> impl Iterator<Item = (KnownName, &[u8], u32, bool)> {
-        KnownName::ALL[..PSEUDO_COUNT]
-            .iter()
-            .zip(&self.pseudo)
-            .filter(|(_, pseudo)| pseudo.present)
-            .map(|(&name, pseudo)| {
-                let value = &self.bytes[pseudo.start as usize..(pseudo.start + pseudo.len) as usize];
-                (name, value, pseudo.hash, pseudo.sensitive)
-            })
-    }
-}
-
-impl Field {
-    #[inline]
-    fn name_in<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        match self.known {
-            Some(known) => known.as_bytes(),
-            None => &bytes[self.start as usize..(self.start + self.name_len) as usize],
-        }
-    }
-
-    #[inline]
-    fn value_range(&self) -> std::ops::Range<usize> {
-        let start = (self.start + self.name_len) as usize;
-        start..start + self.value_len as usize
-    }
-
-    fn has_name(&self, bytes: &[u8], name: Name<'_>) -> bool {
-        match name {
-            Name::Known(known) => self.known == Some(known),
-            Name::Other(name) => self.known.is_none() && self.name_in(bytes) == name,
-        }
-    }
-
-    #[inline]
-    fn view<'a>(&self, bytes: &'a [u8]) -> FieldRef<'a> {
-        let name = self.name_in(bytes);
-        let value = self.value_range();
-        let spelling = (self.flags & SPELLED != 0).then(|| &bytes[value.end..value.end + name.len()]);
-        FieldRef {
-            name,
-            value: &bytes[value],
-            known: self.known,
-            sensitive: self.flags & SENSITIVE != 0,
-            spelling,
-            hash: self.hash,
-        }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Encoder {
     seen: Seen,
     /// The most we want to use, whatever the peer allows.
     limit: usize,
+    /// Use Huffman code where it is shorter.
+    huffman: bool,
     /// The lowest size since the last block, which has to be announced along with the size in force (section 4.2).
     update_due: Option<usize>,
 }
@@ -36,8 +38,15 @@ impl Encoder {
             slots: Slots::default(),
             seen: Seen::default(),
             limit,
+            huffman: true,
             update_due: (size != DEFAULT_MAX_SIZE).then_some(size),
         }
+    }
+
+    /// Whether strings are Huffman-coded where that is shorter (Envoy's `enable_huffman_encoding`; the default). It
+    /// saves bytes and costs time on both sides.
+    pub fn set_huffman(&mut self, enabled: bool) {
+        self.huffman = enabled;
     }
 
     /// The peer's SETTINGS_HEADER_TABLE_SIZE. The next block begins with a size update if the size changes
@@ -152,10 +161,10 @@ impl Encoder {
             Some(index) => integer::encode(index, prefix, pattern, output),
             None => {
                 output.push(pattern);
-                string(known.map_or(name, |known| known.as_bytes()), output);
+                string(known.map_or(name, |known| known.as_bytes()), self.huffman, output);
             }
         }
-        string(value, output);
+        string(value, self.huffman, output);
     }
 }
 
@@ -164,16 +173,18 @@ fn is_octets(octets: &[u8], name: &[u8], value: &[u8]) -> bool {
     octets.len() == name.len() + value.len() && octets.starts_with(name) && octets.ends_with(value)
 }
 
-/// Appends a string literal (section 5.2), as Huffman code where that is shorter.
-fn string(text: &[u8], output: &mut Vec<u8>) {
-    let length = huffman::encoded_len(text);
-    if length < text.len() {
-        integer::encode(length, 7, 0x80, output);
-        huffman::encode(text, output);
-    } else {
-        integer::encode(text.len(), 7, 0, output);
-        output.extend_from_slice(text);
+/// Appends a string literal (section 5.2), as Huffman code where that is allowed and shorter.
+fn string(text: &[u8], huffman: bool, output: &mut Vec<u8>) {
+    if huffman {
+        let length = huffman::encoded_len(text);
+        if length < text.len() {
+            integer::encode(length, 7, 0x80, output);
+            huffman::encode(text, output);
+            return;
+        }
     }
+    integer::encode(text.len(), 7, 0, output);
+    output.extend_from_slice(text);
 }
 
 /// Finds entries of the table by hash: open addressing, a fixed number of probes, no deletion. A slot holds an entry's

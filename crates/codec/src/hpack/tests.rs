@@ -4,6 +4,7 @@ use crate::headers::validate::{Kind, Malformed};
 use crate::names::KnownName;
 use proptest::prelude::*;
 
+mod fuzz;
 mod limits;
 mod vectors;
 
