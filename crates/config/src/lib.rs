@@ -12,6 +12,7 @@
 
 pub mod access_log;
 pub mod address;
+pub mod bootstrap;
 pub mod cluster;
 pub mod config_source;
 pub mod data_source;

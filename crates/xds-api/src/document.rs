@@ -19,9 +19,20 @@ pub struct Document {
 }
 
 impl Document {
-    /// The node at a field path as [`FieldError::path`](crate::FieldError::path) writes them, or the innermost node on the
-    /// way there: a fault found later, in the message, gets its source line back. Either form of a field's name matches.
+    /// The node at a field path as [`FieldError::path`](crate::FieldError::path) writes them: a fault found later, in the
+    /// message, gets its source line back. Either form of a field's name matches.
+    pub fn find(&self, path: &str) -> Option<&Node> {
+        let (node, complete) = self.walk(path);
+        complete.then_some(node)
+    }
+
+    /// As [`find`](Self::find); the innermost node on the way when there is none at the path.
     pub fn nearest(&self, path: &str) -> &Node {
+        self.walk(path).0
+    }
+
+    /// How far the path leads, and whether that is its end.
+    fn walk(&self, path: &str) -> (&Node, bool) {
         let mut node = &self.root;
         for step in steps(path) {
             let next = match (&node.value, step) {
@@ -36,10 +47,10 @@ impl Document {
             };
             match next {
                 Some(next) => node = next,
-                None => break,
+                None => return (node, false),
             }
         }
-        node
+        (node, true)
     }
 }
 

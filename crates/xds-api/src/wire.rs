@@ -110,7 +110,8 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-pub(crate) fn put_field(out: &mut Vec<u8>, number: u32, value: WireValue<'_>) {
+/// Appends a field with its tag.
+pub fn put_field(out: &mut Vec<u8>, number: u32, value: WireValue<'_>) {
     let number = u64::from(number) << 3;
     match value {
         WireValue::Varint(value) => {

@@ -8,9 +8,7 @@ use xds_api::envoy::config::core::v3 as core;
 use xds_api::prost::Message as _;
 use xds_api::type_name;
 
-use super::{
-    Admin, ApplicationLogFormat, Bootstrap, ClusterManager, DynamicResources, RuntimeLayer, StatsSettings,
-};
+use super::{Admin, ApplicationLogFormat, Bootstrap, ClusterManager, DynamicResources, RuntimeLayer, StatsSettings};
 use crate::access_log::{AccessLog, AccessLogFormat, AccessLogSink};
 use crate::address::Address;
 use crate::cluster::{BindConfig, Cluster, Discovery};
@@ -52,9 +50,17 @@ fn parse(context: &mut Context<'_>, message: &pb::Bootstrap) -> Result<Bootstrap
         let listeners = context.each::<_, _, Vec<_>>("listeners", &resources.listeners, |context, listener| {
             Listener::parse(context, listener).map(Arc::new)
         });
-        context.at("clusters", |context| reject_twice(context, resources.clusters.iter().map(|cluster| &cluster.name)));
-        context.at("secrets", |context| reject_twice(context, resources.secrets.iter().map(|secret| &secret.name)));
-        let names = resources.listeners.iter().map(|listener| &listener.name).filter(|name| !name.is_empty());
+        context.at("clusters", |context| {
+            reject_twice(context, resources.clusters.iter().map(|cluster| &cluster.name))
+        });
+        context.at("secrets", |context| {
+            reject_twice(context, resources.secrets.iter().map(|secret| &secret.name))
+        });
+        let names = resources
+            .listeners
+            .iter()
+            .map(|listener| &listener.name)
+            .filter(|name| !name.is_empty());
         context.at("listeners", |context| reject_twice(context, names));
         (clusters, secrets, listeners)
     });
@@ -106,10 +112,21 @@ fn parse_admin(context: &mut Context<'_>, message: &pb::Admin) -> Result<Admin, 
     let allow_paths = context.each("allow_paths", &message.allow_paths, StringMatcher::parse);
     let mut access_log = access_log?;
     if let Some(path) = path {
-        let sink = AccessLogSink::File { path, format: AccessLogFormat::Default };
-        access_log.push(AccessLog { name: shared("envoy.access_loggers.file"), filter: None, sink });
+        let sink = AccessLogSink::File {
+            path,
+            format: AccessLogFormat::Default,
+        };
+        access_log.push(AccessLog {
+            name: shared("envoy.access_loggers.file"),
+            filter: None,
+            sink,
+        });
     }
-    Ok(Admin { address: address?, access_log, allow_paths: allow_paths? })
+    Ok(Admin {
+        address: address?,
+        access_log,
+        allow_paths: allow_paths?,
+    })
 }
 
 fn parse_dynamic(
@@ -120,13 +137,24 @@ fn parse_dynamic(
     let lds = context.optional("lds_config", message.lds_config.as_ref(), ConfigSource::parse);
     let cds = context.optional("cds_config", message.cds_config.as_ref(), ConfigSource::parse);
     let ads = context.optional("ads_config", message.ads_config.as_ref(), ApiConfigSource::parse);
-    Ok(DynamicResources { lds_config: lds?.map(Arc::new), cds_config: cds?.map(Arc::new), ads_config: ads?.map(Arc::new) })
+    Ok(DynamicResources {
+        lds_config: lds?.map(Arc::new),
+        cds_config: cds?.map(Arc::new),
+        ads_config: ads?.map(Arc::new),
+    })
 }
 
 fn parse_cluster_manager(context: &mut Context<'_>, message: &pb::ClusterManager) -> Result<ClusterManager, Reported> {
     context.check(message);
-    let bind = context.optional("upstream_bind_config", message.upstream_bind_config.as_ref(), BindConfig::parse);
-    Ok(ClusterManager { local_cluster_name: non_empty(&message.local_cluster_name), upstream_bind_config: bind? })
+    let bind = context.optional(
+        "upstream_bind_config",
+        message.upstream_bind_config.as_ref(),
+        BindConfig::parse,
+    );
+    Ok(ClusterManager {
+        local_cluster_name: non_empty(&message.local_cluster_name),
+        upstream_bind_config: bind?,
+    })
 }
 
 fn parse_runtime(context: &mut Context<'_>, message: &pb::LayeredRuntime) -> Result<Vec<RuntimeLayer>, Reported> {
@@ -167,50 +195,72 @@ fn parse_log_config(
 
 /// Extensions of the bootstrap that are built in here, or whose absence shows nowhere.
 fn note_extensions(context: &mut Context<'_>, message: &pb::Bootstrap) {
-    let mut note = |context: &mut Context<'_>, config: &core::TypedExtensionConfig, inert: &[(&str, &'static str)]| {
-        context.check(config);
-        let Some(any) = &config.typed_config else {
-            context.reject_field("typed_config", "is required");
-            return;
-        };
-        match inert.iter().find(|(name, _)| type_name(&any.type_url) == *name) {
-            Some((_, why)) => context.without_effect("typed_config", why),
-            None => {
-                let found = format!("{:?} is not supported: there is no such extension", any.type_url);
-                context.reject_field("typed_config", found);
-            }
-        }
-    };
-    let one = |context: &mut Context<'_>,
-                   field: &'static str,
-                   config: &Option<core::TypedExtensionConfig>,
-                   note: &mut dyn FnMut(&mut Context<'_>, &core::TypedExtensionConfig)| {
-        if let Some(config) = config {
-            context.at(field, |context| note(context, config));
-        }
-    };
-    let _: Result<Vec<()>, _> = context.each("bootstrap_extensions", &message.bootstrap_extensions, |context, config| {
-        let why = "there are no internal listeners that it could carry";
-        note(context, config, &[("envoy.extensions.bootstrap.internal_listener.v3.InternalListener", why)]);
-        Ok(())
-    });
-    one(context, "default_regex_engine", &message.default_regex_engine, &mut |context, config| {
+    // Nothing here fails: faults are recorded as they are found.
+    let _: Result<Vec<()>, _> = context.each(
+        "bootstrap_extensions",
+        &message.bootstrap_extensions,
+        |context, config| {
+            let why = "there are no internal listeners that it could carry";
+            note_inert(
+                context,
+                config,
+                "envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
+                why,
+            );
+            Ok(())
+        },
+    );
+    if let Some(config) = &message.default_regex_engine {
         let why = "regular expressions have RE2's syntax and its linear time";
-        note(context, config, &[("envoy.extensions.regex_engines.v3.GoogleRE2", why)]);
-    });
-    one(context, "listener_manager", &message.listener_manager, &mut |context, config| {
+        context.at("default_regex_engine", |context| {
+            note_inert(context, config, "envoy.extensions.regex_engines.v3.GoogleRE2", why);
+        });
+    }
+    if let Some(config) = &message.listener_manager {
         let why = "it names the only listener manager there is";
-        note(context, config, &[("envoy.config.listener.v3.ListenerManager", why)]);
-    });
-    one(context, "typed_dns_resolver_config", &message.typed_dns_resolver_config, &mut |context, config| {
-        const CARES: &str = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig";
-        const SYSTEM: &str = "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig";
-        let why = "names are resolved as the system's resolv.conf says";
-        note(context, config, &[(CARES, why), (SYSTEM, why)]);
-        if let Some(any) = config.typed_config.as_ref().filter(|any| type_name(&any.type_url) == CARES) {
+        context.at("listener_manager", |context| {
+            note_inert(context, config, "envoy.config.listener.v3.ListenerManager", why);
+        });
+    }
+    if let Some(config) = &message.typed_dns_resolver_config {
+        context.at("typed_dns_resolver_config", |context| parse_resolver(context, config));
+    }
+}
+
+/// Notes an extension of the type `inert`; rejects any other.
+fn note_inert(context: &mut Context<'_>, config: &core::TypedExtensionConfig, inert: &str, why: &'static str) {
+    context.check(config);
+    match &config.typed_config {
+        None => {
+            context.reject_field("typed_config", "is required");
+        }
+        Some(any) if type_name(&any.type_url) == inert => context.without_effect("typed_config", why),
+        Some(any) => {
+            let found = format!(
+                "is {:?}, which is not supported: there is no such extension",
+                any.type_url
+            );
+            context.reject_field("typed_config", found);
+        }
+    }
+}
+
+/// The system's resolver is what there is: c-ares or getaddrinfo by name, and their settings, change nothing.
+fn parse_resolver(context: &mut Context<'_>, config: &core::TypedExtensionConfig) {
+    const CARES: &str = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig";
+    const SYSTEM: &str = "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig";
+    const WHY: &str = "names are resolved as the system's resolv.conf says";
+    match config
+        .typed_config
+        .as_ref()
+        .filter(|any| type_name(&any.type_url) == CARES)
+    {
+        Some(any) => {
+            note_inert(context, config, CARES, WHY);
             reject_resolvers(context, &any.value);
         }
-    });
+        None => note_inert(context, config, SYSTEM, WHY),
+    }
 }
 
 /// Other name servers than the system's would give other answers.
@@ -218,7 +268,10 @@ fn reject_resolvers(context: &mut Context<'_>, value: &[u8]) {
     use xds_api::envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig;
     context.at("typed_config", |context| match CaresDnsResolverConfig::decode(value) {
         Ok(config) if !config.resolvers.is_empty() => {
-            context.reject_field("resolvers", "is not supported: the name servers of the system's resolv.conf are asked");
+            context.reject_field(
+                "resolvers",
+                "is not supported: the name servers of the system's resolv.conf are asked",
+            );
         }
         Ok(_) => {}
         Err(error) => {
@@ -251,7 +304,9 @@ fn check_management_servers(context: &mut Context<'_>, bootstrap: &Bootstrap) {
     }
     for (field, nested, server) in servers {
         for (index, service) in server.grpc_services.iter().enumerate() {
-            let GrpcTarget::EnvoyGrpc { cluster_name, .. } = &service.target else { continue };
+            let GrpcTarget::EnvoyGrpc { cluster_name, .. } = &service.target else {
+                continue;
+            };
             let fault = match bootstrap.clusters.iter().find(|cluster| cluster.name == *cluster_name) {
                 None => format!("is {cluster_name:?}, expected the name of a cluster in static_resources"),
                 Some(cluster) if matches!(cluster.discovery, Discovery::Eds { .. }) => {

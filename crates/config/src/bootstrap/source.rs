@@ -102,13 +102,7 @@ impl BootstrapSource {
     ///
     /// # Errors
     /// The text is not of that form, or it does not describe a bootstrap.
-    pub fn merge(
-        &mut self,
-        text: &[u8],
-        name: &str,
-        format: Format,
-        allow_unknown: bool,
-    ) -> Result<(), ReadError> {
+    pub fn merge(&mut self, text: &[u8], name: &str, format: Format, allow_unknown: bool) -> Result<(), ReadError> {
         let bytes = match format {
             Format::Protobuf => {
                 pb::Bootstrap::decode(text).map_err(|error| syntax(name, &error))?;
@@ -122,16 +116,25 @@ impl BootstrapSource {
                 };
                 let document = document.map_err(ReadError::Syntax)?;
                 let message = self.describe(&document, allow_unknown)?;
-                self.documents.push(Read { document, before: self.message.clone() });
+                self.documents.push(Read {
+                    document,
+                    before: self.message.clone(),
+                });
                 message.encode_to_vec()
             }
         };
-        self.message.merge(bytes.as_slice()).map_err(|error| syntax(name, &error))
+        self.message
+            .merge(bytes.as_slice())
+            .map_err(|error| syntax(name, &error))
     }
 
     fn describe(&mut self, document: &Document, allow_unknown: bool) -> Result<pb::Bootstrap, ReadError> {
         let mut unknown = Vec::new();
-        let fields = if allow_unknown { UnknownFields::Allow(&mut unknown) } else { UnknownFields::Reject };
+        let fields = if allow_unknown {
+            UnknownFields::Allow(&mut unknown)
+        } else {
+            UnknownFields::Reject
+        };
         let message = from_document(document, fields);
         self.unknown.extend(unknown.into_iter().map(rejected));
         message.map_err(|errors| ReadError::Fields(errors.into_iter().map(rejected).collect()))
@@ -176,7 +179,10 @@ impl BootstrapSource {
     /// Every fault, in the order found.
     pub fn parse(&self, extensions: &Extensions) -> Result<Parsed<Bootstrap>, Vec<Rejected>> {
         Bootstrap::parse(&self.message, extensions).map_err(|faults| {
-            faults.into_iter().map(|fault| fault.with_line(|path| self.line(path))).collect()
+            faults
+                .into_iter()
+                .map(|fault| fault.with_line(|path| self.line(path)))
+                .collect()
         })
     }
 
@@ -194,9 +200,18 @@ impl Read {
     fn own_path(&self, path: &str) -> Option<String> {
         let before = self.before.static_resources.as_ref();
         let counts = [
-            ("static_resources.listeners[", before.map_or(0, |resources| resources.listeners.len())),
-            ("static_resources.clusters[", before.map_or(0, |resources| resources.clusters.len())),
-            ("static_resources.secrets[", before.map_or(0, |resources| resources.secrets.len())),
+            (
+                "static_resources.listeners[",
+                before.map_or(0, |resources| resources.listeners.len()),
+            ),
+            (
+                "static_resources.clusters[",
+                before.map_or(0, |resources| resources.clusters.len()),
+            ),
+            (
+                "static_resources.secrets[",
+                before.map_or(0, |resources| resources.secrets.len()),
+            ),
         ];
         for (prefix, count) in counts {
             if let Some((index, rest)) = path.strip_prefix(prefix).and_then(|rest| rest.split_once(']')) {
@@ -210,7 +225,10 @@ impl Read {
 
 fn rejected(error: FieldError) -> Rejected {
     let reason = format!("is {}, expected {}", error.found, error.expected);
-    Rejected { line: Some(error.line), ..Rejected::new(error.path.as_str(), reason) }
+    Rejected {
+        line: Some(error.line),
+        ..Rejected::new(error.path.as_str(), reason)
+    }
 }
 
 fn syntax(name: &str, error: &DecodeError) -> ReadError {
@@ -225,7 +243,10 @@ fn syntax(name: &str, error: &DecodeError) -> ReadError {
 fn not_utf8(name: &str, text: &[u8], error: std::str::Utf8Error) -> ParseError {
     let before = &text[..error.valid_up_to()];
     let line = before.split(|byte| *byte == b'\n').count();
-    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let start = before
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |newline| newline + 1);
     ParseError {
         source_name: name.to_owned(),
         line: u32::try_from(line).unwrap_or(u32::MAX),

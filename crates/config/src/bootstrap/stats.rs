@@ -100,7 +100,11 @@ impl StatsSettings {
             matcher: None,
             histogram_buckets: Vec::new(),
         });
-        Ok(Self { flush_interval: interval, flush_on_admin, ..settings })
+        Ok(Self {
+            flush_interval: interval,
+            flush_on_admin,
+            ..settings
+        })
     }
 }
 
@@ -108,7 +112,11 @@ fn parse_config(context: &mut Context<'_>, message: &metrics::StatsConfig) -> Re
     context.check(message);
     let tags = context.each("stats_tags", &message.stats_tags, parse_tag);
     let matcher = context.optional("stats_matcher", message.stats_matcher.as_ref(), parse_matcher);
-    let buckets = context.each("histogram_bucket_settings", &message.histogram_bucket_settings, parse_buckets);
+    let buckets = context.each(
+        "histogram_bucket_settings",
+        &message.histogram_bucket_settings,
+        parse_buckets,
+    );
     Ok(StatsSettings {
         flush_interval: StatsSettings::DEFAULT_FLUSH_INTERVAL,
         flush_on_admin: false,
@@ -128,11 +136,14 @@ fn parse_tag(context: &mut Context<'_>, message: &metrics::TagSpecifier) -> Resu
         Some(Value::FixedValue(value)) => Ok(TagValue::Fixed(shared(value))),
         // As in Envoy an empty expression means the default tag.
         Some(Value::Regex(source)) if source.is_empty() => Ok(TagValue::Default),
-        Some(Value::Regex(source)) => {
-            Regex::new(source).map(TagValue::Regex).map_err(|reason| context.reject_field("regex", reason))
-        }
+        Some(Value::Regex(source)) => Regex::new(source)
+            .map(TagValue::Regex)
+            .map_err(|reason| context.reject_field("regex", reason)),
     };
-    Ok(TagSpecifier { name: name?, value: value? })
+    Ok(TagSpecifier {
+        name: name?,
+        value: value?,
+    })
 }
 
 fn parse_matcher(context: &mut Context<'_>, message: &metrics::StatsMatcher) -> Result<StatsMatcher, Reported> {
@@ -171,5 +182,8 @@ fn parse_buckets(
     if limits.windows(2).any(|pair| pair[0] == pair[1]) {
         context.reject_field("buckets", "holds a limit twice");
     }
-    Ok(HistogramBuckets { matcher: matcher?, limits })
+    Ok(HistogramBuckets {
+        matcher: matcher?,
+        limits,
+    })
 }
