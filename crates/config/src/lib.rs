@@ -38,8 +38,11 @@ mod extensions;
 mod field_path;
 mod fingerprint;
 mod rejected;
+mod resource_map;
 mod scalars;
 mod shared_str;
+#[cfg(test)]
+mod testing;
 
 pub use complete::Config;
 pub use context::Context;
@@ -48,3 +51,4 @@ pub use field_path::FieldPath;
 pub use fingerprint::Fingerprint;
 pub use rejected::{Parsed, Rejected, Reported, WithoutEffect};
 pub use resource::{Reference, References, Resource, ResourceType};
+pub use resource_map::{Change, ResourceMap};
