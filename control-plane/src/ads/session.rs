@@ -13,9 +13,10 @@ use super::message::Request;
 use super::subscription::{Answer, Subscription, Update};
 use crate::compile::resource::{Resource, ResourceType, Version, View};
 
-/// How long listeners and routes wait for the endpoints of new clusters to be asked for
-/// and accepted.
-const ENDPOINTS_WAIT: Duration = Duration::from_secs(1);
+/// How long listeners and routes wait for clusters that were sent: until they and their
+/// endpoints are accepted. Envoy accepts clusters when they are warm, so that control
+/// planes can wait for just that.
+const CLUSTERS_WAIT: Duration = Duration::from_secs(5);
 
 /// A response of either variant.
 #[derive(Clone, Debug)]
@@ -71,8 +72,8 @@ pub struct Session {
     /// Types that may have something to send.
     dirty: [bool; 5],
     nonces: u64,
-    /// Clusters sent to a client that takes all of them, whose endpoints it has not yet
-    /// accepted; and until when that is waited for.
+    /// New clusters of a client that takes all of them, whose endpoints it has not yet
+    /// accepted; and until when what was sent of clusters is waited for.
     warming: BTreeSet<Arc<str>>,
     warming_until: Option<Instant>,
 }
@@ -188,7 +189,8 @@ impl Session {
         subscription.sent(nonce.clone(), &update);
         let version = subscription.known_version();
         if kind == ResourceType::Cluster && subscription.is_wildcard() {
-            self.expect_endpoints(&update, now);
+            self.warming_until = Some(now + CLUSTERS_WAIT);
+            self.expect_endpoints(&update);
         }
         let removed = if self.is_sotw { Vec::new() } else { update.removed };
         Some(Response {
@@ -200,17 +202,21 @@ impl Session {
         })
     }
 
-    fn expect_endpoints(&mut self, update: &Update, now: Instant) {
-        let Some(view) = &self.view else {
+    /// Clusters were sent: the client needs the endpoints of the new ones, which it will
+    /// ask for, and those of the changed ones again, which it may not ask for. Envoy
+    /// warms a changed cluster from the next endpoints that arrive.
+    fn expect_endpoints(&mut self, update: &Update) {
+        let (Some(view), Some(endpoints)) = (&self.view, &mut self.subscriptions[ResourceType::Endpoints.index()]) else {
             return;
         };
-        let endpoints = view.of(ResourceType::Endpoints);
-        let known = self.subscriptions[ResourceType::Endpoints.index()].as_ref();
-        let new = update.added.iter().filter(|name| endpoints.get(name).is_some());
-        let new = new.filter(|name| known.is_none_or(|known| !known.knows(name)));
-        self.warming.extend(new.cloned());
-        if !self.warming.is_empty() {
-            self.warming_until = Some(now + ENDPOINTS_WAIT);
+        let assignments = view.of(ResourceType::Endpoints);
+        for name in update.changed.iter().filter(|name| assignments.get(name).is_some()) {
+            if endpoints.knows(name) {
+                endpoints.send_again(name);
+                self.dirty[ResourceType::Endpoints.index()] = true;
+            } else {
+                self.warming.insert(Arc::clone(name));
+            }
         }
     }
 
@@ -223,7 +229,7 @@ impl Session {
         };
         let endpoints = self.subscriptions[ResourceType::Endpoints.index()].as_ref();
         let endpoints_pending = endpoints.is_some_and(Subscription::is_in_flight);
-        clusters.is_in_flight() || endpoints_pending || !self.warming.is_empty()
+        self.warming_until.is_some() && (clusters.is_in_flight() || endpoints_pending || !self.warming.is_empty())
     }
 
     /// Whether the client has the routes and listeners it is to have: only then clusters

@@ -47,8 +47,8 @@ pub struct Update {
     pub resources: Vec<Arc<Resource>>,
     /// Names that are gone or never were.
     pub removed: Vec<Arc<str>>,
-    /// Names among `resources` that the client did not have.
-    pub added: Vec<Arc<str>>,
+    /// Names among `resources` that the client did not have in this version.
+    pub changed: Vec<Arc<str>>,
 }
 
 /// One type on one stream.
@@ -105,6 +105,11 @@ impl Subscription {
     /// Whether the client has, or was told to have, a resource of this name.
     pub fn knows(&self, name: &str) -> bool {
         matches!(self.known.get(name), Some(Known::Has(..)))
+    }
+
+    /// Makes the next response hold a resource even if the client has it.
+    pub fn send_again(&mut self, name: &Arc<str>) {
+        self.asked_again.insert(Arc::clone(name));
     }
 
     /// How many resources the client has.
@@ -236,8 +241,8 @@ impl Subscription {
             let has_it = matches!(known, Some(Known::Has(version, _)) if *version == resource.version);
             let is_due = !has_it || self.asked_again.contains(&resource.name);
             is_changed |= is_due;
-            if !matches!(known, Some(Known::Has(..))) {
-                update.added.push(Arc::clone(&resource.name));
+            if !has_it {
+                update.changed.push(Arc::clone(&resource.name));
             }
             if is_due || (sotw && self.kind.is_complete_in_sotw()) {
                 update.resources.push(Arc::clone(resource));

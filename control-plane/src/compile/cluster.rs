@@ -78,7 +78,7 @@ pub(super) fn outbound(
         ..Default::default()
     };
     if flavor == Flavor::Sidecar {
-        built.health_checks = policy.health_check.as_ref().map(health_check).into_iter().collect();
+        built.health_checks = policy.health_check.iter().map(|check| health_check(check, settings.host(&service.name))).collect();
         add_transport_sockets(&mut built, settings, service, port, reference);
     }
     built
@@ -300,12 +300,14 @@ fn outlier_detection(outlier: &OutlierDetection) -> cluster::OutlierDetection {
     }
 }
 
-fn health_check(check: &HealthCheck) -> core::HealthCheck {
+/// `host` is what is asked for: Envoy would ask for the cluster's name, whose `|` no
+/// authority may contain (RFC 3986, section 3.2), and strict servers would refuse it.
+fn health_check(check: &HealthCheck, host: String) -> core::HealthCheck {
     use core::health_check::{GrpcHealthCheck, HealthChecker, HttpHealthCheck, TcpHealthCheck};
     let checker = if let Some(http) = &check.http {
         HealthChecker::HttpHealthCheck(HttpHealthCheck {
             path: http.path.clone(),
-            host: http.host.clone(),
+            host: if http.host.is_empty() { host } else { http.host.clone() },
             ..Default::default()
         })
     } else if check.tcp.is_some() {
@@ -313,6 +315,7 @@ fn health_check(check: &HealthCheck) -> core::HealthCheck {
     } else {
         HealthChecker::GrpcHealthCheck(GrpcHealthCheck {
             service_name: check.grpc.as_ref().map(|grpc| grpc.service.clone()).unwrap_or_default(),
+            authority: host,
             ..Default::default()
         })
     };

@@ -132,7 +132,7 @@ pub struct GrpcHealthCheck {
 pub struct HttpHealthCheck {
     /// The path.
     pub path: String,
-    /// The Host header (default: the cluster's name).
+    /// The Host header (default: the Service's full name).
     #[serde(default)]
     pub host: String,
 }
