@@ -5,14 +5,18 @@ use std::sync::Arc;
 use config::cluster::{Cluster, TransportSocketMatch};
 use config::endpoint::{Endpoint, LocalityEndpoints};
 use config::listener::TransportSocket;
+use tls::{ClientContext, Loader, RawBuffer, Secrets, UpstreamTlsContext};
+use tracing::warn;
 
 /// How connections to an endpoint are secured.
 #[derive(Clone, Debug)]
 pub enum Transport {
     /// Plaintext.
     RawBuffer,
+    /// TLS.
+    Tls(Arc<ClientContext>),
     /// TLS that cannot be set up: a secret is missing or unusable. Connections fail, as in Envoy
-    /// (`upstream_context_secrets_not_ready`).
+    /// (`upstream_context_secrets_not_ready`); they never fall back to plaintext.
     NotReady {
         /// What is missing.
         reason: Arc<str>,
@@ -27,18 +31,44 @@ pub struct Transports {
     matches: Box<[(Arc<str>, Transport)]>,
 }
 
-/// Makes the transport that a cluster's transport socket describes, with the secrets of the moment.
-pub type MakeTransport<'a> = &'a dyn Fn(&TransportSocket) -> Transport;
+impl Transport {
+    /// What a transport socket describes, with the secrets of the moment; none is plaintext.
+    fn new(cluster: &Cluster, socket: Option<&TransportSocket>, loader: &Loader, secrets: Secrets<'_>) -> Self {
+        let Some(socket) = socket else { return Self::RawBuffer };
+        if socket.config.get::<RawBuffer>().is_some() {
+            return Self::RawBuffer;
+        }
+        let not_ready = |reason: String| {
+            warn!(
+                cluster = &*cluster.name,
+                transport_socket = &*socket.name,
+                reason,
+                "no connections can be made"
+            );
+            Self::NotReady { reason: reason.into() }
+        };
+        match socket.config.get::<UpstreamTlsContext>() {
+            Some(settings) => match loader.client(settings, secrets) {
+                Ok(context) => Self::Tls(context),
+                Err(error) => not_ready(error.to_string()),
+            },
+            None => not_ready(format!(
+                "a transport socket of this kind cannot be used upstream: {:?}",
+                socket.config
+            )),
+        }
+    }
+}
 
 impl Transports {
     /// The transports of `cluster`.
-    pub fn new(cluster: &Cluster, make: MakeTransport<'_>) -> Self {
-        let transport = |socket: &Option<TransportSocket>| socket.as_ref().map_or(Transport::RawBuffer, make);
+    pub fn new(cluster: &Cluster, loader: &Loader, secrets: Secrets<'_>) -> Self {
+        let transport = |socket| Transport::new(cluster, socket, loader, secrets);
         let matches = cluster.transport_socket_matches.iter();
         Self {
-            own: transport(&cluster.transport_socket),
+            own: transport(cluster.transport_socket.as_ref()),
             matches: matches
-                .map(|entry| (entry.name.clone(), transport(&entry.transport_socket)))
+                .map(|entry| (entry.name.clone(), transport(entry.transport_socket.as_ref())))
                 .collect(),
         }
     }

@@ -10,6 +10,7 @@ use config::endpoint::{ClusterLoadAssignment, Endpoint, HealthStatus, LocalityEn
 use config::secret::Secret;
 use config::{Config, Fingerprint, ResourceType};
 use telemetry::stats::{Scope, Shard, cluster_membership as stat, cluster_outlier_detection};
+use tls::Loader;
 use tracing::warn;
 
 use super::checks::Checks;
@@ -27,6 +28,13 @@ use crate::hosts::HostSet;
 use crate::outlier;
 use crate::registry::StateRegistry;
 use crate::transport::{Transports, transport_name};
+
+/// What clusters are made with.
+#[derive(Clone, Copy)]
+pub(super) struct Site<'a> {
+    pub(super) registry: &'a StateRegistry,
+    pub(super) loader: &'a Loader,
+}
 
 #[derive(Debug)]
 pub(super) struct Managed {
@@ -52,11 +60,11 @@ impl Managed {
         id: ClusterId,
         cluster: &Arc<Cluster>,
         config: &Config,
-        registry: &StateRegistry,
+        site: Site<'_>,
         work: &mut Work,
         now: Instant,
     ) -> Self {
-        let state = registry.cluster(&cluster.name, cluster.stat_name());
+        let state = site.registry.cluster(&cluster.name, cluster.stat_name());
         let assignment = assignment(cluster, config);
         let hosts = Arc::new(HostSet::new(assignment.clone(), |_, _| Vec::new()));
         let table = Arc::new(LbTable::new(hosts.clone(), TableSettings::new(cluster, &assignment)));
@@ -65,7 +73,7 @@ impl Managed {
             cluster.clone(),
             state,
             table,
-            transports(cluster, &secrets),
+            transports(cluster, &secrets, site.loader),
         ));
         let mut managed = Self {
             id,
@@ -80,7 +88,7 @@ impl Managed {
             sweep_scheduled: false,
             announced: None,
         };
-        managed.apply(None, registry, work, now);
+        managed.apply(None, site, work, now);
         managed
     }
 
@@ -89,7 +97,7 @@ impl Managed {
         &mut self,
         cluster: &Arc<Cluster>,
         config: &Config,
-        registry: &StateRegistry,
+        site: Site<'_>,
         work: &mut Work,
         now: Instant,
     ) {
@@ -105,7 +113,7 @@ impl Managed {
                 cluster.clone(),
                 before.state().clone(),
                 before.table().clone(),
-                transports(cluster, &self.secrets),
+                transports(cluster, &self.secrets, site.loader),
             ));
         }
         let assignment = assignment(cluster, config);
@@ -115,12 +123,12 @@ impl Managed {
             self.assignment = assignment;
         }
         if !same_content || !same_assignment {
-            self.apply(Some(&before), registry, work, now);
+            self.apply(Some(&before), site, work, now);
         }
     }
 
     /// Brings names, members, checks and table in line with the configuration.
-    fn apply(&mut self, before: Option<&ClusterHandle>, registry: &StateRegistry, work: &mut Work, now: Instant) {
+    fn apply(&mut self, before: Option<&ClusterHandle>, site: Site<'_>, work: &mut Work, now: Instant) {
         let config = self.handle.config().clone();
         self.names = Names::new(self.id, &config, &self.assignment, self.names.take(), work, now);
         let state = self.handle.state();
@@ -131,7 +139,7 @@ impl Managed {
                     self.id,
                     config.stat_name(),
                     settings.clone(),
-                    registry.stats(),
+                    site.registry.stats(),
                 ));
             }
             None if self.checks.take().is_some() => {
@@ -146,7 +154,7 @@ impl Managed {
         match &config.outlier_detection {
             Some(detection) => {
                 let scope = Scope::Cluster(config.stat_name());
-                state.set_outlier_stats(|| registry.stats().block(scope, &cluster_outlier_detection::TABLE));
+                state.set_outlier_stats(|| site.registry.stats().block(scope, &cluster_outlier_detection::TABLE));
                 if !std::mem::replace(&mut self.sweep_scheduled, true) {
                     work.timers
                         .insert(now + detection.interval, (self.id, Job::OutlierSweep));
@@ -476,7 +484,7 @@ fn secrets(cluster: &Cluster, config: &Config) -> Vec<(Arc<str>, Option<Arc<Secr
         .collect()
 }
 
-fn transports(cluster: &Cluster, secrets: &[(Arc<str>, Option<Arc<Secret>>)]) -> Transports {
-    let _ = secrets;
-    Transports::new(cluster, &|_| crate::transport::Transport::RawBuffer)
+fn transports(cluster: &Cluster, secrets: &[(Arc<str>, Option<Arc<Secret>>)], loader: &Loader) -> Transports {
+    let find = |name: &str| secrets.iter().find(|(known, _)| **known == *name)?.1.clone();
+    Transports::new(cluster, loader, &find)
 }

@@ -27,8 +27,9 @@ use config::cluster::{Cluster, DnsLookupFamily};
 use config::{Config, Fingerprint};
 pub use driver::Driver;
 pub use listing::{ClusterListing, EndpointListing, Listing};
-use managed::Managed;
+use managed::{Managed, Site};
 use timers::Timers;
+use tls::Loader;
 
 use crate::balancer::Random;
 use crate::cluster::ClusterHandle;
@@ -44,6 +45,7 @@ pub type ClusterMap = HashMap<Arc<str>, Arc<ClusterHandle>>;
 #[derive(Debug)]
 pub struct Clusters {
     registry: Arc<StateRegistry>,
+    loader: Arc<Loader>,
     managed: HashMap<ClusterId, Managed>,
     /// What the last configuration contains.
     active: HashMap<Arc<str>, ClusterId>,
@@ -136,8 +138,8 @@ impl ClustersView {
 }
 
 impl Clusters {
-    /// No clusters yet. State is interned in `registry`; `random` spreads timers.
-    pub fn new(registry: Arc<StateRegistry>, random: Random) -> Self {
+    /// No clusters yet. State is interned in `registry`, TLS contexts are made by `loader`; `random` spreads timers.
+    pub fn new(registry: Arc<StateRegistry>, loader: Arc<Loader>, random: Random) -> Self {
         let work = Work {
             timers: Timers::default(),
             actions: VecDeque::new(),
@@ -147,6 +149,7 @@ impl Clusters {
         };
         Self {
             registry,
+            loader,
             managed: HashMap::new(),
             active: HashMap::new(),
             warming: HashMap::new(),
@@ -312,16 +315,22 @@ impl Clusters {
     fn create(&mut self, cluster: &Arc<Cluster>, config: &Config, now: Instant) -> ClusterId {
         let id = ClusterId(self.next_id);
         self.next_id += 1;
-        self.managed.insert(
-            id,
-            Managed::new(id, cluster, config, &self.registry, &mut self.work, now),
-        );
+        let site = Site {
+            registry: &self.registry,
+            loader: &self.loader,
+        };
+        self.managed
+            .insert(id, Managed::new(id, cluster, config, site, &mut self.work, now));
         id
     }
 
     fn update(&mut self, id: ClusterId, cluster: &Arc<Cluster>, config: &Config, now: Instant) {
         if let Some(managed) = self.managed.get_mut(&id) {
-            managed.update(cluster, config, &self.registry, &mut self.work, now);
+            let site = Site {
+                registry: &self.registry,
+                loader: &self.loader,
+            };
+            managed.update(cluster, config, site, &mut self.work, now);
         }
     }
 

@@ -2,6 +2,11 @@
 //!
 //! [`state`] decides, without I/O, what results mean and when to check again; [`Check`] is how a check is made.
 
+mod exchange;
+mod grpc;
+mod http;
+mod link;
+mod network;
 pub mod state;
 
 use std::any::Any;
@@ -12,6 +17,7 @@ use std::sync::Arc;
 
 use config::cluster::{HealthCheck, HealthChecker};
 use config::endpoint::EndpointHealthCheckConfig;
+pub use network::NetworkChecker;
 use state::CheckResult;
 
 use crate::endpoint::EndpointAddress;

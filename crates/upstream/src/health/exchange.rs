@@ -1,0 +1,269 @@
+//! One HTTP request and its answer on a connection of its own, HTTP/1.1 or HTTP/2, by the proxy's own codec.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use codec::event::{ConnectionError, Event, Scratch, StreamId};
+use codec::headers::HeaderBlock;
+use codec::{h1, h2};
+
+use super::link::{Link, LinkError};
+
+/// A connection that speaks HTTP.
+pub(super) struct HttpLink {
+    link: Link,
+    http: Http,
+    /// Lent to the codec; a health check is too rare to share it with others.
+    scratch: Scratch,
+    input: Vec<u8>,
+}
+
+// Both are boxed: a connection is idle nearly all the time.
+enum Http {
+    H1(Box<h1::Connection>),
+    H2(Box<h2::Connection>),
+}
+
+/// An answer.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    /// Pseudo-headers and fields.
+    pub(super) head: HeaderBlock,
+    /// As much of the body as was asked for.
+    pub(super) body: Vec<u8>,
+    /// Trailers; empty if there were none.
+    pub(super) trailers: HeaderBlock,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum ExchangeError {
+    Link(LinkError),
+    Codec(ConnectionError),
+    Reset(codec::event::ErrorCode),
+    /// The connection takes no (more) requests.
+    Refused,
+    Closed,
+}
+
+impl HttpLink {
+    /// Speaks HTTP/1.1.
+    pub(super) fn http1(link: Link) -> Self {
+        let connection = h1::Connection::client(&Arc::new(h1::Config::default()), Instant::now());
+        Self::new(link, Http::H1(Box::new(connection)))
+    }
+
+    /// Speaks HTTP/2, without asking whether the other side does.
+    pub(super) fn http2(link: Link) -> Self {
+        let connection = h2::Connection::client(&Arc::new(h2::Config::default()), Instant::now());
+        Self::new(link, Http::H2(Box::new(connection)))
+    }
+
+    fn new(link: Link, http: Http) -> Self {
+        Self {
+            link,
+            http,
+            scratch: Scratch::new(),
+            input: Vec::new(),
+        }
+    }
+
+    /// Whether it can take another request: reads what came since the last one, which may be the end.
+    pub(super) async fn is_reusable(&mut self) -> bool {
+        let Ok(true) = self.link.receive_available(&mut self.input).await else {
+            return false;
+        };
+        let mut nothing = Answer::default();
+        if self.process(None, &mut nothing, 0).is_err() || self.flush().await.is_err() {
+            return false;
+        }
+        !self.is_draining()
+    }
+
+    /// Whether it takes no more requests.
+    pub(super) fn is_draining(&self) -> bool {
+        match &self.http {
+            Http::H1(connection) => connection.is_draining() || connection.is_closed(),
+            Http::H2(connection) => connection.is_draining() || connection.is_closed(),
+        }
+    }
+
+    /// Sends a request and waits for its whole answer; of the body at most `body_limit` bytes are kept.
+    pub(super) async fn request(
+        &mut self,
+        head: &HeaderBlock,
+        body: Option<&[u8]>,
+        body_limit: usize,
+    ) -> Result<Answer, ExchangeError> {
+        let stream = self.send_request(head, body)?;
+        let mut answer = Answer::default();
+        loop {
+            self.flush().await?;
+            let open = self.link.receive(&mut self.input).await?;
+            if self.process(Some(stream), &mut answer, body_limit)? {
+                // Window updates and acknowledgements that are due.
+                self.flush().await?;
+                return Ok(answer);
+            }
+            if !open {
+                return if self.end_of_input(stream, &mut answer, body_limit)? {
+                    Ok(answer)
+                } else {
+                    Err(ExchangeError::Closed)
+                };
+            }
+        }
+    }
+
+    fn send_request(&mut self, head: &HeaderBlock, body: Option<&[u8]>) -> Result<StreamId, ExchangeError> {
+        let end_stream = body.is_none();
+        let sent = match &mut self.http {
+            Http::H1(connection) => connection.open_stream().map(|stream| {
+                let head = connection.send_head(stream, head, end_stream);
+                let body = body.map_or(Ok(0), |body| connection.send_data(stream, body, true));
+                head.and(body).map(|_| stream)
+            }),
+            Http::H2(connection) => connection.open_stream().map(|stream| {
+                let head = connection.send_head(stream, head, end_stream);
+                let body = body.map_or(Ok(0), |body| connection.send_data(stream, body, true));
+                head.and(body).map(|_| stream)
+            }),
+        };
+        match sent {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(_)) | Err(_) => Err(ExchangeError::Refused),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), LinkError> {
+        loop {
+            let output = match &self.http {
+                Http::H1(connection) => connection.output(),
+                Http::H2(connection) => connection.output(),
+            };
+            if output.is_empty() {
+                return Ok(());
+            }
+            let n = output.len();
+            self.link.send(output).await?;
+            match &mut self.http {
+                Http::H1(connection) => connection.advance_output(n),
+                Http::H2(connection) => connection.advance_output(n),
+            }
+        }
+    }
+
+    /// Takes what came in. Whether the answer on `stream` is complete.
+    fn process(
+        &mut self,
+        stream: Option<StreamId>,
+        answer: &mut Answer,
+        body_limit: usize,
+    ) -> Result<bool, ExchangeError> {
+        let Self {
+            http, scratch, input, ..
+        } = self;
+        let mut rest = &input[..];
+        let now = Instant::now();
+        let mut complete = false;
+        loop {
+            let event = match http {
+                Http::H1(connection) => connection.receive(&mut rest, scratch, now)?,
+                Http::H2(connection) => connection.receive(&mut rest, scratch, now)?,
+            };
+            let Some(event) = event else { break };
+            complete |= answer.take(event, stream, body_limit, http)?;
+        }
+        input.clear();
+        Ok(complete)
+    }
+
+    /// The other side closed: an HTTP/1.1 body may end that way.
+    fn end_of_input(
+        &mut self,
+        stream: StreamId,
+        answer: &mut Answer,
+        body_limit: usize,
+    ) -> Result<bool, ExchangeError> {
+        let Self { http, scratch, .. } = self;
+        let now = Instant::now();
+        let mut complete = false;
+        while let Http::H1(connection) = http {
+            let Some(event) = connection.end_of_input(scratch, now)? else {
+                break;
+            };
+            complete |= answer.take(event, Some(stream), body_limit, http)?;
+        }
+        Ok(complete)
+    }
+}
+
+impl Answer {
+    /// Takes one event. Whether it completes the answer.
+    fn take(
+        &mut self,
+        event: Event<'_>,
+        wanted: Option<StreamId>,
+        body_limit: usize,
+        http: &mut Http,
+    ) -> Result<bool, ExchangeError> {
+        match event {
+            Event::Head {
+                stream,
+                head,
+                end_stream,
+            } if Some(stream) == wanted => {
+                self.head.copy_from(head);
+                Ok(end_stream)
+            }
+            Event::Data {
+                stream,
+                data,
+                credit,
+                end_stream,
+            } => {
+                match http {
+                    Http::H1(connection) => connection.release_credit(stream, credit),
+                    Http::H2(connection) => connection.release_credit(stream, credit),
+                }
+                let room = body_limit.saturating_sub(self.body.len());
+                self.body.extend_from_slice(&data[..data.len().min(room)]);
+                Ok(end_stream && Some(stream) == wanted)
+            }
+            Event::Trailers { stream, trailers } if Some(stream) == wanted => {
+                self.trailers.copy_from(trailers);
+                Ok(true)
+            }
+            Event::Reset { stream, reason } if Some(stream) == wanted => Err(ExchangeError::Reset(reason.code)),
+            Event::Goaway { last_stream, .. } if wanted.is_some_and(|wanted| wanted > last_stream) => {
+                Err(ExchangeError::Refused)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+impl fmt::Display for ExchangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(error) => error.fmt(f),
+            Self::Codec(error) => error.fmt(f),
+            Self::Reset(code) => write!(f, "the stream was reset with {code}"),
+            Self::Refused => f.write_str("the connection takes no requests"),
+            Self::Closed => f.write_str("the connection was closed before the answer was complete"),
+        }
+    }
+}
+
+impl From<LinkError> for ExchangeError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+impl From<ConnectionError> for ExchangeError {
+    fn from(error: ConnectionError) -> Self {
+        Self::Codec(error)
+    }
+}
