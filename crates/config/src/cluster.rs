@@ -300,3 +300,6 @@ pub struct TrackClusterStats {
     /// Those of each endpoint.
     pub per_endpoint_stats: bool,
 }
+
+#[cfg(test)]
+mod tests;

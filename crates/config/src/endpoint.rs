@@ -146,3 +146,6 @@ pub enum HealthStatus {
     /// To be used when there are not enough healthy ones.
     Degraded,
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,7 @@ impl FieldPath {
                 Segment::Key(key) => write!(path, "[{key:?}]"),
             };
         }
-        if let Some(last) = last {
+        if let Some(last) = last.filter(|last| !last.is_empty()) {
             if !path.is_empty() {
                 path.push('.');
             }

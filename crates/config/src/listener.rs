@@ -258,3 +258,6 @@ pub struct TcpKeepalive {
     /// Time between probes.
     pub keepalive_interval: Option<Duration>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use xds_api::wire::{WireFields, WireValue};
+
 use crate::cluster::Cluster;
 use crate::config_source::ConfigSource;
 use crate::context::Context;
@@ -258,25 +260,14 @@ impl References {
 /// The name of a resource from its bytes, also when the rest of them is no valid message: it is field 1 of all types.
 /// So an error can say which resource it is about, and an undecodable resource is not taken for an absent one.
 pub fn peek_name(bytes: &[u8]) -> Option<String> {
-    use xds_api::prost::encoding::{DecodeContext, WireType, decode_key, skip_field, string};
-    let mut rest = bytes;
-    let mut name = None;
-    while !rest.is_empty() {
-        let Ok((tag, wire_type)) = decode_key(&mut rest) else {
-            break;
-        };
-        if tag == 1 && wire_type == WireType::LengthDelimited {
-            let mut text = String::new();
-            if string::merge(wire_type, &mut text, &mut rest, DecodeContext::default()).is_err() {
-                break;
-            }
-            // The last one counts, as in decoding.
-            name = Some(text);
-        } else if skip_field(wire_type, tag, &mut rest, DecodeContext::default()).is_err() {
-            break;
-        }
-    }
-    name
+    let names = WireFields::new(bytes)
+        .map_while(Result::ok)
+        .filter_map(|(number, value)| match value {
+            WireValue::Bytes(text) if number == 1 => std::str::from_utf8(text).ok(),
+            _ => None,
+        });
+    // The last one counts, as in decoding.
+    names.last().map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -160,9 +160,16 @@ impl StringMatcher {
     }
 }
 
+fn check_regex(context: &mut Context<'_>, message: &matcher::RegexMatcher) {
+    context.check(message);
+    if let Some(matcher::regex_matcher::EngineType::GoogleRe2(engine)) = &message.engine_type {
+        context.at("google_re2", |context| context.check(engine));
+    }
+}
+
 /// Parses a regular expression.
 pub(crate) fn parse_regex(context: &mut Context<'_>, message: &matcher::RegexMatcher) -> Result<Regex, Reported> {
-    context.check(message);
+    check_regex(context, message);
     context.text("regex", &message.regex)?;
     Regex::new(&message.regex).map_err(|reason| context.reject_field("regex", reason))
 }
@@ -174,7 +181,7 @@ pub(crate) fn parse_regex_rewrite(
 ) -> Result<RegexRewrite, Reported> {
     context.check(message);
     let pattern = context.required("pattern", message.pattern.as_ref(), |context, pattern| {
-        context.check(pattern);
+        check_regex(context, pattern);
         context.text("regex", &pattern.regex)
     })?;
     RegexRewrite::new(&pattern, &message.substitution).map_err(|reason| context.reject(reason))

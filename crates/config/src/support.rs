@@ -2,7 +2,7 @@
 //!
 //! Each message has one table, made by the `support!` macro from one list. The same list makes the check that runs
 //! over a parsed message, and it destructures the message without `..`: a field that a new version of the Envoy API
-//! brings does not compile until someone has said what becomes of it.
+//! brings does not compile until someone has said what becomes of it. docs/config.md is printed from [`tables`].
 
 use crate::context::Context;
 
@@ -16,6 +16,7 @@ mod listener;
 mod load_balancing;
 mod protocol;
 mod route;
+mod values;
 
 #[doc(hidden)]
 pub use is_set::IsSet;
@@ -27,6 +28,7 @@ const DEPRECATED_CORS: &str = "configure the filter envoy.filters.http.cors (typ
 const NO_RATE_LIMITS: &str = "there is no rate limit filter";
 const NO_ROUTE_SPECIFIERS: &str = "routes are static within a table";
 const NO_SPANS: &str = "spans are not exported";
+const NO_FILTER_STATE: &str = "there is no filter state to hash";
 const NO_NAMED_PORT: &str = "write the port as a number (port_value)";
 const NO_SOCKET_OPTIONS: &str = "raw socket options are not set";
 const NO_UPSTREAM_FILTERS: &str = "filters stand in listeners, not in clusters";
@@ -96,11 +98,32 @@ pub trait Supported {
     fn check_fields(&self, context: &mut Context<'_>);
 }
 
-/// Says what becomes of each field of a message; see the module.
+/// All tables, by message name.
+pub fn tables() -> Vec<&'static Table> {
+    let files = [
+        access_log::TABLES,
+        cluster::TABLES,
+        core::TABLES,
+        endpoint::TABLES,
+        http_connection_manager::TABLES,
+        listener::TABLES,
+        load_balancing::TABLES,
+        protocol::TABLES,
+        route::TABLES,
+        values::TABLES,
+    ];
+    let mut tables: Vec<_> = files.into_iter().flatten().copied().collect();
+    tables.sort_unstable_by_key(|table| table.message);
+    tables
+}
+
+/// Says what becomes of each field of messages; see the module.
 ///
 /// ```text
 /// support! {
-///     pb::Thing as "envoy.config.thing.v3.Thing" {
+///     TABLES;
+///
+///     message pb::Thing as "envoy.config.thing.v3.Thing" {
 ///         name: supported,
 ///         speed: without_effect("there is only one speed"),
 ///     }
@@ -108,10 +131,38 @@ pub trait Supported {
 ///         Red => red: supported,
 ///         Other => other: rejected("only red is painted"),
 ///     }
+///
+///     message pb::Next as "envoy.config.thing.v3.Next" {}
 /// }
 /// ```
 #[macro_export]
 macro_rules! support {
+    (
+        $tables:ident;
+        $(
+            message $message:path as $name:literal { $( $fields:tt )* }
+            $( oneof $one:ident : $oneof:path { $( $members:tt )* } )*
+        )*
+    ) => {
+        /// The tables of this file.
+        pub(super) const $tables: &[&$crate::support::Table] = &[
+            $( <$message as $crate::support::Supported>::TABLE, )*
+        ];
+        /// The checks of this file, on encoded messages.
+        #[cfg(test)]
+        pub(super) const CHECKS: &[$crate::support::EncodedCheck] = &[
+            $( |bytes, context| {
+                let message: $message = xds_api::prost::Message::decode(bytes).expect("the test encodes messages");
+                $crate::support::Supported::check_fields(&message, context);
+                <$message as $crate::support::Supported>::TABLE
+            }, )*
+        ];
+        $( $crate::support! {
+            $message as $name { $( $fields )* }
+            $( oneof $one : $oneof { $( $members )* } )*
+        } )*
+    };
+
     (
         $message:path as $name:literal {
             $( $field:ident : $kind:ident $( ( $why:expr ) )? ),* $(,)?
@@ -176,3 +227,10 @@ macro_rules! support {
 // The same macro under the path of this module.
 #[allow(unused_imports)]
 pub(crate) use support;
+
+/// Decodes a message, checks it, and says whose table that was.
+#[cfg(test)]
+pub(crate) type EncodedCheck = fn(&[u8], &mut Context<'_>) -> &'static Table;
+
+#[cfg(test)]
+mod tests;

@@ -53,8 +53,12 @@ struct Host {
 pub struct Matched<'a> {
     /// Its virtual host.
     pub virtual_host: &'a Arc<VirtualHost>,
+    /// Position of the virtual host in its table.
+    pub virtual_host_index: u32,
     /// The route.
     pub route: &'a Arc<Route>,
+    /// Position of the route in its virtual host.
+    pub route_index: u32,
 }
 
 impl Matcher {
@@ -83,19 +87,25 @@ impl Matcher {
 
     /// The virtual host for an authority.
     pub fn virtual_host(&self, authority: &[u8]) -> Option<&Arc<VirtualHost>> {
-        self.host(authority).map(|host| &host.virtual_host)
+        self.host(authority).map(|(_, host)| &host.virtual_host)
     }
 
-    fn host(&self, authority: &[u8]) -> Option<&Host> {
+    fn host(&self, authority: &[u8]) -> Option<(usize, &Host)> {
         let host = if self.ignore_port {
             without_port(authority)
         } else {
             authority
         };
-        self.domains.find(host).and_then(|index| self.hosts.get(index))
+        let index = self.domains.find(host)?;
+        Some((index, self.hosts.get(index)?))
     }
 
-    fn find_in<'a>(&self, host: &'a Host, request: &impl RequestView, random: u64) -> Option<Matched<'a>> {
+    fn find_in<'a>(
+        &self,
+        (host_index, host): (usize, &'a Host),
+        request: &impl RequestView,
+        random: u64,
+    ) -> Option<Matched<'a>> {
         let path = route_match::without_query(request.path());
         let path = if self.ignore_path_parameters {
             route_match::without_parameters(path)
@@ -104,11 +114,13 @@ impl Matcher {
         };
         host.paths
             .candidates(path)
-            .filter_map(|index| host.virtual_host.routes.get(index))
-            .find(|route| route.route_match.matches(path, request, random))
-            .map(|route| Matched {
+            .filter_map(|index| Some((index, host.virtual_host.routes.get(index)?)))
+            .find(|(_, route)| route.route_match.matches(path, request, random))
+            .map(|(index, route)| Matched {
                 virtual_host: &host.virtual_host,
+                virtual_host_index: host_index as u32,
                 route,
+                route_index: index as u32,
             })
     }
 }

@@ -8,17 +8,17 @@ use super::NO_EXTENSION;
 use crate::support;
 
 support! {
-    pb::AccessLog as "envoy.config.accesslog.v3.AccessLog" {
+    TABLES;
+
+    message pb::AccessLog as "envoy.config.accesslog.v3.AccessLog" {
         name: supported,
         filter: supported,
     }
     oneof config_type: pb::access_log::ConfigType {
         TypedConfig => typed_config: supported,
     }
-}
 
-support! {
-    pb::AccessLogFilter as "envoy.config.accesslog.v3.AccessLogFilter" {}
+    message pb::AccessLogFilter as "envoy.config.accesslog.v3.AccessLogFilter" {}
     oneof filter_specifier: pb::access_log_filter::FilterSpecifier {
         StatusCodeFilter => status_code_filter: supported,
         DurationFilter => duration_filter: supported,
@@ -34,10 +34,8 @@ support! {
         MetadataFilter => metadata_filter: rejected("logging cannot depend on dynamic metadata"),
         LogTypeFilter => log_type_filter: rejected("logging cannot depend on the moment of logging"),
     }
-}
 
-support! {
-    file::FileAccessLog as "envoy.extensions.access_loggers.file.v3.FileAccessLog" {
+    message file::FileAccessLog as "envoy.extensions.access_loggers.file.v3.FileAccessLog" {
         path: supported,
     }
     oneof access_log_format: file::file_access_log::AccessLogFormat {
@@ -46,24 +44,18 @@ support! {
         TypedJsonFormat => typed_json_format: supported,
         LogFormat => log_format: supported,
     }
-}
 
-support! {
-    stream::StdoutAccessLog as "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog" {}
+    message stream::StdoutAccessLog as "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog" {}
     oneof access_log_format: stream::stdout_access_log::AccessLogFormat {
         LogFormat => log_format: supported,
     }
-}
 
-support! {
-    stream::StderrAccessLog as "envoy.extensions.access_loggers.stream.v3.StderrAccessLog" {}
+    message stream::StderrAccessLog as "envoy.extensions.access_loggers.stream.v3.StderrAccessLog" {}
     oneof access_log_format: stream::stderr_access_log::AccessLogFormat {
         LogFormat => log_format: supported,
     }
-}
 
-support! {
-    core::SubstitutionFormatString as "envoy.config.core.v3.SubstitutionFormatString" {
+    message core::SubstitutionFormatString as "envoy.config.core.v3.SubstitutionFormatString" {
         omit_empty_values: supported,
         content_type: supported,
         formatters: rejected(NO_EXTENSION),

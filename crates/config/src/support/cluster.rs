@@ -13,7 +13,9 @@ const NO_LOAD_REPORTS: &str = "loads are not reported (LRS)";
 const NO_HEALTH_LOG: &str = "health-check events are in the log of the process";
 
 support! {
-    pb::Cluster as "envoy.config.cluster.v3.Cluster" {
+    TABLES;
+
+    message pb::Cluster as "envoy.config.cluster.v3.Cluster" {
         transport_socket_matches: supported,
         transport_socket_matcher: rejected("write transport_socket_matches, not a match tree"),
         name: supported,
@@ -76,72 +78,54 @@ support! {
         LeastRequestLbConfig => least_request_lb_config: supported,
         RoundRobinLbConfig => round_robin_lb_config: supported,
     }
-}
 
-support! {
-    pb::cluster::EdsClusterConfig as "envoy.config.cluster.v3.Cluster.EdsClusterConfig" {
+    message pb::cluster::EdsClusterConfig as "envoy.config.cluster.v3.Cluster.EdsClusterConfig" {
         eds_config: supported,
         service_name: supported,
     }
-}
 
-support! {
-    pb::cluster::TransportSocketMatch as "envoy.config.cluster.v3.Cluster.TransportSocketMatch" {
+    message pb::cluster::TransportSocketMatch as "envoy.config.cluster.v3.Cluster.TransportSocketMatch" {
         name: supported,
         r#match: supported,
         transport_socket: supported,
     }
-}
 
-support! {
-    pb::cluster::OriginalDstLbConfig as "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig" {
+    message pb::cluster::OriginalDstLbConfig as "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig" {
         use_http_header: supported,
         http_header_name: supported,
         upstream_port_override: supported,
         metadata_key: rejected("the destination cannot come from dynamic metadata"),
     }
-}
 
-support! {
-    pb::cluster::RefreshRate as "envoy.config.cluster.v3.Cluster.RefreshRate" {
+    message pb::cluster::RefreshRate as "envoy.config.cluster.v3.Cluster.RefreshRate" {
         base_interval: supported,
         max_interval: supported,
     }
-}
 
-support! {
-    pb::cluster::PreconnectPolicy as "envoy.config.cluster.v3.Cluster.PreconnectPolicy" {
+    message pb::cluster::PreconnectPolicy as "envoy.config.cluster.v3.Cluster.PreconnectPolicy" {
         per_upstream_preconnect_ratio: supported,
         predictive_preconnect_ratio: supported,
         preconnect_enabled_metadata: rejected("connections are opened ahead for all endpoints alike"),
     }
-}
 
-support! {
-    pb::UpstreamConnectionOptions as "envoy.config.cluster.v3.UpstreamConnectionOptions" {
+    message pb::UpstreamConnectionOptions as "envoy.config.cluster.v3.UpstreamConnectionOptions" {
         tcp_keepalive: supported,
         set_local_interface_name_on_upstream_connections: without_effect("nothing reads the name of the interface"),
         happy_eyeballs_config: rejected("addresses of an endpoint are tried in the order given"),
     }
-}
 
-support! {
-    pb::TrackClusterStats as "envoy.config.cluster.v3.TrackClusterStats" {
+    message pb::TrackClusterStats as "envoy.config.cluster.v3.TrackClusterStats" {
         timeout_budgets: supported,
         request_response_sizes: supported,
         per_endpoint_stats: supported,
     }
-}
 
-support! {
-    pb::CircuitBreakers as "envoy.config.cluster.v3.CircuitBreakers" {
+    message pb::CircuitBreakers as "envoy.config.cluster.v3.CircuitBreakers" {
         thresholds: supported,
         per_host_thresholds: supported,
     }
-}
 
-support! {
-    pb::circuit_breakers::Thresholds as "envoy.config.cluster.v3.CircuitBreakers.Thresholds" {
+    message pb::circuit_breakers::Thresholds as "envoy.config.cluster.v3.CircuitBreakers.Thresholds" {
         priority: supported,
         max_connections: supported,
         max_pending_requests: supported,
@@ -151,19 +135,15 @@ support! {
         track_remaining: supported,
         max_connection_pools: supported,
     }
-}
 
-support! {
-    pb::circuit_breakers::thresholds::RetryBudget
+    message pb::circuit_breakers::thresholds::RetryBudget
         as "envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget" {
         budget_percent: supported,
         budget_interval: supported,
         min_retry_concurrency: supported,
     }
-}
 
-support! {
-    pb::OutlierDetection as "envoy.config.cluster.v3.OutlierDetection" {
+    message pb::OutlierDetection as "envoy.config.cluster.v3.OutlierDetection" {
         consecutive_5xx: supported,
         interval: supported,
         base_ejection_time: supported,
@@ -191,10 +171,8 @@ support! {
         always_eject_one_host: supported,
         detect_degraded_hosts: rejected("endpoints are degraded by the control plane and by health checks only"),
     }
-}
 
-support! {
-    core::HealthCheck as "envoy.config.core.v3.HealthCheck" {
+    message core::HealthCheck as "envoy.config.core.v3.HealthCheck" {
         timeout: supported,
         interval: supported,
         initial_jitter: supported,
@@ -223,10 +201,8 @@ support! {
         GrpcHealthCheck => grpc_health_check: supported,
         CustomHealthCheck => custom_health_check: rejected("write http_health_check, tcp_health_check or grpc_health_check"),
     }
-}
 
-support! {
-    core::health_check::HttpHealthCheck as "envoy.config.core.v3.HealthCheck.HttpHealthCheck" {
+    message core::health_check::HttpHealthCheck as "envoy.config.core.v3.HealthCheck.HttpHealthCheck" {
         host: supported,
         path: supported,
         send: rejected("a health check has no request body"),
@@ -240,26 +216,20 @@ support! {
         service_name_matcher: supported,
         method: supported,
     }
-}
 
-support! {
-    core::health_check::TcpHealthCheck as "envoy.config.core.v3.HealthCheck.TcpHealthCheck" {
+    message core::health_check::TcpHealthCheck as "envoy.config.core.v3.HealthCheck.TcpHealthCheck" {
         send: supported,
         receive: supported,
         proxy_protocol_config: rejected("no PROXY protocol header is sent"),
     }
-}
 
-support! {
-    core::health_check::GrpcHealthCheck as "envoy.config.core.v3.HealthCheck.GrpcHealthCheck" {
+    message core::health_check::GrpcHealthCheck as "envoy.config.core.v3.HealthCheck.GrpcHealthCheck" {
         service_name: supported,
         authority: supported,
         initial_metadata: supported,
     }
-}
 
-support! {
-    http::HttpProtocolOptions as "envoy.extensions.upstreams.http.v3.HttpProtocolOptions" {
+    message http::HttpProtocolOptions as "envoy.extensions.upstreams.http.v3.HttpProtocolOptions" {
         common_http_protocol_options: supported,
         upstream_http_protocol_options: supported,
         http_filters: rejected(NO_UPSTREAM_FILTERS),
@@ -274,29 +244,23 @@ support! {
         UseDownstreamProtocolConfig => use_downstream_protocol_config: supported,
         AutoConfig => auto_config: supported,
     }
-}
 
-support! {
-    http::http_protocol_options::ExplicitHttpConfig
+    message http::http_protocol_options::ExplicitHttpConfig
         as "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig" {}
     oneof protocol_config: http::http_protocol_options::explicit_http_config::ProtocolConfig {
         HttpProtocolOptions => http_protocol_options: supported,
         Http2ProtocolOptions => http2_protocol_options: supported,
         Http3ProtocolOptions => http3_protocol_options: rejected(NO_HTTP3),
     }
-}
 
-support! {
-    http::http_protocol_options::UseDownstreamHttpConfig
+    message http::http_protocol_options::UseDownstreamHttpConfig
         as "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig" {
         http_protocol_options: supported,
         http2_protocol_options: supported,
         http3_protocol_options: without_effect(NO_HTTP3),
     }
-}
 
-support! {
-    http::http_protocol_options::AutoHttpConfig
+    message http::http_protocol_options::AutoHttpConfig
         as "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig" {
         http_protocol_options: supported,
         http2_protocol_options: supported,

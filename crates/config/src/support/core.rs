@@ -9,16 +9,16 @@ use super::{NO_EXTENSION, NO_NAMED_PORT, NO_SOCKET_OPTIONS, NO_TYPED_METADATA};
 use crate::support;
 
 support! {
-    pb::Address as "envoy.config.core.v3.Address" {}
+    TABLES;
+
+    message pb::Address as "envoy.config.core.v3.Address" {}
     oneof address: pb::address::Address {
         SocketAddress => socket_address: supported,
         Pipe => pipe: supported,
         EnvoyInternalAddress => envoy_internal_address: rejected("there are no internal listeners"),
     }
-}
 
-support! {
-    pb::SocketAddress as "envoy.config.core.v3.SocketAddress" {
+    message pb::SocketAddress as "envoy.config.core.v3.SocketAddress" {
         protocol: supported,
         address: supported,
         resolver_name: rejected("there are no custom resolvers"),
@@ -29,32 +29,24 @@ support! {
         PortValue => port_value: supported,
         NamedPort => named_port: rejected(NO_NAMED_PORT),
     }
-}
 
-support! {
-    pb::Pipe as "envoy.config.core.v3.Pipe" {
+    message pb::Pipe as "envoy.config.core.v3.Pipe" {
         path: supported,
         mode: supported,
     }
-}
 
-support! {
-    pb::CidrRange as "envoy.config.core.v3.CidrRange" {
+    message pb::CidrRange as "envoy.config.core.v3.CidrRange" {
         address_prefix: supported,
         prefix_len: supported,
     }
-}
 
-support! {
-    pb::TcpKeepalive as "envoy.config.core.v3.TcpKeepalive" {
+    message pb::TcpKeepalive as "envoy.config.core.v3.TcpKeepalive" {
         keepalive_probes: supported,
         keepalive_time: supported,
         keepalive_interval: supported,
     }
-}
 
-support! {
-    pb::BindConfig as "envoy.config.core.v3.BindConfig" {
+    message pb::BindConfig as "envoy.config.core.v3.BindConfig" {
         source_address: supported,
         freebind: supported,
         socket_options: rejected(NO_SOCKET_OPTIONS),
@@ -63,49 +55,37 @@ support! {
         local_address_selector: rejected(NO_EXTENSION),
         validate_network_namespaces: without_effect("addresses cannot name a network namespace"),
     }
-}
 
-support! {
-    pb::Metadata as "envoy.config.core.v3.Metadata" {
+    message pb::Metadata as "envoy.config.core.v3.Metadata" {
         filter_metadata: supported,
         typed_filter_metadata: without_effect(NO_TYPED_METADATA),
     }
-}
 
-support! {
-    pb::Locality as "envoy.config.core.v3.Locality" {
+    message pb::Locality as "envoy.config.core.v3.Locality" {
         region: supported,
         zone: supported,
         sub_zone: supported,
     }
-}
 
-support! {
-    pb::HeaderValue as "envoy.config.core.v3.HeaderValue" {
+    message pb::HeaderValue as "envoy.config.core.v3.HeaderValue" {
         key: supported,
         value: supported,
         raw_value: rejected("write value, which is text"),
     }
-}
 
-support! {
-    pb::HeaderValueOption as "envoy.config.core.v3.HeaderValueOption" {
+    message pb::HeaderValueOption as "envoy.config.core.v3.HeaderValueOption" {
         header: supported,
         append: supported,
         append_action: supported,
         keep_empty_value: supported,
     }
-}
 
-support! {
-    pb::WatchedDirectory as "envoy.config.core.v3.WatchedDirectory" {
+    message pb::WatchedDirectory as "envoy.config.core.v3.WatchedDirectory" {
         path: supported,
         watch_modify: rejected("only being moved into place is watched for"),
     }
-}
 
-support! {
-    pb::DataSource as "envoy.config.core.v3.DataSource" {
+    message pb::DataSource as "envoy.config.core.v3.DataSource" {
         watched_directory: supported,
     }
     oneof specifier: pb::data_source::Specifier {
@@ -114,54 +94,40 @@ support! {
         InlineString => inline_string: supported,
         EnvironmentVariable => environment_variable: supported,
     }
-}
 
-support! {
-    pb::TransportSocket as "envoy.config.core.v3.TransportSocket" {
+    message pb::TransportSocket as "envoy.config.core.v3.TransportSocket" {
         name: supported,
     }
     oneof config_type: pb::transport_socket::ConfigType {
         TypedConfig => typed_config: supported,
     }
-}
 
-support! {
-    pb::TypedExtensionConfig as "envoy.config.core.v3.TypedExtensionConfig" {
+    message pb::TypedExtensionConfig as "envoy.config.core.v3.TypedExtensionConfig" {
         name: supported,
         typed_config: supported,
     }
-}
 
-support! {
-    pb::RuntimeFractionalPercent as "envoy.config.core.v3.RuntimeFractionalPercent" {
+    message pb::RuntimeFractionalPercent as "envoy.config.core.v3.RuntimeFractionalPercent" {
         default_value: supported,
         runtime_key: supported,
     }
-}
 
-support! {
-    pb::RuntimeUInt32 as "envoy.config.core.v3.RuntimeUInt32" {
+    message pb::RuntimeUInt32 as "envoy.config.core.v3.RuntimeUInt32" {
         default_value: supported,
         runtime_key: supported,
     }
-}
 
-support! {
-    pb::RuntimeDouble as "envoy.config.core.v3.RuntimeDouble" {
+    message pb::RuntimeDouble as "envoy.config.core.v3.RuntimeDouble" {
         default_value: supported,
         runtime_key: without_effect("no runtime value is read for this field: the default applies"),
     }
-}
 
-support! {
-    types::FractionalPercent as "envoy.type.v3.FractionalPercent" {
+    message types::FractionalPercent as "envoy.type.v3.FractionalPercent" {
         numerator: supported,
         denominator: supported,
     }
-}
 
-support! {
-    pb::ConfigSource as "envoy.config.core.v3.ConfigSource" {
+    message pb::ConfigSource as "envoy.config.core.v3.ConfigSource" {
         authorities: rejected("xdstp names are not supported"),
         initial_fetch_timeout: supported,
         resource_api_version: supported,
@@ -173,18 +139,14 @@ support! {
         Ads => ads: supported,
         Self_ => self_: supported,
     }
-}
 
-support! {
-    pb::PathConfigSource as "envoy.config.core.v3.PathConfigSource" {
+    message pb::PathConfigSource as "envoy.config.core.v3.PathConfigSource" {
         path: supported,
         watched_directory: supported,
         poll_interval: rejected("changes are watched for, not polled"),
     }
-}
 
-support! {
-    pb::ApiConfigSource as "envoy.config.core.v3.ApiConfigSource" {
+    message pb::ApiConfigSource as "envoy.config.core.v3.ApiConfigSource" {
         api_type: supported,
         transport_api_version: supported,
         cluster_names: rejected("only REST uses it, and REST is not supported: write grpc_services"),
@@ -195,17 +157,13 @@ support! {
         set_node_on_first_message_only: supported,
         config_validators: rejected(NO_EXTENSION),
     }
-}
 
-support! {
-    pb::RateLimitSettings as "envoy.config.core.v3.RateLimitSettings" {
+    message pb::RateLimitSettings as "envoy.config.core.v3.RateLimitSettings" {
         max_tokens: supported,
         fill_rate: supported,
     }
-}
 
-support! {
-    pb::GrpcService as "envoy.config.core.v3.GrpcService" {
+    message pb::GrpcService as "envoy.config.core.v3.GrpcService" {
         timeout: supported,
         initial_metadata: supported,
         retry_policy: rejected("streams are opened again with a back-off of their own"),
@@ -214,20 +172,16 @@ support! {
         EnvoyGrpc => envoy_grpc: supported,
         GoogleGrpc => google_grpc: supported,
     }
-}
 
-support! {
-    pb::grpc_service::EnvoyGrpc as "envoy.config.core.v3.GrpcService.EnvoyGrpc" {
+    message pb::grpc_service::EnvoyGrpc as "envoy.config.core.v3.GrpcService.EnvoyGrpc" {
         cluster_name: supported,
         authority: supported,
         retry_policy: rejected("streams are opened again with a back-off of their own"),
         max_receive_message_length: supported,
         skip_envoy_headers: without_effect("no such headers are added"),
     }
-}
 
-support! {
-    pb::grpc_service::GoogleGrpc as "envoy.config.core.v3.GrpcService.GoogleGrpc" {
+    message pb::grpc_service::GoogleGrpc as "envoy.config.core.v3.GrpcService.GoogleGrpc" {
         target_uri: supported,
         channel_credentials: supported,
         channel_credentials_plugin: rejected(NO_EXTENSION),
@@ -239,44 +193,34 @@ support! {
         per_stream_buffer_limit_bytes: rejected("buffers of such streams have a fixed limit"),
         channel_args: rejected("the channel is not that of the gRPC C++ library"),
     }
-}
 
-support! {
-    pb::grpc_service::google_grpc::ChannelCredentials
+    message pb::grpc_service::google_grpc::ChannelCredentials
         as "envoy.config.core.v3.GrpcService.GoogleGrpc.ChannelCredentials" {}
     oneof credential_specifier: pb::grpc_service::google_grpc::channel_credentials::CredentialSpecifier {
         SslCredentials => ssl_credentials: supported,
         GoogleDefault => google_default: rejected("there are no credentials of Google Cloud"),
         LocalCredentials => local_credentials: supported,
     }
-}
 
-support! {
-    pb::grpc_service::google_grpc::SslCredentials as "envoy.config.core.v3.GrpcService.GoogleGrpc.SslCredentials" {
+    message pb::grpc_service::google_grpc::SslCredentials as "envoy.config.core.v3.GrpcService.GoogleGrpc.SslCredentials" {
         root_certs: supported,
         private_key: supported,
         cert_chain: supported,
     }
-}
 
-support! {
-    matcher::RegexMatcher as "envoy.type.matcher.v3.RegexMatcher" {
+    message matcher::RegexMatcher as "envoy.type.matcher.v3.RegexMatcher" {
         regex: supported,
     }
     oneof engine_type: matcher::regex_matcher::EngineType {
         GoogleRe2 => google_re2: supported,
     }
-}
 
-support! {
-    matcher::RegexMatchAndSubstitute as "envoy.type.matcher.v3.RegexMatchAndSubstitute" {
+    message matcher::RegexMatchAndSubstitute as "envoy.type.matcher.v3.RegexMatchAndSubstitute" {
         pattern: supported,
         substitution: supported,
     }
-}
 
-support! {
-    matcher::StringMatcher as "envoy.type.matcher.v3.StringMatcher" {
+    message matcher::StringMatcher as "envoy.type.matcher.v3.StringMatcher" {
         ignore_case: supported,
     }
     oneof match_pattern: matcher::string_matcher::MatchPattern {
@@ -287,10 +231,8 @@ support! {
         Contains => contains: supported,
         Custom => custom: rejected(NO_EXTENSION),
     }
-}
 
-support! {
-    tls::SdsSecretConfig as "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig" {
+    message tls::SdsSecretConfig as "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig" {
         name: supported,
         sds_config: supported,
     }

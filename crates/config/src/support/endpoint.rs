@@ -5,33 +5,29 @@ use xds_api::envoy::config::endpoint::v3 as pb;
 use crate::support;
 
 support! {
-    pb::ClusterLoadAssignment as "envoy.config.endpoint.v3.ClusterLoadAssignment" {
+    TABLES;
+
+    message pb::ClusterLoadAssignment as "envoy.config.endpoint.v3.ClusterLoadAssignment" {
         cluster_name: supported,
         endpoints: supported,
         named_endpoints: supported,
         policy: supported,
     }
-}
 
-support! {
-    pb::cluster_load_assignment::Policy as "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy" {
+    message pb::cluster_load_assignment::Policy as "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy" {
         drop_overloads: supported,
         overprovisioning_factor: supported,
         endpoint_stale_after: supported,
         weighted_priority_health: supported,
     }
-}
 
-support! {
-    pb::cluster_load_assignment::policy::DropOverload
+    message pb::cluster_load_assignment::policy::DropOverload
         as "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload" {
         category: supported,
         drop_percentage: supported,
     }
-}
 
-support! {
-    pb::LocalityLbEndpoints as "envoy.config.endpoint.v3.LocalityLbEndpoints" {
+    message pb::LocalityLbEndpoints as "envoy.config.endpoint.v3.LocalityLbEndpoints" {
         locality: supported,
         metadata: supported,
         lb_endpoints: supported,
@@ -43,10 +39,8 @@ support! {
         LoadBalancerEndpoints => load_balancer_endpoints: rejected("write lb_endpoints"),
         LedsClusterLocalityConfig => leds_cluster_locality_config: rejected("endpoints come with their cluster, not by LEDS"),
     }
-}
 
-support! {
-    pb::LbEndpoint as "envoy.config.endpoint.v3.LbEndpoint" {
+    message pb::LbEndpoint as "envoy.config.endpoint.v3.LbEndpoint" {
         health_status: supported,
         metadata: supported,
         load_balancing_weight: supported,
@@ -55,20 +49,16 @@ support! {
         Endpoint => endpoint: supported,
         EndpointName => endpoint_name: supported,
     }
-}
 
-support! {
-    pb::Endpoint as "envoy.config.endpoint.v3.Endpoint" {
+    message pb::Endpoint as "envoy.config.endpoint.v3.Endpoint" {
         address: supported,
         health_check_config: supported,
         hostname: supported,
         additional_addresses: supported,
         observability_name: without_effect("endpoints are named by their address in statistics"),
     }
-}
 
-support! {
-    pb::endpoint::HealthCheckConfig as "envoy.config.endpoint.v3.Endpoint.HealthCheckConfig" {
+    message pb::endpoint::HealthCheckConfig as "envoy.config.endpoint.v3.Endpoint.HealthCheckConfig" {
         port_value: supported,
         hostname: supported,
         address: supported,

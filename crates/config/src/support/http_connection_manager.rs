@@ -7,7 +7,9 @@ use super::{NO_CONFIG_DISCOVERY, NO_EXTENSION, NO_SPANS};
 use crate::support;
 
 support! {
-    pb::HttpConnectionManager
+    TABLES;
+
+    message pb::HttpConnectionManager
         as "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" {
         codec_type: supported,
         stat_prefix: supported,
@@ -74,17 +76,13 @@ support! {
     oneof strip_port_mode: pb::http_connection_manager::StripPortMode {
         StripAnyHostPort => strip_any_host_port: supported,
     }
-}
 
-support! {
-    pb::Rds as "envoy.extensions.filters.network.http_connection_manager.v3.Rds" {
+    message pb::Rds as "envoy.extensions.filters.network.http_connection_manager.v3.Rds" {
         config_source: supported,
         route_config_name: supported,
     }
-}
 
-support! {
-    pb::HttpFilter as "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter" {
+    message pb::HttpFilter as "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter" {
         name: supported,
         is_optional: supported,
         disabled: supported,
@@ -93,27 +91,21 @@ support! {
         TypedConfig => typed_config: supported,
         ConfigDiscovery => config_discovery: rejected(NO_CONFIG_DISCOVERY),
     }
-}
 
-support! {
-    core::SchemeHeaderTransformation as "envoy.config.core.v3.SchemeHeaderTransformation" {
+    message core::SchemeHeaderTransformation as "envoy.config.core.v3.SchemeHeaderTransformation" {
         match_upstream: supported,
     }
     oneof transformation: core::scheme_header_transformation::Transformation {
         SchemeToOverwrite => scheme_to_overwrite: supported,
     }
-}
 
-support! {
-    pb::http_connection_manager::InternalAddressConfig
+    message pb::http_connection_manager::InternalAddressConfig
         as "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig" {
         unix_sockets: supported,
         cidr_ranges: supported,
     }
-}
 
-support! {
-    pb::http_connection_manager::SetCurrentClientCertDetails
+    message pb::http_connection_manager::SetCurrentClientCertDetails
         as "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails" {
         subject: supported,
         cert: supported,
@@ -123,28 +115,22 @@ support! {
         issuer: rejected("the issuer is not said"),
         format: rejected("the header is written as text"),
     }
-}
 
-support! {
-    pb::http_connection_manager::UpgradeConfig
+    message pb::http_connection_manager::UpgradeConfig
         as "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig" {
         upgrade_type: supported,
         filters: supported,
         enabled: supported,
     }
-}
 
-support! {
-    pb::http_connection_manager::HcmAccessLogOptions
+    message pb::http_connection_manager::HcmAccessLogOptions
         as "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions" {
         access_log_flush_interval: supported,
         flush_access_log_on_new_request: supported,
         flush_log_on_tunnel_successfully_established: rejected("a tunnel is logged at its end"),
     }
-}
 
-support! {
-    pb::http_connection_manager::Tracing
+    message pb::http_connection_manager::Tracing
         as "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing" {
         client_sampling: supported,
         random_sampling: supported,
@@ -158,17 +144,13 @@ support! {
         upstream_operation: without_effect(NO_SPANS),
         no_context_propagation: rejected("trace context is passed on"),
     }
-}
 
-support! {
-    pb::LocalReplyConfig as "envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig" {
+    message pb::LocalReplyConfig as "envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig" {
         mappers: supported,
         body_format: supported,
     }
-}
 
-support! {
-    pb::ResponseMapper as "envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper" {
+    message pb::ResponseMapper as "envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper" {
         filter: supported,
         status_code: supported,
         body: supported,

@@ -10,7 +10,9 @@ const NO_UDP: &str = "listeners are for TCP and Unix sockets";
 const NO_WATERMARK_TIMEOUT: &str = "a connection that does not take its bytes is ended by the idle timeouts";
 
 support! {
-    pb::Listener as "envoy.config.listener.v3.Listener" {
+    TABLES;
+
+    message pb::Listener as "envoy.config.listener.v3.Listener" {
         name: supported,
         address: supported,
         additional_addresses: supported,
@@ -51,27 +53,21 @@ support! {
     oneof listener_specifier: pb::listener::ListenerSpecifier {
         InternalListener => internal_listener: rejected("there are no internal listeners"),
     }
-}
 
-support! {
-    pb::AdditionalAddress as "envoy.config.listener.v3.AdditionalAddress" {
+    message pb::AdditionalAddress as "envoy.config.listener.v3.AdditionalAddress" {
         address: supported,
         socket_options: rejected(NO_SOCKET_OPTIONS),
         tcp_keepalive: rejected("tcp_keepalive of the listener is for all its addresses"),
     }
-}
 
-support! {
-    pb::listener::ConnectionBalanceConfig as "envoy.config.listener.v3.Listener.ConnectionBalanceConfig" {}
+    message pb::listener::ConnectionBalanceConfig as "envoy.config.listener.v3.Listener.ConnectionBalanceConfig" {}
     oneof balance_type: pb::listener::connection_balance_config::BalanceType {
         ExactBalance => exact_balance: supported,
         ExtendBalance => extend_balance: rejected(NO_EXTENSION),
         CpuLocalityBalance => cpu_locality_balance: rejected("write exact_balance, or leave it to the kernel"),
     }
-}
 
-support! {
-    pb::FilterChain as "envoy.config.listener.v3.FilterChain" {
+    message pb::FilterChain as "envoy.config.listener.v3.FilterChain" {
         filter_chain_match: supported,
         filters: supported,
         use_proxy_proto: rejected("it is deprecated: write the listener filter envoy.filters.listener.proxy_protocol"),
@@ -80,10 +76,8 @@ support! {
         transport_socket_connect_timeout: supported,
         name: supported,
     }
-}
 
-support! {
-    pb::FilterChainMatch as "envoy.config.listener.v3.FilterChainMatch" {
+    message pb::FilterChainMatch as "envoy.config.listener.v3.FilterChainMatch" {
         destination_port: supported,
         prefix_ranges: supported,
         address_suffix: rejected("Envoy does not implement it either"),
@@ -96,20 +90,16 @@ support! {
         transport_protocol: supported,
         application_protocols: supported,
     }
-}
 
-support! {
-    pb::Filter as "envoy.config.listener.v3.Filter" {
+    message pb::Filter as "envoy.config.listener.v3.Filter" {
         name: supported,
     }
     oneof config_type: pb::filter::ConfigType {
         TypedConfig => typed_config: supported,
         ConfigDiscovery => config_discovery: rejected(NO_CONFIG_DISCOVERY),
     }
-}
 
-support! {
-    pb::ListenerFilter as "envoy.config.listener.v3.ListenerFilter" {
+    message pb::ListenerFilter as "envoy.config.listener.v3.ListenerFilter" {
         name: supported,
         filter_disabled: supported,
     }
@@ -117,10 +107,8 @@ support! {
         TypedConfig => typed_config: supported,
         ConfigDiscovery => config_discovery: rejected(NO_CONFIG_DISCOVERY),
     }
-}
 
-support! {
-    tcp_proxy::TcpProxy as "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" {
+    message tcp_proxy::TcpProxy as "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" {
         stat_prefix: supported,
         on_demand: rejected("clusters are not discovered on demand"),
         metadata_match: supported,
@@ -147,19 +135,15 @@ support! {
         Cluster => cluster: supported,
         WeightedClusters => weighted_clusters: supported,
     }
-}
 
-support! {
-    tcp_proxy::tcp_proxy::weighted_cluster::ClusterWeight
+    message tcp_proxy::tcp_proxy::weighted_cluster::ClusterWeight
         as "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight" {
         name: supported,
         weight: supported,
         metadata_match: supported,
     }
-}
 
-support! {
-    tcp_proxy::tcp_proxy::TcpAccessLogOptions
+    message tcp_proxy::tcp_proxy::TcpAccessLogOptions
         as "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions" {
         access_log_flush_interval: supported,
         flush_access_log_on_connected: supported,

@@ -11,43 +11,35 @@ use crate::support;
 const IN_THE_ROUTE: &str = "write hash_policy in the route";
 
 support! {
-    pb::SlowStartConfig as "envoy.config.cluster.v3.Cluster.SlowStartConfig" {
+    TABLES;
+
+    message pb::SlowStartConfig as "envoy.config.cluster.v3.Cluster.SlowStartConfig" {
         slow_start_window: supported,
         aggression: supported,
         min_weight_percent: supported,
     }
-}
 
-support! {
-    pb::RoundRobinLbConfig as "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig" {
+    message pb::RoundRobinLbConfig as "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig" {
         slow_start_config: supported,
     }
-}
 
-support! {
-    pb::LeastRequestLbConfig as "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig" {
+    message pb::LeastRequestLbConfig as "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig" {
         choice_count: supported,
         active_request_bias: supported,
         slow_start_config: supported,
     }
-}
 
-support! {
-    pb::RingHashLbConfig as "envoy.config.cluster.v3.Cluster.RingHashLbConfig" {
+    message pb::RingHashLbConfig as "envoy.config.cluster.v3.Cluster.RingHashLbConfig" {
         minimum_ring_size: supported,
         hash_function: supported,
         maximum_ring_size: supported,
     }
-}
 
-support! {
-    pb::MaglevLbConfig as "envoy.config.cluster.v3.Cluster.MaglevLbConfig" {
+    message pb::MaglevLbConfig as "envoy.config.cluster.v3.Cluster.MaglevLbConfig" {
         table_size: supported,
     }
-}
 
-support! {
-    pb::CommonLbConfig as "envoy.config.cluster.v3.Cluster.CommonLbConfig" {
+    message pb::CommonLbConfig as "envoy.config.cluster.v3.Cluster.CommonLbConfig" {
         healthy_panic_threshold: supported,
         update_merge_window: supported,
         ignore_new_hosts_until_first_hc: supported,
@@ -59,26 +51,20 @@ support! {
         ZoneAwareLbConfig => zone_aware_lb_config: supported,
         LocalityWeightedLbConfig => locality_weighted_lb_config: supported,
     }
-}
 
-support! {
-    pb::common_lb_config::ZoneAwareLbConfig as "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig" {
+    message pb::common_lb_config::ZoneAwareLbConfig as "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig" {
         routing_enabled: supported,
         min_cluster_size: supported,
         fail_traffic_on_panic: supported,
     }
-}
 
-support! {
-    pb::common_lb_config::ConsistentHashingLbConfig
+    message pb::common_lb_config::ConsistentHashingLbConfig
         as "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig" {
         use_hostname_for_hashing: supported,
         hash_balance_factor: supported,
     }
-}
 
-support! {
-    pb::LbSubsetConfig as "envoy.config.cluster.v3.Cluster.LbSubsetConfig" {
+    message pb::LbSubsetConfig as "envoy.config.cluster.v3.Cluster.LbSubsetConfig" {
         fallback_policy: supported,
         default_subset: supported,
         subset_selectors: supported,
@@ -88,35 +74,27 @@ support! {
         list_as_any: supported,
         metadata_fallback_policy: rejected("there is one fallback, fallback_policy"),
     }
-}
 
-support! {
-    pb::lb_subset_config::LbSubsetSelector as "envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector" {
+    message pb::lb_subset_config::LbSubsetSelector as "envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector" {
         keys: supported,
         single_host_per_subset: supported,
         fallback_policy: supported,
         fallback_keys_subset: supported,
     }
-}
 
-support! {
-    common::SlowStartConfig as "envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig" {
+    message common::SlowStartConfig as "envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig" {
         slow_start_window: supported,
         aggression: supported,
         min_weight_percent: supported,
     }
-}
 
-support! {
-    common::LocalityLbConfig as "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig" {}
+    message common::LocalityLbConfig as "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig" {}
     oneof locality_config_specifier: common::locality_lb_config::LocalityConfigSpecifier {
         ZoneAwareLbConfig => zone_aware_lb_config: supported,
         LocalityWeightedLbConfig => locality_weighted_lb_config: supported,
     }
-}
 
-support! {
-    common::locality_lb_config::ZoneAwareLbConfig
+    message common::locality_lb_config::ZoneAwareLbConfig
         as "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig" {
         routing_enabled: supported,
         min_cluster_size: supported,
@@ -125,26 +103,20 @@ support! {
         force_local_zone: rejected("zones are preferred by their share of the endpoints"),
         locality_basis: rejected("zones are compared by the number of healthy endpoints"),
     }
-}
 
-support! {
-    common::ConsistentHashingLbConfig
+    message common::ConsistentHashingLbConfig
         as "envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig" {
         use_hostname_for_hashing: supported,
         hash_balance_factor: supported,
         hash_policy: rejected(IN_THE_ROUTE),
     }
-}
 
-support! {
-    round_robin::RoundRobin as "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin" {
+    message round_robin::RoundRobin as "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin" {
         slow_start_config: supported,
         locality_lb_config: supported,
     }
-}
 
-support! {
-    least_request::LeastRequest as "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest" {
+    message least_request::LeastRequest as "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest" {
         choice_count: supported,
         active_request_bias: supported,
         slow_start_config: supported,
@@ -152,16 +124,12 @@ support! {
         enable_full_scan: supported,
         selection_method: supported,
     }
-}
 
-support! {
-    random::Random as "envoy.extensions.load_balancing_policies.random.v3.Random" {
+    message random::Random as "envoy.extensions.load_balancing_policies.random.v3.Random" {
         locality_lb_config: supported,
     }
-}
 
-support! {
-    ring_hash::RingHash as "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash" {
+    message ring_hash::RingHash as "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash" {
         hash_function: supported,
         minimum_ring_size: supported,
         maximum_ring_size: supported,
@@ -170,18 +138,14 @@ support! {
         consistent_hashing_lb_config: supported,
         locality_weighted_lb_config: supported,
     }
-}
 
-support! {
-    maglev::Maglev as "envoy.extensions.load_balancing_policies.maglev.v3.Maglev" {
+    message maglev::Maglev as "envoy.extensions.load_balancing_policies.maglev.v3.Maglev" {
         table_size: supported,
         consistent_hashing_lb_config: supported,
         locality_weighted_lb_config: supported,
     }
-}
 
-support! {
-    wrr_locality::WrrLocality as "envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality" {
+    message wrr_locality::WrrLocality as "envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality" {
         endpoint_picking_policy: supported,
     }
 }

@@ -5,7 +5,9 @@ use xds_api::envoy::config::core::v3 as pb;
 use crate::support;
 
 support! {
-    pb::HttpProtocolOptions as "envoy.config.core.v3.HttpProtocolOptions" {
+    TABLES;
+
+    message pb::HttpProtocolOptions as "envoy.config.core.v3.HttpProtocolOptions" {
         idle_timeout: supported,
         max_connection_duration: supported,
         max_connection_duration_jitter: supported,
@@ -15,10 +17,8 @@ support! {
         headers_with_underscores_action: supported,
         max_requests_per_connection: supported,
     }
-}
 
-support! {
-    pb::Http1ProtocolOptions as "envoy.config.core.v3.Http1ProtocolOptions" {
+    message pb::Http1ProtocolOptions as "envoy.config.core.v3.Http1ProtocolOptions" {
         allow_absolute_url: supported,
         accept_http_10: supported,
         default_host_for_http_10: supported,
@@ -31,10 +31,8 @@ support! {
         allow_custom_methods: without_effect("every method that is a token passes"),
         ignore_http_11_upgrade: rejected("upgrades are allowed or not by upgrade_configs"),
     }
-}
 
-support! {
-    pb::Http2ProtocolOptions as "envoy.config.core.v3.Http2ProtocolOptions" {
+    message pb::Http2ProtocolOptions as "envoy.config.core.v3.Http2ProtocolOptions" {
         hpack_table_size: supported,
         max_concurrent_streams: supported,
         initial_stream_window_size: supported,
@@ -58,19 +56,15 @@ support! {
         stream_reset_burst: supported,
         stream_reset_rate: supported,
     }
-}
 
-support! {
-    pb::KeepaliveSettings as "envoy.config.core.v3.KeepaliveSettings" {
+    message pb::KeepaliveSettings as "envoy.config.core.v3.KeepaliveSettings" {
         interval: supported,
         timeout: supported,
         interval_jitter: supported,
         connection_idle_interval: supported,
     }
-}
 
-support! {
-    pb::UpstreamHttpProtocolOptions as "envoy.config.core.v3.UpstreamHttpProtocolOptions" {
+    message pb::UpstreamHttpProtocolOptions as "envoy.config.core.v3.UpstreamHttpProtocolOptions" {
         auto_sni: supported,
         auto_san_validation: supported,
         override_auto_sni_header: supported,

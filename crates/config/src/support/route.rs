@@ -2,11 +2,13 @@
 
 use xds_api::envoy::config::route::v3 as pb;
 
-use super::{DEPRECATED_CORS, NO_EXTENSION, NO_RATE_LIMITS, NO_ROUTE_SPECIFIERS, NO_SPANS};
+use super::{DEPRECATED_CORS, NO_EXTENSION, NO_FILTER_STATE, NO_RATE_LIMITS, NO_ROUTE_SPECIFIERS, NO_SPANS};
 use crate::support;
 
 support! {
-    pb::RouteConfiguration as "envoy.config.route.v3.RouteConfiguration" {
+    TABLES;
+
+    message pb::RouteConfiguration as "envoy.config.route.v3.RouteConfiguration" {
         name: supported,
         virtual_hosts: supported,
         vhds: rejected("virtual hosts cannot be discovered one by one (VHDS)"),
@@ -27,10 +29,8 @@ support! {
         metadata: supported,
         route_specifiers: rejected(NO_ROUTE_SPECIFIERS),
     }
-}
 
-support! {
-    pb::VirtualHost as "envoy.config.route.v3.VirtualHost" {
+    message pb::VirtualHost as "envoy.config.route.v3.VirtualHost" {
         name: supported,
         domains: supported,
         routes: supported,
@@ -56,10 +56,8 @@ support! {
         metadata: supported,
         route_specifiers: rejected(NO_ROUTE_SPECIFIERS),
     }
-}
 
-support! {
-    pb::Route as "envoy.config.route.v3.Route" {
+    message pb::Route as "envoy.config.route.v3.Route" {
         name: supported,
         r#match: supported,
         metadata: supported,
@@ -82,25 +80,19 @@ support! {
         FilterAction => filter_action: rejected(NO_EXTENSION),
         NonForwardingAction => non_forwarding_action: supported,
     }
-}
 
-support! {
-    pb::Decorator as "envoy.config.route.v3.Decorator" {
+    message pb::Decorator as "envoy.config.route.v3.Decorator" {
         operation: supported,
         propagate: supported,
     }
-}
 
-support! {
-    pb::FilterConfig as "envoy.config.route.v3.FilterConfig" {
+    message pb::FilterConfig as "envoy.config.route.v3.FilterConfig" {
         config: supported,
         is_optional: supported,
         disabled: supported,
     }
-}
 
-support! {
-    pb::RouteMatch as "envoy.config.route.v3.RouteMatch" {
+    message pb::RouteMatch as "envoy.config.route.v3.RouteMatch" {
         case_sensitive: supported,
         runtime_fraction: supported,
         headers: supported,
@@ -119,10 +111,8 @@ support! {
         PathSeparatedPrefix => path_separated_prefix: supported,
         PathMatchPolicy => path_match_policy: rejected("URI templates are not supported: write safe_regex"),
     }
-}
 
-support! {
-    pb::HeaderMatcher as "envoy.config.route.v3.HeaderMatcher" {
+    message pb::HeaderMatcher as "envoy.config.route.v3.HeaderMatcher" {
         name: supported,
         invert_match: supported,
         treat_missing_header_as_empty: supported,
@@ -137,20 +127,16 @@ support! {
         ContainsMatch => contains_match: supported,
         StringMatch => string_match: supported,
     }
-}
 
-support! {
-    pb::QueryParameterMatcher as "envoy.config.route.v3.QueryParameterMatcher" {
+    message pb::QueryParameterMatcher as "envoy.config.route.v3.QueryParameterMatcher" {
         name: supported,
     }
     oneof query_parameter_match_specifier: pb::query_parameter_matcher::QueryParameterMatchSpecifier {
         StringMatch => string_match: supported,
         PresentMatch => present_match: supported,
     }
-}
 
-support! {
-    pb::RouteAction as "envoy.config.route.v3.RouteAction" {
+    message pb::RouteAction as "envoy.config.route.v3.RouteAction" {
         cluster_not_found_response_code: supported,
         metadata_match: supported,
         prefix_rewrite: supported,
@@ -193,10 +179,8 @@ support! {
         HostRewritePathRegex => host_rewrite_path_regex: supported,
         HostRewrite => host_rewrite: rejected("write host_rewrite_literal or host_rewrite_header"),
     }
-}
 
-support! {
-    pb::WeightedCluster as "envoy.config.route.v3.WeightedCluster" {
+    message pb::WeightedCluster as "envoy.config.route.v3.WeightedCluster" {
         clusters: supported,
         total_weight: without_effect("the total is the sum of the weights"),
         runtime_key_prefix: supported,
@@ -205,10 +189,8 @@ support! {
         HeaderName => header_name: supported,
         UseHashPolicy => use_hash_policy: supported,
     }
-}
 
-support! {
-    pb::weighted_cluster::ClusterWeight as "envoy.config.route.v3.WeightedCluster.ClusterWeight" {
+    message pb::weighted_cluster::ClusterWeight as "envoy.config.route.v3.WeightedCluster.ClusterWeight" {
         name: supported,
         cluster_header: supported,
         weight: supported,
@@ -222,10 +204,8 @@ support! {
     oneof host_rewrite_specifier: pb::weighted_cluster::cluster_weight::HostRewriteSpecifier {
         HostRewriteLiteral => host_rewrite_literal: supported,
     }
-}
 
-support! {
-    pb::route_action::RequestMirrorPolicy as "envoy.config.route.v3.RouteAction.RequestMirrorPolicy" {
+    message pb::route_action::RequestMirrorPolicy as "envoy.config.route.v3.RouteAction.RequestMirrorPolicy" {
         cluster: supported,
         cluster_header: rejected("the cluster of a mirror is fixed: write cluster"),
         runtime_fraction: supported,
@@ -234,18 +214,14 @@ support! {
         request_headers_mutations: rejected("a mirrored request has the headers of the original"),
         host_rewrite_literal: rejected("a mirrored request has the host of the original"),
     }
-}
 
-support! {
-    pb::route_action::MaxStreamDuration as "envoy.config.route.v3.RouteAction.MaxStreamDuration" {
+    message pb::route_action::MaxStreamDuration as "envoy.config.route.v3.RouteAction.MaxStreamDuration" {
         max_stream_duration: supported,
         grpc_timeout_header_max: supported,
         grpc_timeout_header_offset: supported,
     }
-}
 
-support! {
-    pb::route_action::HashPolicy as "envoy.config.route.v3.RouteAction.HashPolicy" {
+    message pb::route_action::HashPolicy as "envoy.config.route.v3.RouteAction.HashPolicy" {
         terminal: supported,
     }
     oneof policy_specifier: pb::route_action::hash_policy::PolicySpecifier {
@@ -253,62 +229,48 @@ support! {
         Cookie => cookie: supported,
         ConnectionProperties => connection_properties: supported,
         QueryParameter => query_parameter: supported,
-        FilterState => filter_state: rejected("there is no filter state to hash"),
+        FilterState => filter_state: rejected(NO_FILTER_STATE),
     }
-}
 
-support! {
-    pb::route_action::hash_policy::Header as "envoy.config.route.v3.RouteAction.HashPolicy.Header" {
+    message pb::route_action::hash_policy::Header as "envoy.config.route.v3.RouteAction.HashPolicy.Header" {
         header_name: supported,
         regex_rewrite: supported,
     }
-}
 
-support! {
-    pb::route_action::hash_policy::Cookie as "envoy.config.route.v3.RouteAction.HashPolicy.Cookie" {
+    message pb::route_action::hash_policy::Cookie as "envoy.config.route.v3.RouteAction.HashPolicy.Cookie" {
         name: supported,
         ttl: supported,
         path: supported,
         attributes: supported,
     }
-}
 
-support! {
-    pb::route_action::UpgradeConfig as "envoy.config.route.v3.RouteAction.UpgradeConfig" {
+    message pb::route_action::UpgradeConfig as "envoy.config.route.v3.RouteAction.UpgradeConfig" {
         upgrade_type: supported,
         enabled: supported,
         connect_config: supported,
     }
-}
 
-support! {
-    pb::route_action::upgrade_config::ConnectConfig
+    message pb::route_action::upgrade_config::ConnectConfig
         as "envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig" {
         proxy_protocol_config: rejected("no PROXY protocol header is sent"),
         allow_post: supported,
     }
-}
 
-support! {
-    pb::InternalRedirectPolicy as "envoy.config.route.v3.InternalRedirectPolicy" {
+    message pb::InternalRedirectPolicy as "envoy.config.route.v3.InternalRedirectPolicy" {
         max_internal_redirects: supported,
         redirect_response_codes: supported,
         predicates: rejected(NO_EXTENSION),
         allow_cross_scheme_redirect: supported,
         response_headers_to_copy: supported,
     }
-}
 
-support! {
-    pb::HedgePolicy as "envoy.config.route.v3.HedgePolicy" {
+    message pb::HedgePolicy as "envoy.config.route.v3.HedgePolicy" {
         initial_requests: supported,
         additional_request_chance: supported,
         hedge_on_per_try_timeout: supported,
     }
-}
 
-support! {
-    pb::RetryPolicy as "envoy.config.route.v3.RetryPolicy" {
+    message pb::RetryPolicy as "envoy.config.route.v3.RetryPolicy" {
         retry_on: supported,
         num_retries: supported,
         per_try_timeout: supported,
@@ -324,40 +286,30 @@ support! {
         retriable_request_headers: supported,
         refresh_cluster_on_retry: rejected("a retry goes to the cluster of the first try"),
     }
-}
 
-support! {
-    pb::retry_policy::RetryHostPredicate as "envoy.config.route.v3.RetryPolicy.RetryHostPredicate" {
+    message pb::retry_policy::RetryHostPredicate as "envoy.config.route.v3.RetryPolicy.RetryHostPredicate" {
         name: supported,
     }
     oneof config_type: pb::retry_policy::retry_host_predicate::ConfigType {
         TypedConfig => typed_config: supported,
     }
-}
 
-support! {
-    pb::retry_policy::RetryBackOff as "envoy.config.route.v3.RetryPolicy.RetryBackOff" {
+    message pb::retry_policy::RetryBackOff as "envoy.config.route.v3.RetryPolicy.RetryBackOff" {
         base_interval: supported,
         max_interval: supported,
     }
-}
 
-support! {
-    pb::retry_policy::RateLimitedRetryBackOff as "envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff" {
+    message pb::retry_policy::RateLimitedRetryBackOff as "envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff" {
         reset_headers: supported,
         max_interval: supported,
     }
-}
 
-support! {
-    pb::retry_policy::ResetHeader as "envoy.config.route.v3.RetryPolicy.ResetHeader" {
+    message pb::retry_policy::ResetHeader as "envoy.config.route.v3.RetryPolicy.ResetHeader" {
         name: supported,
         format: supported,
     }
-}
 
-support! {
-    pb::RedirectAction as "envoy.config.route.v3.RedirectAction" {
+    message pb::RedirectAction as "envoy.config.route.v3.RedirectAction" {
         host_redirect: supported,
         port_redirect: supported,
         response_code: supported,
@@ -373,10 +325,8 @@ support! {
         RegexRewrite => regex_rewrite: supported,
         PathRewrite => path_rewrite: rejected("write path_redirect, prefix_rewrite or regex_rewrite"),
     }
-}
 
-support! {
-    pb::DirectResponseAction as "envoy.config.route.v3.DirectResponseAction" {
+    message pb::DirectResponseAction as "envoy.config.route.v3.DirectResponseAction" {
         status: supported,
         body: supported,
         body_format: rejected("the body of a direct response is sent as it is written"),

@@ -121,11 +121,10 @@ fn parse_hash_policy(context: &mut Context<'_>, message: &pb::TcpProxy) -> Resul
         return Err(context.reject_field("hash_policy", "has more than 1 entry"));
     }
     let policies: Vec<()> = context.each("hash_policy", &message.hash_policy, |context, policy| {
+        context.check(policy);
         match &policy.policy_specifier {
             Some(PolicySpecifier::SourceIp(_)) => Ok(()),
-            Some(PolicySpecifier::FilterState(_)) => {
-                Err(context.reject_field("filter_state", "is not supported: there is no filter state to hash"))
-            }
+            Some(PolicySpecifier::FilterState(_)) => Err(context.reported()),
             None => Err(context.reject("has no source_ip")),
         }
     })?;
