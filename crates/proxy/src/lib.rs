@@ -1,1 +1,39 @@
-//! proxy: see ARCHITECTURE.md.
+//! The data path: listeners, the HTTP pipeline, filters, drain.
+//!
+//! Follow a request: [`listener`] accepts, [`connection`] moves bytes, [`pipeline`] routes and
+//! forwards, `pool` and `upstream_connection` reach the endpoint. [`server`] is what the binary
+//! holds; [`snapshot`] what a configuration is compiled to.
+
+mod access_log;
+mod chain_choice;
+mod client_certificate;
+mod codec_options;
+mod connection;
+mod date;
+mod downstream;
+mod failure;
+mod filters;
+mod grpc_timeout;
+mod listener;
+mod manager;
+mod pickers;
+mod pipeline;
+mod pool;
+mod random;
+mod redirect;
+mod request_headers;
+mod request_id;
+mod response_headers;
+mod route_table;
+pub mod server;
+mod slab;
+mod slots;
+pub mod snapshot;
+mod socket;
+mod stream;
+mod timer_wheel;
+mod upstream_connection;
+mod worker;
+mod worker_thread;
+
+pub use filters::register;

@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+"""Compares proxies on one machine: CPU time per request, latency, memory per idle connection.
+
+Method (docs/performance.md): every proxy has one worker pinned to one CPU, load generator and two
+backends share another; scenarios interleave the proxies over several rounds and quote medians and
+the medians of ratios taken within a round. CPU time is the kernel's own account of the proxy's
+threads (schedstat, nanoseconds). Loopback only.
+"""
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+DIST = os.path.join(ROOT, "target", "dist")
+BACKENDS = [21001, 21002]
+PROXY_PORT = {"envoy": 21010, "haproxy": 21011, "nginx": 21012, "forward": 21013, "remora": 21014}
+ADMIN_PORT = {"envoy": 21020, "remora": 21024}
+
+# name: (what it is, load arguments, unit)
+SCENARIOS = {
+    "S1": ("unary 64 B, 8 connections x 16 streams", ["--connections", "8", "--streams", "16"]),
+    "S3": ("one connection, one stream", ["--connections", "1", "--streams", "1"]),
+    "S4": ("200 connections x 4 streams", ["--connections", "200", "--streams", "4"]),
+    "S5": ("server stream of 1000 x 1 KiB", ["--connections", "4", "--streams", "2", "--shape", "stream"]),
+    "S6": ("1 MiB response", ["--connections", "4", "--streams", "2", "--shape", "body"]),
+    "S7": ("paced 10,000 requests a second", ["--connections", "8", "--pace", "10000"]),
+    "S9": ("unary with twelve more headers", ["--connections", "8", "--streams", "16", "--shape", "headers"]),
+}
+IDLE_CONNECTIONS = 1000
+
+
+def envoy_config(name):
+    """The same bootstrap for Envoy and remora: HTTP connection manager, router, two endpoints, h2c both sides."""
+    endpoints = [
+        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}} for port in BACKENDS
+    ]
+    manager = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bench",
+        "codec_type": "HTTP2",
+        "http2_protocol_options": {"max_concurrent_streams": 100000},
+        "route_config": {
+            "name": "bench",
+            "virtual_hosts": [
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "backends", "timeout": "30s"}}],
+                }
+            ],
+        },
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+            }
+        ],
+    }
+    options = {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http2_protocol_options": {"max_concurrent_streams": 100000}},
+    }
+    many = {"priority": "DEFAULT", "max_connections": 100000, "max_pending_requests": 100000, "max_requests": 100000}
+    return {
+        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": ADMIN_PORT[name]}}},
+        "static_resources": {
+            "listeners": [
+                {
+                    "name": "bench",
+                    "address": {"socket_address": {"address": "127.0.0.1", "port_value": PROXY_PORT[name]}},
+                    "filter_chains": [
+                        {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+                    ],
+                }
+            ],
+            "clusters": [
+                {
+                    "name": "backends",
+                    "type": "STATIC",
+                    "connect_timeout": "1s",
+                    "circuit_breakers": {"thresholds": [many]},
+                    "typed_extension_protocol_options": {
+                        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options
+                    },
+                    "load_assignment": {"cluster_name": "backends", "endpoints": [{"lb_endpoints": endpoints}]},
+                }
+            ],
+        },
+    }
+
+
+HAPROXY = """
+global
+  nbthread 1
+  maxconn 8000
+  tune.h2.max-concurrent-streams 100000
+defaults
+  mode http
+  timeout connect 1s
+  timeout client 60s
+  timeout server 60s
+frontend bench
+  bind 127.0.0.1:{port} proto h2
+  default_backend backends
+backend backends
+  balance roundrobin
+  http-reuse always
+  server a 127.0.0.1:{a} proto h2
+  server b 127.0.0.1:{b} proto h2
+"""
+
+NGINX = """
+daemon off;
+master_process off;
+pid {directory}/nginx.pid;
+error_log {directory}/nginx.log;
+events {{ worker_connections 20000; }}
+http {{
+  access_log off;
+  client_body_temp_path {directory}/a; proxy_temp_path {directory}/b; fastcgi_temp_path {directory}/c;
+  uwsgi_temp_path {directory}/d; scgi_temp_path {directory}/e;
+  http2_max_concurrent_streams 1000;
+  keepalive_requests 100000000;
+  upstream backends {{ server 127.0.0.1:{a}; server 127.0.0.1:{b}; keepalive 512; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{port} http2;
+    location / {{ grpc_pass grpc://backends; }}
+  }}
+}}
+"""
+
+
+def find_envoy():
+    for root, _, files in os.walk(os.path.join(ROOT, "target", "peers", "lib")):
+        if "envoy" in files and os.path.getsize(os.path.join(root, "envoy")) > 10_000_000:
+            return os.path.join(root, "envoy")
+    return None
+
+
+def commands(directory):
+    """Proxy name to its command; those that are not there are left out."""
+    a, b = BACKENDS
+    found = {}
+    envoy = find_envoy()
+    if envoy:
+        path = os.path.join(directory, "envoy.json")
+        json.dump(envoy_config("envoy"), open(path, "w"))
+        found["envoy"] = [envoy, "-c", path, "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+    if shutil.which("haproxy"):
+        path = os.path.join(directory, "haproxy.cfg")
+        open(path, "w").write(HAPROXY.format(port=PROXY_PORT["haproxy"], a=a, b=b))
+        found["haproxy"] = ["haproxy", "-f", path, "-db"]
+    if shutil.which("nginx"):
+        path = os.path.join(directory, "nginx.conf")
+        open(path, "w").write(NGINX.format(port=PROXY_PORT["nginx"], a=a, b=b, directory=directory))
+        found["nginx"] = ["nginx", "-c", path, "-p", directory]
+    forward = os.path.join(DIST, "examples", "forward")
+    if os.path.exists(forward):
+        found["forward"] = [
+            forward, "--listen", f"127.0.0.1:{PROXY_PORT['forward']}",
+            "--backends", f"127.0.0.1:{a},127.0.0.1:{b}", "--workers", "1",
+        ]
+    remora = os.path.join(DIST, "remora")
+    if os.path.exists(remora):
+        path = os.path.join(directory, "remora.json")
+        json.dump(envoy_config("remora"), open(path, "w"))
+        found["remora"] = [remora, "-c", path, "--concurrency", "1", "-l", "error"]
+    return found
+
+
+def cpu_ns(pid):
+    """CPU time of all threads of a process, in nanoseconds."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            total += int(open(f"/proc/{pid}/task/{thread}/schedstat").read().split()[0])
+        except FileNotFoundError:
+            pass
+    return total
+
+
+def pss_kib(pid):
+    for line in open(f"/proc/{pid}/smaps_rollup"):
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    return 0
+
+
+def wait_for_port(port, process, seconds=10):
+    import socket
+
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args[0]} ended with {process.returncode}")
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"nothing listens on port {port}")
+
+
+def load(port, arguments, seconds, cpu):
+    command = [
+        "taskset", "-c", cpu, os.path.join(DIST, "bench-load"), "--target", f"127.0.0.1:{port}", "--seconds", str(seconds),
+    ] + arguments
+    output = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30)
+    if output.returncode != 0:
+        raise RuntimeError(output.stderr.strip())
+    return json.loads(output.stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement")
+    parser.add_argument("--scenarios", default=",".join(SCENARIOS) + ",S8")
+    parser.add_argument("--proxies", default="", help="comma separated; default all that are there")
+    parser.add_argument("--proxy-cpu", default="1")
+    parser.add_argument("--load-cpu", default="0")
+    parser.add_argument("--json", metavar="FILE", help="write all figures there")
+    arguments = parser.parse_args()
+    wanted = arguments.scenarios.split(",")
+
+    directory = tempfile.mkdtemp(prefix="remora-bench-")
+    found = commands(directory)
+    if arguments.proxies:
+        found = {name: found[name] for name in arguments.proxies.split(",") if name in found}
+    running = {}
+    figures = {}
+    try:
+        for port in BACKENDS:
+            running[f"backend-{port}"] = subprocess.Popen(
+                ["taskset", "-c", arguments.load_cpu, os.path.join(DIST, "bench-backend"), "--listen", f"127.0.0.1:{port}"]
+            )
+            wait_for_port(port, running[f"backend-{port}"])
+        for name, command in found.items():
+            log = open(os.path.join(directory, f"{name}.log"), "w")
+            running[name] = subprocess.Popen(
+                ["taskset", "-c", arguments.proxy_cpu] + command, stdout=log, stderr=log, cwd=directory
+            )
+            try:
+                wait_for_port(PROXY_PORT[name], running[name])
+            except RuntimeError as error:
+                raise RuntimeError(f"{name}: {error}; it said: {open(log.name).read()[-2000:]}") from error
+        print(f"# {platform.machine()}, {os.cpu_count()} CPUs, {time.strftime('%Y-%m-%d')}, proxies: {', '.join(found)}", flush=True)
+        for scenario in wanted:
+            if scenario == "S8":
+                continue
+            what, options = SCENARIOS[scenario]
+            rounds = []
+            for number in range(arguments.rounds):
+                one = {}
+                for name in found:
+                    load(PROXY_PORT[name], options, 0.3, arguments.load_cpu)
+                    before = cpu_ns(running[name].pid)
+                    report = load(PROXY_PORT[name], options, arguments.seconds, arguments.load_cpu)
+                    spent = cpu_ns(running[name].pid) - before
+                    one[name] = {
+                        "cpu_us": spent / 1000 / max(report["requests"], 1),
+                        "per_second": report["requests"] / report["seconds"],
+                        **{key: report[key] for key in ("requests", "errors", "p50_us", "p99_us")},
+                    }
+                rounds.append(one)
+            figures[scenario] = rounds
+            show(scenario, what, rounds, list(found))
+        if "S8" in wanted:
+            idle(found, running, arguments, figures)
+        for name in found:
+            if running[name].poll() is not None:
+                print(f"{name} ended with {running[name].returncode}", file=sys.stderr)
+    finally:
+        for process in running.values():
+            process.send_signal(signal.SIGTERM)
+        for process in running.values():
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        shutil.rmtree(directory, ignore_errors=True)
+    if arguments.json:
+        json.dump(figures, open(arguments.json, "w"), indent=1)
+
+
+def show(scenario, what, rounds, names):
+    print(f"\n{scenario}: {what} (CPU us per request, median of {len(rounds)})")
+    for name in names:
+        median = {key: statistics.median(one[name][key] for one in rounds) for key in rounds[0][name]}
+        ratios = ""
+        for peer in ("envoy", "haproxy"):
+            if peer in names and name in ("forward", "remora"):
+                ratio = statistics.median(one[name]["cpu_us"] / one[peer]["cpu_us"] for one in rounds)
+                ratios += f"  {ratio:.2f}x {peer}"
+        print(
+            f"  {name:8} {median['cpu_us']:9.2f} us  {median['per_second']:9.0f}/s  p50 {median['p50_us']:6.0f} us"
+            f"  p99 {median['p99_us']:6.0f} us  errors {median['errors']:.0f}{ratios}",
+            flush=True,
+        )
+
+
+def idle(found, running, arguments, figures):
+    """S8: memory of an idle connection that has been used once."""
+    print(f"\nS8: KiB per idle h2c connection ({IDLE_CONNECTIONS} connections, proportional set size)")
+    figures["S8"] = {}
+    for name in found:
+        pid = running[name].pid
+        before = pss_kib(pid)
+        command = [
+            os.path.join(DIST, "bench-load"), "--target", f"127.0.0.1:{PROXY_PORT[name]}",
+            "--connections", str(IDLE_CONNECTIONS), "--idle", "--seconds", "4",
+        ]
+        client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        time.sleep(3)
+        after = pss_kib(pid)
+        report = json.loads(client.communicate(timeout=30)[0])
+        figures["S8"][name] = (after - before) / IDLE_CONNECTIONS
+        print(f"  {name:8} {(after - before) / IDLE_CONNECTIONS:6.2f} KiB  (process {before / 1024:.1f} MiB before; {report['requests']} connections used, {report['errors']} errors)", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,399 @@
+//! The caller's side of a connection: its protocol, its limits, its drain.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use codec::Connection as Codec;
+use codec::event::ConnectionError;
+use config::http_connection_manager::CodecType;
+use telemetry::stats::{Counter, Gauge, Shard};
+use telemetry::stats::{http as stat, listener as listener_stat};
+use tls::{PeerIdentity, Session, SubjectAltName, TlsError};
+
+use crate::connection::{Connection, Role};
+use crate::failure::Failure;
+use crate::listener::{Chain, ChainTls};
+use crate::manager::Manager;
+use crate::slab::Key;
+use crate::slots::Slot;
+use crate::worker::Worker;
+
+/// First bytes of every HTTP/2 connection (RFC 9113 section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The downstream part of a connection's record.
+pub(crate) struct Downstream {
+    pub(crate) chain: Arc<Chain>,
+    /// The listener it came in by.
+    pub(crate) slot: Slot,
+    pub(crate) manager: Rc<Arc<Manager>>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) is_tls: bool,
+    pub(crate) peer_identity: Option<Arc<PeerIdentity>>,
+    pub(crate) server_name: Option<Arc<str>>,
+    pub(crate) shard: Shard,
+    accepted: Instant,
+    active_streams: u32,
+    requests: u64,
+    idle_since: Instant,
+    protocol: Option<Protocol>,
+    draining: bool,
+    /// A draining HTTP/2 connection whose first GOAWAY is out.
+    drain_started: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl Downstream {
+    pub(crate) fn new(
+        chain: Arc<Chain>,
+        slot: Slot,
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+        shard: Shard,
+        now: Instant,
+    ) -> Self {
+        let stats = chain.manager.stats.local(shard);
+        stats.add(stat::DOWNSTREAM_CX_TOTAL, 1);
+        stats.gauge_add(stat::DOWNSTREAM_CX_ACTIVE, 1);
+        if chain.is_tls() {
+            stats.add(stat::DOWNSTREAM_CX_SSL_TOTAL, 1);
+            stats.gauge_add(stat::DOWNSTREAM_CX_SSL_ACTIVE, 1);
+        }
+        let listener = chain.listener_stats.local(shard);
+        listener.add(listener_stat::DOWNSTREAM_CX_TOTAL, 1);
+        listener.gauge_add(listener_stat::DOWNSTREAM_CX_ACTIVE, 1);
+        Downstream {
+            manager: Rc::new(Arc::clone(&chain.manager)),
+            is_tls: chain.is_tls(),
+            chain,
+            slot,
+            peer,
+            local,
+            peer_identity: None,
+            server_name: None,
+            shard,
+            accepted: now,
+            active_streams: 0,
+            requests: 0,
+            idle_since: now,
+            protocol: None,
+            draining: false,
+            drain_started: None,
+        }
+    }
+
+    /// Chooses the codec by the connection's first bytes; `None` while they leave both possible.
+    pub(crate) fn detect_protocol(&mut self, input: &[u8], now: Instant) -> Option<Codec> {
+        let protocol = match self.manager.config.codec_type {
+            CodecType::Http1 => Protocol::Http1,
+            CodecType::Http2 => Protocol::Http2,
+            CodecType::Auto => {
+                let length = input.len().min(HTTP2_PREFACE.len());
+                if input[..length] != HTTP2_PREFACE[..length] {
+                    Protocol::Http1
+                } else if length == HTTP2_PREFACE.len() {
+                    Protocol::Http2
+                } else {
+                    return None;
+                }
+            }
+        };
+        Some(self.start(protocol, now))
+    }
+
+    /// The TLS handshake is done: ALPN decides, or else the first bytes will.
+    pub(crate) fn handshake_done(&mut self, session: &Session, now: Instant) -> Option<Codec> {
+        self.peer_identity = session.peer_identity().cloned();
+        if let Some(ssl) = &self.chain.ssl_stats {
+            session.count_handshake(ssl.local(self.shard));
+        }
+        self.server_name = session.server_name().map(Arc::from);
+        match (self.manager.config.codec_type, session.alpn()) {
+            (CodecType::Http2, _) | (CodecType::Auto, Some(b"h2")) => Some(self.start(Protocol::Http2, now)),
+            (CodecType::Http1, _) | (CodecType::Auto, Some(_)) => Some(self.start(Protocol::Http1, now)),
+            (CodecType::Auto, None) => None,
+        }
+    }
+
+    fn start(&mut self, protocol: Protocol, now: Instant) -> Codec {
+        self.protocol = Some(protocol);
+        let (total, active) = protocol_connection_stats(protocol);
+        let stats = self.manager.stats.local(self.shard);
+        stats.add(total, 1);
+        stats.gauge_add(active, 1);
+        match protocol {
+            Protocol::Http1 => Codec::h1_server(&self.manager.h1, now),
+            Protocol::Http2 => Codec::h2_server(&self.manager.h2, now),
+        }
+    }
+
+    pub(crate) fn protocol(&self) -> Option<Protocol> {
+        self.protocol
+    }
+
+    /// The counter of requests of this protocol.
+    pub(crate) fn protocol_requests_stat(&self) -> Counter {
+        match self.protocol {
+            Some(Protocol::Http2) => stat::DOWNSTREAM_RQ_HTTP2_TOTAL,
+            Some(Protocol::Http1) | None => stat::DOWNSTREAM_RQ_HTTP1_TOTAL,
+        }
+    }
+
+    pub(crate) fn stream_began(&mut self) {
+        self.active_streams += 1;
+        self.requests += 1;
+    }
+
+    pub(crate) fn stream_ended(&mut self, now: Instant) {
+        self.active_streams = self.active_streams.saturating_sub(1);
+        self.idle_since = now;
+    }
+
+    pub(crate) fn count_received(&self, bytes: usize) {
+        self.manager
+            .stats
+            .local(self.shard)
+            .add(stat::DOWNSTREAM_CX_RX_BYTES_TOTAL, bytes as u64);
+    }
+
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        self.manager
+            .stats
+            .local(self.shard)
+            .add(stat::DOWNSTREAM_CX_TX_BYTES_TOTAL, bytes as u64);
+    }
+
+    pub(crate) fn count_tls_error(&self, error: &TlsError) {
+        if let Some(ssl) = &self.chain.ssl_stats {
+            ssl.local(self.shard).add(error.stat(), 1);
+        }
+        tracing::debug!(target: "connection", %error, "TLS handshake with a caller failed");
+    }
+
+    /// Our own certificate's URI SAN, for `By=` in `x-forwarded-client-cert`.
+    pub(crate) fn local_uri_san(&self) -> Option<&str> {
+        match &self.chain.tls {
+            ChainTls::Context(context) => context
+                .certificate_chains()
+                .next()?
+                .first()?
+                .subject_alt_names
+                .iter()
+                .find_map(|name| match name {
+                    SubjectAltName::Uri(uri) => Some(&**uri),
+                    _ => None,
+                }),
+            ChainTls::None | ChainTls::NotReady => None,
+        }
+    }
+
+    /// Whether enough requests were served (`max_requests_per_connection`).
+    fn reached_max_requests(&self) -> bool {
+        match self
+            .manager
+            .config
+            .common_http_protocol_options
+            .max_requests_per_connection
+        {
+            None | Some(0) => false,
+            Some(limit) => self.requests >= u64::from(limit),
+        }
+    }
+
+    /// When this side next wants to be looked at.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let mut at = None;
+        let mut consider = |deadline: Option<Instant>| {
+            at = match (at, deadline) {
+                (Some(a), Some(b)) => Some(std::cmp::min::<Instant>(a, b)),
+                (a, b) => a.or(b),
+            };
+        };
+        if self.active_streams == 0 {
+            consider(self.manager.idle_timeout().map(|timeout| self.idle_since + timeout));
+        }
+        if !self.draining {
+            consider(
+                self.manager
+                    .config
+                    .common_http_protocol_options
+                    .max_connection_duration
+                    .map(|limit| self.accepted + limit),
+            );
+        }
+        consider(
+            self.drain_started
+                .map(|started| started + self.manager.config.drain_timeout),
+        );
+        at
+    }
+
+    /// The connection is gone.
+    pub(crate) fn closed(self, now: Instant) {
+        let stats = self.manager.stats.local(self.shard);
+        stats.gauge_add(stat::DOWNSTREAM_CX_ACTIVE, -1);
+        stats.add(stat::DOWNSTREAM_CX_DESTROY, 1);
+        stats.record(
+            stat::DOWNSTREAM_CX_LENGTH_MS,
+            now.saturating_duration_since(self.accepted).as_millis() as u64,
+        );
+        if self.is_tls {
+            stats.gauge_add(stat::DOWNSTREAM_CX_SSL_ACTIVE, -1);
+        }
+        if let Some(protocol) = self.protocol {
+            stats.gauge_add(protocol_connection_stats(protocol).1, -1);
+        }
+        let listener = self.chain.listener_stats.local(self.shard);
+        listener.gauge_add(listener_stat::DOWNSTREAM_CX_ACTIVE, -1);
+        listener.add(listener_stat::DOWNSTREAM_CX_DESTROY, 1);
+        let lived = now.saturating_duration_since(self.accepted).as_millis() as u64;
+        listener.record(listener_stat::DOWNSTREAM_CX_LENGTH_MS, lived);
+    }
+}
+
+fn protocol_connection_stats(protocol: Protocol) -> (Counter, Gauge) {
+    match protocol {
+        Protocol::Http1 => (stat::DOWNSTREAM_CX_HTTP1_TOTAL, stat::DOWNSTREAM_CX_HTTP1_ACTIVE),
+        Protocol::Http2 => (stat::DOWNSTREAM_CX_HTTP2_TOTAL, stat::DOWNSTREAM_CX_HTTP2_ACTIVE),
+    }
+}
+
+/// The connection's timer fired.
+pub(crate) fn on_timer(worker: &mut Worker, key: Key<Connection>) {
+    let now = worker.now;
+    let Some(connection) = worker.connections.get_mut(key) else {
+        return;
+    };
+    if let Some(codec) = &mut connection.codec
+        && codec.deadline().is_some_and(|deadline| deadline <= now)
+        && let Err(error) = codec.on_deadline(now)
+    {
+        return crate::pipeline::on_codec_error(worker, key, &error);
+    }
+    let Role::Downstream(downstream) = &mut connection.role else {
+        return;
+    };
+    let config = &downstream.manager.config;
+    let stats = downstream.manager.stats.local(downstream.shard);
+    let idle = downstream.manager.idle_timeout();
+    if downstream.active_streams == 0 && idle.is_some_and(|idle| downstream.idle_since + idle <= now) {
+        stats.add(stat::DOWNSTREAM_CX_IDLE_TIMEOUT, 1);
+        return drain(worker, key);
+    }
+    let limit = config.common_http_protocol_options.max_connection_duration;
+    if !downstream.draining && limit.is_some_and(|limit| downstream.accepted + limit <= now) {
+        stats.add(stat::DOWNSTREAM_CX_MAX_DURATION_REACHED, 1);
+        return drain(worker, key);
+    }
+    if downstream
+        .drain_started
+        .is_some_and(|started| started + config.drain_timeout <= now)
+    {
+        downstream.drain_started = None;
+        // The second GOAWAY has gone out or goes now: what is in flight ends, then it closes.
+        if downstream.active_streams == 0 {
+            connection.begin_close(Duration::from_secs(1));
+        }
+    }
+}
+
+/// Lets a connection end when its requests have: GOAWAY for HTTP/2 (in two phases), `connection:
+/// close` with the next answer for HTTP/1.1.
+pub(crate) fn drain(worker: &mut Worker, key: Key<Connection>) {
+    let now = worker.now;
+    let Some(connection) = worker.connections.get_mut(key) else {
+        return;
+    };
+    let Role::Downstream(downstream) = &mut connection.role else {
+        return;
+    };
+    if downstream.draining {
+        return;
+    }
+    downstream.draining = true;
+    downstream
+        .manager
+        .stats
+        .local(downstream.shard)
+        .add(stat::DOWNSTREAM_CX_DRAIN_CLOSE, 1);
+    let idle = downstream.active_streams == 0;
+    match (&mut connection.codec, downstream.protocol) {
+        (Some(codec), Some(Protocol::Http2)) => {
+            downstream.drain_started = Some(now);
+            codec.drain(now);
+            connection.wake();
+        }
+        (Some(codec), _) => {
+            codec.drain(now);
+            if idle {
+                connection.begin_close(Duration::ZERO);
+            }
+        }
+        (None, _) => connection.begin_close(Duration::ZERO),
+    }
+}
+
+/// After each request: a connection that has served enough drains.
+pub(crate) fn after_request(worker: &mut Worker, key: Key<Connection>) {
+    if let Some(Connection {
+        role: Role::Downstream(downstream),
+        ..
+    }) = worker.connections.get(key)
+        && !downstream.draining
+        && downstream.reached_max_requests()
+    {
+        downstream
+            .manager
+            .stats
+            .local(downstream.shard)
+            .add(stat::DOWNSTREAM_CX_MAX_REQUESTS_REACHED, 1);
+        drain(worker, key);
+    }
+}
+
+/// The caller broke the protocol. HTTP/1.1 gets an answer where one is possible; HTTP/2's GOAWAY
+/// is in the output already.
+pub(crate) fn on_codec_error(worker: &mut Worker, key: Key<Connection>, error: &ConnectionError) {
+    let now = worker.now;
+    let Some(connection) = worker.connections.get_mut(key) else {
+        return;
+    };
+    let Role::Downstream(downstream) = &mut connection.role else {
+        return;
+    };
+    let manager = Rc::clone(&downstream.manager);
+    manager
+        .stats
+        .local(downstream.shard)
+        .add(stat::DOWNSTREAM_CX_PROTOCOL_ERROR, 1);
+    let linger = manager.config.delayed_close_timeout.unwrap_or_default();
+    if let Some(answer) = error.answer
+        && let Some(codec) = &mut connection.codec
+    {
+        let stats = manager.stats.local(downstream.shard);
+        stats.add(stat::DOWNSTREAM_RQ_TOTAL, 1);
+        stats.add(stat::DOWNSTREAM_RQ_HTTP1_TOTAL, 1);
+        stats.add(stat::DOWNSTREAM_RQ_4XX, u64::from(answer.status < 500));
+        stats.add(stat::DOWNSTREAM_RQ_5XX, u64::from(answer.status >= 500));
+        let body = Failure::body_of_refusal(answer.status);
+        let mut head = codec::headers::HeaderBlock::new();
+        crate::response_headers::http_reply(&mut head, answer.status, body.as_bytes(), |_| {});
+        crate::response_headers::finish(&mut head, &manager, worker.date.value(now), None);
+        // Refused only if the connection can't take an answer, and then there is none to send.
+        if codec.send_head(answer.stream, &head, body.is_empty()).is_ok() && !body.is_empty() {
+            let _ = codec.send_data(answer.stream, body.as_bytes(), true);
+        }
+    }
+    crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);
+    if let Some(connection) = worker.connections.get_mut(key) {
+        connection.begin_close(linger);
+    }
+}

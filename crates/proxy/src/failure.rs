@@ -1,0 +1,316 @@
+//! Every way in which the proxy itself ends a request, and what each means to the caller.
+//!
+//! One closed enum, mapped by one exhaustive `match` to HTTP status, response flag, response-code
+//! details, body and whether another attempt is safe. The values are Envoy 1.39's, read from a
+//! running Envoy (`tests/e2e` compares them); the gRPC status follows from the HTTP status.
+
+use upstream::outlier::Outcome;
+
+/// Envoy's response flags (access log `%RESPONSE_FLAGS%`, docs page 'access log usage').
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResponseFlag {
+    /// NR: no route matched.
+    NoRoute,
+    /// NC: the route names a cluster that does not exist.
+    NoCluster,
+    /// UH: no healthy endpoint.
+    NoHealthyUpstream,
+    /// UF: connecting to the endpoint failed.
+    UpstreamConnectionFailure,
+    /// UC: the endpoint closed the connection.
+    UpstreamConnectionTermination,
+    /// UR: the endpoint reset the stream.
+    UpstreamRemoteReset,
+    /// UO: a circuit breaker was open.
+    UpstreamOverflow,
+    /// UT: the route's timeout ran out.
+    UpstreamRequestTimeout,
+    /// UPE: the endpoint broke the protocol.
+    UpstreamProtocolError,
+    /// UMSDR: the upstream stream's longest duration was reached.
+    UpstreamMaxStreamDuration,
+    /// URX: the retry limit (or the count of connection attempts) was reached.
+    UpstreamRetryLimitExceeded,
+    /// DC: the caller's connection went away.
+    DownstreamConnectionTermination,
+    /// DR: the caller reset the stream.
+    DownstreamRemoteReset,
+    /// DPE: the caller broke the protocol.
+    DownstreamProtocolError,
+    /// SI: the stream was idle for too long.
+    StreamIdleTimeout,
+    /// LR: the proxy reset the stream.
+    LocalReset,
+}
+
+impl ResponseFlag {
+    /// The flag as the access log prints it, and its long form (`%RESPONSE_FLAGS_LONG%`).
+    pub(crate) fn names(self) -> (&'static str, &'static str) {
+        match self {
+            ResponseFlag::NoRoute => ("NR", "NoRouteFound"),
+            ResponseFlag::NoCluster => ("NC", "NoClusterFound"),
+            ResponseFlag::NoHealthyUpstream => ("UH", "NoHealthyUpstream"),
+            ResponseFlag::UpstreamConnectionFailure => ("UF", "UpstreamConnectionFailure"),
+            ResponseFlag::UpstreamConnectionTermination => ("UC", "UpstreamConnectionTermination"),
+            ResponseFlag::UpstreamRemoteReset => ("UR", "UpstreamRemoteReset"),
+            ResponseFlag::UpstreamOverflow => ("UO", "UpstreamOverflow"),
+            ResponseFlag::UpstreamRequestTimeout => ("UT", "UpstreamRequestTimeout"),
+            ResponseFlag::UpstreamProtocolError => ("UPE", "UpstreamProtocolError"),
+            ResponseFlag::UpstreamMaxStreamDuration => ("UMSDR", "UpstreamMaxStreamDurationReached"),
+            ResponseFlag::UpstreamRetryLimitExceeded => ("URX", "UpstreamRetryLimitExceeded"),
+            ResponseFlag::DownstreamConnectionTermination => ("DC", "DownstreamConnectionTermination"),
+            ResponseFlag::DownstreamRemoteReset => ("DR", "DownstreamRemoteReset"),
+            ResponseFlag::DownstreamProtocolError => ("DPE", "DownstreamProtocolError"),
+            ResponseFlag::StreamIdleTimeout => ("SI", "StreamIdleTimeout"),
+            ResponseFlag::LocalReset => ("LR", "LocalReset"),
+        }
+    }
+}
+
+/// A request that ended without an upstream's answer, or was cut off in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No virtual host or no route matched.
+    NoRoute,
+    /// The route's cluster is not in the snapshot.
+    NoCluster,
+    /// Every endpoint is unhealthy, or there is none.
+    NoHealthyUpstream,
+    /// A connection was refused, unreachable, or ended before its handshake.
+    ConnectFailure,
+    /// `connect_timeout` ran out.
+    ConnectTimeout,
+    /// The TLS handshake with the endpoint failed.
+    TlsFailure,
+    /// The connection ended before the response head.
+    ConnectionTermination,
+    /// The endpoint reset the stream before the response head.
+    RemoteReset,
+    /// The endpoint refused the stream (REFUSED_STREAM, or above GOAWAY's last stream).
+    RemoteRefused,
+    /// The endpoint broke the protocol before the response head.
+    UpstreamProtocolError,
+    /// `max_requests` or `max_pending_requests` was reached.
+    Overflow,
+    /// The route's `timeout` ran out.
+    RouteTimeout,
+    /// `max_stream_duration` of the route or the caller's `grpc-timeout` ran out.
+    UpstreamMaxDuration,
+    /// `max_stream_duration` of the connection manager ran out.
+    DownstreamMaxDuration,
+    /// `stream_idle_timeout` ran out.
+    StreamIdle,
+    /// `request_timeout` ran out before the whole request arrived.
+    RequestTimeout,
+    /// `request_headers_timeout` ran out.
+    RequestHeadersTimeout,
+    /// The request head exceeds `max_request_headers_kb` or the header count.
+    HeadersTooLarge,
+    /// HTTP/1.1 without Host, or HTTP/2 without `:authority` and `host`.
+    MissingHost,
+    /// The path is not one (`normalize_path` refused it, or it is empty).
+    BadPath,
+    /// The request is malformed.
+    BadRequest,
+    /// HTTP/1.0 without `accept_http_10`.
+    UpgradeRequired,
+    /// The path does not begin with a slash.
+    PathNotAbsolute,
+    /// The caller went away; there is nobody to answer.
+    DownstreamGone,
+    /// An upgrade or CONNECT that no `upgrade_configs` entry allows.
+    UpgradeNotAllowed,
+    /// A transfer coding other than chunked.
+    UnsupportedTransferCoding,
+}
+
+/// What a [`Failure`] means to the caller and to the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Meaning {
+    /// Status of the local reply.
+    pub(crate) status: u16,
+    /// Flag in access log and stats; some of Envoy's timeouts set none.
+    pub(crate) flag: Option<ResponseFlag>,
+    /// `%RESPONSE_CODE_DETAILS%`.
+    pub(crate) details: &'static str,
+    /// Body of the local reply, `grpc-message` for a gRPC caller.
+    pub(crate) body: &'static str,
+    /// gRPC status where it is not the one that follows from the HTTP status.
+    pub(crate) grpc_status: Option<u8>,
+    /// The endpoint provably did not process the request: another attempt is always safe.
+    pub(crate) unprocessed: bool,
+}
+
+impl Failure {
+    /// What this failure means.
+    pub(crate) fn meaning(self) -> Meaning {
+        use ResponseFlag as F;
+        let (status, flag, details, body) = match self {
+            Failure::NoRoute => (404, Some(F::NoRoute), "route_not_found", ""),
+            Failure::NoCluster => (503, Some(F::NoCluster), "cluster_not_found", ""),
+            Failure::NoHealthyUpstream => (
+                503,
+                Some(F::NoHealthyUpstream),
+                "no_healthy_upstream",
+                "no healthy upstream",
+            ),
+            Failure::ConnectFailure => (
+                503,
+                Some(F::UpstreamConnectionFailure),
+                "upstream_reset_before_response_started{remote_connection_failure}",
+                "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
+            ),
+            Failure::TlsFailure => (
+                503,
+                Some(F::UpstreamConnectionFailure),
+                "upstream_reset_before_response_started{remote_connection_failure|TLS_error}",
+                "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: TLS_error",
+            ),
+            Failure::ConnectTimeout => (
+                503,
+                Some(F::UpstreamConnectionFailure),
+                "upstream_reset_before_response_started{connection_timeout}",
+                "upstream connect error or disconnect/reset before headers. reset reason: connection timeout",
+            ),
+            Failure::ConnectionTermination => (
+                503,
+                Some(F::UpstreamConnectionTermination),
+                "upstream_reset_before_response_started{connection_termination}",
+                "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
+            ),
+            Failure::RemoteReset => (
+                503,
+                Some(F::UpstreamRemoteReset),
+                "upstream_reset_before_response_started{remote_reset}",
+                "upstream connect error or disconnect/reset before headers. reset reason: remote reset",
+            ),
+            Failure::RemoteRefused => (
+                503,
+                Some(F::UpstreamRemoteReset),
+                "upstream_reset_before_response_started{remote_refused_stream_reset}",
+                "upstream connect error or disconnect/reset before headers. reset reason: remote refused stream reset",
+            ),
+            Failure::UpstreamProtocolError => (
+                502,
+                Some(F::UpstreamProtocolError),
+                "upstream_reset_before_response_started{protocol_error}",
+                "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
+            ),
+            Failure::Overflow => (
+                503,
+                Some(F::UpstreamOverflow),
+                "upstream_reset_before_response_started{overflow}",
+                "upstream connect error or disconnect/reset before headers. reset reason: overflow",
+            ),
+            Failure::RouteTimeout => (
+                504,
+                Some(F::UpstreamRequestTimeout),
+                "response_timeout",
+                "upstream request timeout",
+            ),
+            Failure::UpstreamMaxDuration => (
+                504,
+                Some(F::UpstreamMaxStreamDuration),
+                "upstream_max_stream_duration_reached",
+                "upstream max stream duration reached",
+            ),
+            Failure::DownstreamMaxDuration => (408, None, "max_duration_timeout", "downstream duration timeout"),
+            Failure::StreamIdle => (408, Some(F::StreamIdleTimeout), "stream_idle_timeout", "stream timeout"),
+            Failure::RequestTimeout => (408, None, "request_overall_timeout", "request timeout"),
+            Failure::RequestHeadersTimeout => (408, None, "request_header_timeout", "request header timeout"),
+            Failure::HeadersTooLarge => (431, Some(F::DownstreamProtocolError), "http1.headers_too_large", ""),
+            Failure::MissingHost => (400, None, "missing_host_header", ""),
+            Failure::BadPath => (400, None, "path_normalization_failed", ""),
+            Failure::BadRequest => (400, Some(F::DownstreamProtocolError), "http1.codec_error", ""),
+            Failure::PathNotAbsolute => (404, None, "absolute_path_rejected", ""),
+            Failure::DownstreamGone => (
+                0,
+                Some(F::DownstreamConnectionTermination),
+                "downstream_remote_disconnect",
+                "",
+            ),
+            Failure::UpgradeRequired => (426, None, "low_version", ""),
+            Failure::UpgradeNotAllowed => (403, None, "upgrade_failed", ""),
+            Failure::UnsupportedTransferCoding => (
+                501,
+                Some(F::DownstreamProtocolError),
+                "http1.invalid_transfer_encoding",
+                "",
+            ),
+        };
+        Meaning {
+            status,
+            flag,
+            details,
+            body,
+            // A stream-duration limit is the caller's deadline (Envoy's stream_info duration).
+            grpc_status: matches!(self, Failure::UpstreamMaxDuration | Failure::DownstreamMaxDuration).then_some(4),
+            unprocessed: matches!(
+                self,
+                Failure::RemoteRefused | Failure::ConnectFailure | Failure::ConnectTimeout | Failure::TlsFailure
+            ),
+        }
+    }
+}
+
+impl Failure {
+    /// What the failure says about the endpoint, for outlier detection; `None` if nothing.
+    pub(crate) fn outcome(self) -> Option<Outcome> {
+        match self {
+            Failure::ConnectFailure | Failure::ConnectTimeout | Failure::TlsFailure => None, // recorded by the connection
+            Failure::RouteTimeout | Failure::UpstreamMaxDuration => Some(Outcome::Timeout),
+            Failure::ConnectionTermination | Failure::RemoteReset | Failure::UpstreamProtocolError => {
+                Some(Outcome::Reset)
+            }
+            _ => None,
+        }
+    }
+
+    /// Body of the answer to a request that the HTTP/1.1 codec refused (Envoy sends the status' name).
+    pub(crate) fn body_of_refusal(status: u16) -> &'static str {
+        match status {
+            400 => "Bad Request",
+            408 => "Request Timeout",
+            413 => "Payload Too Large",
+            426 => "Upgrade Required",
+            431 => "Request Header Fields Too Large",
+            501 => "Not Implemented",
+            505 => "HTTP Version Not Supported",
+            _ => "",
+        }
+    }
+}
+
+/// The gRPC status that stands for an HTTP status in a locally made answer (Envoy's
+/// `httpToGrpcStatus`, which is gRPC's http-grpc-status-mapping).
+pub(crate) fn grpc_status_of_http(status: u16) -> u8 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_timeout_is_unavailable_to_a_grpc_caller_and_a_stream_duration_is_a_deadline() {
+        let timeout = Failure::RouteTimeout.meaning();
+        assert_eq!((timeout.status, timeout.grpc_status), (504, None));
+        assert_eq!(grpc_status_of_http(timeout.status), 14);
+        assert_eq!(Failure::UpstreamMaxDuration.meaning().grpc_status, Some(4));
+    }
+
+    #[test]
+    fn only_failures_before_the_endpoint_saw_the_request_are_unprocessed() {
+        assert!(Failure::RemoteRefused.meaning().unprocessed);
+        assert!(Failure::ConnectFailure.meaning().unprocessed);
+        assert!(!Failure::RemoteReset.meaning().unprocessed);
+        assert!(!Failure::ConnectionTermination.meaning().unprocessed);
+    }
+}

@@ -1,0 +1,91 @@
+//! An HTTP connection manager compiled for execution.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use codec::{h1, h2};
+use config::http_connection_manager::{HttpConnectionManager, RouteSpecifier};
+use telemetry::stats::{Block, Registry, Scope, http};
+
+use crate::access_log::AccessLogs;
+use crate::codec_options;
+use crate::route_table::RouteTable;
+use crate::slots::{Slot, Slots};
+use crate::snapshot::Snapshot;
+
+/// What the connections of a filter chain share.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    pub(crate) config: Arc<HttpConnectionManager>,
+    pub(crate) stats: Arc<Block>,
+    pub(crate) h1: Arc<h1::Config>,
+    pub(crate) h2: Arc<h2::Config>,
+    pub(crate) access_logs: AccessLogs,
+    /// The router filter's `suppress_envoy_headers`.
+    pub(crate) suppresses_envoy_headers: bool,
+    routes: Routes,
+}
+
+#[derive(Debug)]
+enum Routes {
+    Inline(Arc<RouteTable>),
+    Rds(Slot),
+}
+
+impl Manager {
+    /// Compiles a connection manager; nothing in it can fail any more.
+    pub(crate) fn compile(
+        config: &Arc<HttpConnectionManager>,
+        stats: &Arc<Registry>,
+        clusters: &Slots,
+        tables: &Slots,
+        access_logs: AccessLogs,
+    ) -> Manager {
+        let routes = match &config.route_specifier {
+            RouteSpecifier::RouteConfig(table) => Routes::Inline(Arc::new(RouteTable::compile(table, clusters))),
+            RouteSpecifier::Rds { route_config_name, .. } => Routes::Rds(tables.slot(route_config_name)),
+        };
+        let suppresses_envoy_headers = config
+            .http_filters
+            .iter()
+            .filter_map(|filter| filter.config.as_ref()?.get::<crate::filters::router::Router>())
+            .any(|router| router.suppress_envoy_headers);
+        Manager {
+            stats: stats.block(Scope::Http(&config.stat_prefix), &http::TABLE),
+            h1: Arc::new(codec_options::h1_server(config)),
+            h2: Arc::new(codec_options::h2_server(config)),
+            access_logs,
+            suppresses_envoy_headers,
+            routes,
+            config: Arc::clone(config),
+        }
+    }
+
+    /// The route table in force in `snapshot`; `None` before the first one has arrived.
+    pub(crate) fn route_table<'a>(&'a self, snapshot: &'a Snapshot) -> Option<&'a RouteTable> {
+        match &self.routes {
+            Routes::Inline(table) => Some(table),
+            Routes::Rds(slot) => snapshot.route_table(slot),
+        }
+    }
+
+    /// The longest duration of a stream.
+    pub(crate) fn max_stream_duration(&self) -> Option<Duration> {
+        self.config.common_http_protocol_options.max_stream_duration
+    }
+
+    /// How long a whole request may take to arrive.
+    pub(crate) fn request_timeout(&self) -> Option<Duration> {
+        self.config.request_timeout
+    }
+
+    /// Whether finished requests are written down.
+    pub(crate) fn logs_requests(&self) -> bool {
+        !self.access_logs.is_empty()
+    }
+
+    /// How long a connection without streams is kept; `None` for ever.
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        self.config.common_http_protocol_options.idle_timeout
+    }
+}

@@ -1,0 +1,74 @@
+//! A worker's balancing state, one for each cluster it sends to.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::sync::{Arc, Weak};
+
+use telemetry::stats::Shard;
+use upstream::balancer::{NoEndpoint, PickContext, WorkerLb};
+use upstream::cluster::ClusterHandle;
+use upstream::cluster_state::ClusterState;
+use upstream::endpoint::EndpointState;
+
+use crate::pool::PointerHasher;
+use crate::random::Random;
+
+/// How often a pick that was tried already is thrown back.
+const RESELECTIONS: u32 = 3;
+
+/// Entries whose cluster is gone are looked for when the table has grown to this many.
+const FIRST_SWEEP: usize = 64;
+
+struct Entry {
+    /// Keeps the address in memory from naming another cluster.
+    cluster: Weak<ClusterState>,
+    balancer: WorkerLb,
+}
+
+/// Balancing state by cluster.
+pub(crate) struct Pickers {
+    shard: Shard,
+    entries: HashMap<usize, Entry, BuildHasherDefault<PointerHasher>>,
+    sweep_at: usize,
+}
+
+impl Pickers {
+    pub(crate) fn new(shard: Shard) -> Self {
+        Pickers {
+            shard,
+            entries: HashMap::default(),
+            sweep_at: FIRST_SWEEP,
+        }
+    }
+
+    /// The endpoint for one attempt, other than those tried before where there is another.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn pick(
+        &mut self,
+        cluster: &Arc<ClusterHandle>,
+        tried: &[Arc<EndpointState>],
+        random: &mut Random,
+    ) -> Result<Arc<EndpointState>, NoEndpoint> {
+        let state = cluster.state();
+        let shard = self.shard;
+        if self.entries.len() >= self.sweep_at {
+            self.entries.retain(|_, entry| entry.cluster.strong_count() > 0);
+            self.sweep_at = (self.entries.len() * 2).max(FIRST_SWEEP);
+        }
+        let entry = self
+            .entries
+            .entry(Arc::as_ptr(state) as usize)
+            .or_insert_with(|| Entry {
+                cluster: Arc::downgrade(state),
+                balancer: WorkerLb::new(shard, random.next()),
+            });
+        let context = PickContext {
+            hash: None,
+            avoid: tried,
+            reselections: RESELECTIONS,
+        };
+        cluster.pick(&context, &mut entry.balancer)
+    }
+}

@@ -1,0 +1,285 @@
+//! How a request ends: complete, by a local reply, by a reset from either side. Whatever way,
+//! [`finish`] runs exactly once: it takes the record out of the slab.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use codec::event::{ErrorCode, ResetReason, StreamId};
+use codec::headers::HeaderBlock;
+use codec::names::KnownName;
+use telemetry::stats::{Shard, cluster as cluster_stat, http as stat};
+use upstream::cluster::ClusterHandle;
+
+use super::{attempt, response};
+use crate::connection::{Connection, Role};
+use crate::failure::{Failure, Meaning, ResponseFlag, grpc_status_of_http};
+use crate::response_headers;
+use crate::slab::Key;
+use crate::stream::{Phase, Record, Stream};
+use crate::worker::Worker;
+
+/// The answer has been passed on to its end.
+pub(crate) fn complete(worker: &mut Worker, key: Key<Stream>) {
+    attempt::end(worker, key, None);
+    let Some(stream) = worker.streams.get(key) else {
+        return;
+    };
+    if !stream.body.complete {
+        // The caller learns that nobody reads the rest (RFC 9113 section 8.1).
+        let stats = stream.manager.stats.local(worker.shard);
+        stats.add(stat::DOWNSTREAM_RQ_RESPONSE_BEFORE_RQ_COMPLETE, 1);
+        let (connection, id) = (stream.downstream, stream.downstream_id);
+        super::reset(worker, connection, id, ErrorCode::NO_ERROR);
+    }
+    finish(worker, key);
+}
+
+/// The proxy ends the request with an error: a local reply, or a reset if an answer has begun.
+pub(crate) fn fail(worker: &mut Worker, key: Key<Stream>, failure: Failure) {
+    attempt::end(worker, key, Some(failure));
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    let meaning = failure.meaning();
+    stream.record.flag = meaning.flag;
+    count(stream, failure, worker.shard);
+    if stream.phase == Phase::Responding {
+        return cut_off(worker, key, failure, ErrorCode::INTERNAL_ERROR);
+    }
+    local_reply(worker, key, meaning, failure == Failure::Overflow);
+}
+
+/// An answer that has begun can't be completed: the caller's stream is reset.
+pub(crate) fn cut_off(worker: &mut Worker, key: Key<Stream>, failure: Failure, code: ErrorCode) {
+    attempt::end(worker, key, Some(failure));
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    stream.record.flag = failure.meaning().flag;
+    stream.record.details = match failure {
+        Failure::ConnectionTermination => "upstream_reset_after_response_started{connection_termination}",
+        Failure::UpstreamProtocolError => "upstream_reset_after_response_started{protocol_error}",
+        Failure::RemoteReset | Failure::RemoteRefused => "upstream_reset_after_response_started{remote_reset}",
+        other => other.meaning().details,
+    };
+    let stats = stream.manager.stats.local(worker.shard);
+    stats.add(stat::DOWNSTREAM_RQ_TX_RESET, 1);
+    // The code is carried where it means the same to the caller; anything else is our own fault to him.
+    let code = match code {
+        ErrorCode::CANCEL | ErrorCode::ENHANCE_YOUR_CALM | ErrorCode::HTTP_1_1_REQUIRED => code,
+        _ => ErrorCode::INTERNAL_ERROR,
+    };
+    let (connection, id) = (stream.downstream, stream.downstream_id);
+    super::reset(worker, connection, id, code);
+    finish(worker, key);
+}
+
+/// The caller went away: his stream was reset, or his connection closed.
+pub(crate) fn on_downstream_reset(worker: &mut Worker, key: Key<Stream>, reason: &ResetReason) {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    let stats = stream.manager.stats.local(worker.shard);
+    stats.add(stat::DOWNSTREAM_RQ_RX_RESET, 1);
+    let (flag, details) = match (worker.ending_with.is_some(), reason.violation) {
+        (true, _) => (
+            ResponseFlag::DownstreamConnectionTermination,
+            "downstream_remote_disconnect",
+        ),
+        (false, None) => (ResponseFlag::DownstreamRemoteReset, "http2.remote_reset"),
+        (false, Some(_)) => (
+            ResponseFlag::DownstreamProtocolError,
+            "http2.violation.of.messaging.rule",
+        ),
+    };
+    stream.record.flag = Some(flag);
+    stream.record.details = details;
+    if let Some(cluster) = &stream.cluster
+        && stream.attempt.is_some()
+    {
+        let stats = cluster.stats().local(worker.shard);
+        stats.add(cluster_stat::UPSTREAM_RQ_TX_RESET, 1);
+    }
+    attempt::end(worker, key, Some(Failure::DownstreamGone));
+    finish(worker, key);
+}
+
+/// Answers with what the route says, without an endpoint.
+pub(crate) fn respond_directly(worker: &mut Worker, key: Key<Stream>, status: u16, body: Arc<[u8]>) {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    stream
+        .manager
+        .stats
+        .local(worker.shard)
+        .add(stat::RQ_DIRECT_RESPONSE, 1);
+    stream.record.details = "direct_response";
+    send_reply(worker, key, status, None, &body, |_| {});
+}
+
+/// Sends the caller elsewhere.
+pub(crate) fn redirect(worker: &mut Worker, key: Key<Stream>, status: u16, location: &[u8]) {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    stream.manager.stats.local(worker.shard).add(stat::RQ_REDIRECT, 1);
+    stream.record.details = "direct_response";
+    send_reply(worker, key, status, None, b"", |head| {
+        head.append(KnownName::Location, location);
+    });
+}
+
+fn local_reply(worker: &mut Worker, key: Key<Stream>, meaning: Meaning, overloaded: bool) {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    stream.record.details = meaning.details;
+    let status = match (meaning.flag, stream.cluster_not_found_status()) {
+        (Some(ResponseFlag::NoCluster), Some(status)) => status,
+        _ => meaning.status,
+    };
+    send_reply(
+        worker,
+        key,
+        status,
+        meaning.grpc_status,
+        meaning.body.as_bytes(),
+        |head| {
+            if overloaded {
+                head.append(KnownName::XEnvoyOverloaded, b"true");
+            }
+        },
+    );
+}
+
+/// Sends an answer made here, in the caller's own form: to a gRPC caller always a gRPC answer.
+fn send_reply(
+    worker: &mut Worker,
+    key: Key<Stream>,
+    status: u16,
+    grpc_status: Option<u8>,
+    body: &[u8],
+    add: impl FnOnce(&mut HeaderBlock),
+) {
+    let mut head = worker.take_block();
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return worker.give_block(head);
+    };
+    stream.phase = Phase::Responding;
+    stream.record.local_reply = true;
+    stream.record.status = if stream.is_grpc { 200 } else { status };
+    let end_with_head = if stream.is_grpc {
+        let code = grpc_status.unwrap_or_else(|| grpc_status_of_http(status));
+        stream.record.grpc_status = Some(code.into());
+        response_headers::grpc_reply(&mut head, code, body, add);
+        true
+    } else {
+        response_headers::http_reply(&mut head, status, body, add);
+        body.is_empty() || stream.is_head
+    };
+    response_headers::local(&mut head, stream);
+    response_headers::finish(
+        &mut head,
+        &stream.manager,
+        worker.date.value(worker.now),
+        stream.request_id(),
+    );
+    response::send_head(worker, key, &head, end_with_head);
+    worker.give_block(head);
+    if !end_with_head && let Some(stream) = worker.streams.get_mut(key) {
+        stream.record.bytes_sent += body.len() as u64;
+        let (connection, id) = (stream.downstream, stream.downstream_id);
+        send_body(worker, connection, id, body);
+    }
+    complete(worker, key);
+}
+
+fn send_body(worker: &mut Worker, connection: Key<Connection>, id: StreamId, body: &[u8]) {
+    if let Some(found) = worker.connections.get_mut(connection)
+        && let Some(codec) = found.open_codec()
+    {
+        // Refused only if the stream has gone, which its own event tells.
+        let _ = codec.send_data(id, body, true);
+        found.wake();
+    }
+}
+
+/// Drops a request whose stream is reset already.
+pub(super) fn abandon(worker: &mut Worker, key: Key<Stream>) {
+    finish(worker, key);
+}
+
+/// The end of every request: statistics, access log, and the record is gone.
+fn finish(worker: &mut Worker, key: Key<Stream>) {
+    let Some(stream) = worker.streams.remove(key) else {
+        return;
+    };
+    worker.disarm(stream.timer);
+    let now = worker.now;
+    let duration = now.saturating_duration_since(stream.record.started);
+    let stats = stream.manager.stats.local(worker.shard);
+    stats.gauge_add(stat::DOWNSTREAM_RQ_ACTIVE, -1);
+    stats.add(stat::DOWNSTREAM_RQ_COMPLETED, 1);
+    stats.record(stat::DOWNSTREAM_RQ_TIME, duration.as_millis() as u64);
+    if stream.record.status != 0 {
+        stats.add(status_class(stream.record.status), 1);
+    }
+    if let Some(cluster) = &stream.cluster
+        && stream.record.status != 0
+    {
+        count_response(cluster, worker.shard, &stream.record, duration);
+    }
+    if let Some(found) = worker.connections.get_mut(stream.downstream) {
+        if let Some(codec) = &mut found.codec {
+            codec.set_tag(stream.downstream_id, 0);
+        }
+        if let Role::Downstream(downstream) = &mut found.role {
+            downstream.stream_ended(now);
+            if stream.manager.logs_requests() {
+                crate::access_log::write(&stream, downstream, now);
+            }
+        }
+        found.wake();
+    }
+    worker.recycle(stream);
+}
+
+fn count(stream: &Stream, failure: Failure, shard: Shard) {
+    let stats = stream.manager.stats.local(shard);
+    match failure {
+        Failure::NoRoute => stats.add(stat::NO_ROUTE, 1),
+        Failure::NoCluster => stats.add(stat::NO_CLUSTER, 1),
+        Failure::StreamIdle => stats.add(stat::DOWNSTREAM_RQ_IDLE_TIMEOUT, 1),
+        Failure::RequestTimeout => stats.add(stat::DOWNSTREAM_RQ_TIMEOUT, 1),
+        Failure::DownstreamMaxDuration => stats.add(stat::DOWNSTREAM_RQ_MAX_DURATION_REACHED, 1),
+        _ => {}
+    }
+}
+
+/// The cluster's share of what became of a request; answers made here count, as in Envoy.
+fn count_response(cluster: &ClusterHandle, shard: Shard, record: &Record, duration: Duration) {
+    let stats = cluster.stats().local(shard);
+    let class = match record.status / 100 {
+        1 => cluster_stat::UPSTREAM_RQ_1XX,
+        2 => cluster_stat::UPSTREAM_RQ_2XX,
+        3 => cluster_stat::UPSTREAM_RQ_3XX,
+        4 => cluster_stat::UPSTREAM_RQ_4XX,
+        _ => cluster_stat::UPSTREAM_RQ_5XX,
+    };
+    stats.add(class, 1);
+    stats.count_code(cluster_stat::UPSTREAM_RQ_CODE, record.status);
+    if !record.local_reply {
+        stats.record(cluster_stat::UPSTREAM_RQ_TIME, duration.as_millis() as u64);
+    }
+}
+
+fn status_class(status: u16) -> telemetry::stats::Counter {
+    match status / 100 {
+        1 => stat::DOWNSTREAM_RQ_1XX,
+        2 => stat::DOWNSTREAM_RQ_2XX,
+        3 => stat::DOWNSTREAM_RQ_3XX,
+        4 => stat::DOWNSTREAM_RQ_4XX,
+        _ => stat::DOWNSTREAM_RQ_5XX,
+    }
+}

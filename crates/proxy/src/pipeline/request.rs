@@ -1,0 +1,240 @@
+//! From a request's head to an attempt: checks, headers, route, cluster; and the request's body.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use codec::event::{ErrorCode, StreamId};
+use codec::headers::HeaderBlock;
+use codec::names::KnownName;
+use config::route::Action;
+use telemetry::stats::http as stat;
+
+use super::{attempt, finish};
+use crate::connection::{Connection, Role};
+use crate::failure::Failure;
+use crate::redirect;
+use crate::request_headers;
+use crate::route_table;
+use crate::slab::Key;
+use crate::stream::{Phase, Record, RequestBody, Stream};
+use crate::timer_wheel::TimerKey;
+use crate::worker::Worker;
+
+/// The head of a request arrived: makes its record, finds its route and starts the first attempt,
+/// or answers it.
+pub(crate) fn begin(
+    worker: &mut Worker,
+    connection: Key<Connection>,
+    id: StreamId,
+    head: &mut HeaderBlock,
+    end_stream: bool,
+) {
+    let now = worker.now;
+    let mut request = worker.take_block();
+    std::mem::swap(&mut *request, head);
+
+    let Some(found) = worker.connections.get_mut(connection) else {
+        return worker.give_block(request);
+    };
+    let Role::Downstream(downstream) = &mut found.role else {
+        return worker.give_block(request);
+    };
+    downstream.stream_began();
+    let manager = Rc::clone(&downstream.manager);
+    let stats = manager.stats.local(worker.shard);
+    stats.add(stat::DOWNSTREAM_RQ_TOTAL, 1);
+    stats.gauge_add(stat::DOWNSTREAM_RQ_ACTIVE, 1);
+    stats.add(downstream.protocol_requests_stat(), 1);
+
+    let is_grpc = request.get(KnownName::ContentType).is_some_and(is_grpc_content_type);
+    let key = worker.streams.insert(Stream {
+        phase: Phase::Connecting,
+        downstream: connection,
+        downstream_id: id,
+        max_duration: manager.max_stream_duration().map(|limit| now + limit),
+        request_deadline: manager.request_timeout().map(|limit| now + limit),
+        manager,
+        snapshot: Rc::clone(&worker.snapshot),
+        route: None,
+        cluster: None,
+        weighted: None,
+        is_head: request.method() == Some(b"HEAD"),
+        request,
+        is_grpc,
+        body: RequestBody::default(),
+        attempt: None,
+        tried: Vec::new(),
+        timer: TimerKey::NONE,
+        timer_at: now,
+        route_deadline: None,
+        upstream_max_duration: None,
+        last_activity: now,
+        record: Record::new(now),
+    });
+    if let Some(codec) = &mut found.codec {
+        codec.set_tag(id, key.to_bits());
+    }
+    if end_stream {
+        on_complete(worker, key);
+    }
+    match route(worker, key) {
+        Ok(()) => {
+            attempt::start(worker, key);
+            super::arm(worker, key);
+        }
+        Err(Refusal::Failure(failure)) => finish::fail(worker, key, failure),
+        Err(Refusal::Answered) => {}
+    }
+}
+
+/// Why no attempt is made.
+enum Refusal {
+    /// The proxy answers with an error.
+    Failure(Failure),
+    /// A direct response or redirect has been sent.
+    Answered,
+}
+
+/// Checks and prepares the head, finds route and cluster.
+fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return Err(Refusal::Answered);
+    };
+    let Some(Connection {
+        role: Role::Downstream(downstream),
+        ..
+    }) = worker.connections.get(stream.downstream)
+    else {
+        return Err(Refusal::Answered);
+    };
+    request_headers::prepare(&mut stream.request, downstream, &stream.manager, &mut worker.random)
+        .map_err(Refusal::Failure)?;
+
+    let snapshot = Rc::clone(&stream.snapshot);
+    let random = worker.random.next();
+    let manager = Rc::clone(&stream.manager);
+    let table = manager
+        .route_table(&snapshot)
+        .ok_or(Refusal::Failure(Failure::NoRoute))?;
+    let found = table
+        .find(&stream.request, random)
+        .ok_or(Refusal::Failure(Failure::NoRoute))?;
+    stream.route = Some(found);
+    let route = table.route(found);
+    match &route.action {
+        Action::Route(_) => {}
+        Action::DirectResponse(response) => {
+            let (status, body) = (response.status, table.direct_body(found));
+            finish::respond_directly(worker, key, status, body);
+            return Err(Refusal::Answered);
+        }
+        Action::Redirect(redirect) => {
+            let location = redirect::location(&stream.request, redirect, route, downstream.is_tls);
+            let status = redirect.response_code;
+            finish::redirect(worker, key, status, &location);
+            return Err(Refusal::Answered);
+        }
+        Action::NonForwarding => return Err(Refusal::Failure(Failure::NoRoute)),
+    }
+    let Some(choice) = table.cluster(found, &stream.request, worker.random.next()) else {
+        return Err(Refusal::Failure(Failure::NoCluster));
+    };
+    let Some(cluster) = choice.cluster(&snapshot) else {
+        return Err(Refusal::Failure(Failure::NoCluster));
+    };
+    stream.cluster = Some(Arc::clone(cluster));
+    let weighted = choice.weighted;
+    stream.weighted = weighted;
+    let timeout = stream.route_timeout();
+    request_headers::forward(&mut stream.request, table, found, weighted, timeout, &manager);
+    stream.upstream_max_duration = route_table::upstream_duration_limit(route, &stream.request, stream.is_grpc)
+        .map(|limit| stream.record.started + limit);
+    Ok(())
+}
+
+/// Part of the request's body.
+pub(crate) fn on_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit: u32, end_stream: bool) {
+    let now = worker.now;
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    stream.last_activity = now;
+    let (connection, id) = (stream.downstream, stream.downstream_id);
+    // Padding is nobody's to pass on: its credit goes back at once.
+    let padding = (credit as usize).saturating_sub(data.len());
+    let sent = stream.phase != Phase::Connecting && stream.attempt.is_some();
+    stream.body.received += data.len() as u64;
+    if !stream.body.forgotten {
+        let answered = stream.phase == Phase::Responding;
+        if sent && (answered || stream.body.kept.len() + data.len() > crate::stream::REPLAY_LIMIT) {
+            stream.body.forget();
+        } else {
+            stream.body.kept.extend_from_slice(data);
+        }
+    }
+    if end_stream {
+        on_complete(worker, key);
+    }
+    if sent {
+        attempt::send_data(worker, key, data, end_stream);
+    }
+    super::release(worker, connection, id, padding);
+    if end_stream {
+        super::arm(worker, key);
+    }
+}
+
+/// Trailers of the request; they end it.
+pub(crate) fn on_trailers(worker: &mut Worker, key: Key<Stream>, trailers: &mut HeaderBlock) {
+    let mut block = worker.take_block();
+    std::mem::swap(&mut *block, trailers);
+    let now = worker.now;
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return worker.give_block(block);
+    };
+    stream.last_activity = now;
+    let sent = stream.phase != Phase::Connecting && stream.attempt.is_some();
+    stream.body.trailers = Some(block);
+    on_complete(worker, key);
+    if sent {
+        attempt::send_trailers(worker, key);
+    }
+    super::arm(worker, key);
+}
+
+/// The whole request has arrived: the route's timeout begins.
+fn on_complete(worker: &mut Worker, key: Key<Stream>) {
+    let now = worker.now;
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    stream.body.complete = true;
+    stream.request_deadline = None;
+    stream.record.request_received_at = Some(now);
+    stream.route_deadline = stream.route_timeout().map(|timeout| now + timeout);
+}
+
+/// Whether a content type is gRPC's: `application/grpc`, alone or followed by `+` or `;`.
+fn is_grpc_content_type(value: &[u8]) -> bool {
+    value
+        .strip_prefix(b"application/grpc")
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// The code for a stream that is no longer wanted.
+pub(crate) const NOT_WANTED: ErrorCode = ErrorCode::CANCEL;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_grpc_content_types_are_grpc() {
+        for grpc in ["application/grpc", "application/grpc+proto", "application/grpc;v=1"] {
+            assert!(is_grpc_content_type(grpc.as_bytes()), "{grpc}");
+        }
+        for other in ["application/grpc-web", "application/json", "application/grp", ""] {
+            assert!(!is_grpc_content_type(other.as_bytes()), "{other}");
+        }
+    }
+}

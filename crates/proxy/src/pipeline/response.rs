@@ -1,0 +1,132 @@
+//! The endpoint's answer on its way to the caller.
+
+use codec::headers::HeaderBlock;
+use codec::names::KnownName;
+
+use super::{attempt, finish};
+use crate::response_headers;
+use crate::slab::Key;
+use crate::stream::{Phase, Stream};
+use crate::worker::Worker;
+
+/// The head of the answer: from here on there is no other attempt.
+pub(crate) fn on_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBlock, end_stream: bool) {
+    let now = worker.now;
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    stream.last_activity = now;
+    stream.phase = Phase::Responding;
+    let record = &mut stream.record;
+    record.status = head.status().unwrap_or(0);
+    record.response_started_at = Some(now);
+    record.details = "via_upstream";
+    record.grpc_status = head.get(KnownName::GrpcStatus).and_then(parse_grpc_status);
+    let upstream_time = now.saturating_duration_since(record.request_received_at.unwrap_or(record.started));
+    response_headers::from_upstream(head, stream, upstream_time);
+    response_headers::finish(head, &stream.manager, worker.date.value(now), stream.request_id());
+    send_head(worker, key, head, end_stream);
+    if end_stream {
+        finish::complete(worker, key);
+    }
+}
+
+/// An interim answer (100, 103 and the like).
+pub(crate) fn on_informational(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBlock) {
+    let Some(stream) = worker.streams.get(key) else {
+        return;
+    };
+    // Our own codec has answered `expect: 100-continue` already, unless it was told not to.
+    if head.status() == Some(100) && !stream.manager.config.proxy_100_continue {
+        return;
+    }
+    if let Some(found) = worker.connections.get_mut(stream.downstream)
+        && let Some(codec) = found.open_codec()
+    {
+        // Refused only if the stream has gone, which its own event tells.
+        let _ = codec.send_informational(stream.downstream_id, head);
+        found.wake();
+    }
+}
+
+/// Part of the answer's body.
+pub(crate) fn on_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit: u32, end_stream: bool) {
+    let now = worker.now;
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    stream.last_activity = now;
+    stream.record.bytes_sent += data.len() as u64;
+    let mut passed = credit as usize;
+    if let Some(found) = worker.connections.get_mut(stream.downstream)
+        && let Some(codec) = found.open_codec()
+    {
+        let padding = passed.saturating_sub(data.len());
+        passed = padding
+            + codec
+                .send_data(stream.downstream_id, data, end_stream)
+                .unwrap_or(data.len());
+        found.wake();
+    }
+    if let Some(attempt) = &stream.attempt {
+        let (connection, id) = (attempt.connection, attempt.id);
+        super::release(worker, connection, id, passed);
+    }
+    if end_stream {
+        finish::complete(worker, key);
+    }
+}
+
+/// Trailers of the answer; they end it.
+pub(crate) fn on_trailers(worker: &mut Worker, key: Key<Stream>, trailers: &mut HeaderBlock) {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    if let Some(status) = trailers.get(KnownName::GrpcStatus).and_then(parse_grpc_status) {
+        stream.record.grpc_status = Some(status);
+    }
+    if let Some(found) = worker.connections.get_mut(stream.downstream)
+        && let Some(codec) = found.open_codec()
+    {
+        // Refused only if the stream has gone, which its own event tells.
+        let _ = codec.send_trailers(stream.downstream_id, trailers);
+        found.wake();
+    }
+    finish::complete(worker, key);
+}
+
+/// Body bytes queued for the caller have left: the endpoint may send as many more.
+pub(crate) fn on_sent(worker: &mut Worker, key: Key<Stream>, bytes: usize) {
+    let now = worker.now;
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    stream.last_activity = now;
+    if let Some(attempt) = &stream.attempt {
+        let (connection, id) = (attempt.connection, attempt.id);
+        super::release(worker, connection, id, bytes);
+    }
+}
+
+/// Puts a response head into the caller's connection.
+pub(super) fn send_head(worker: &mut Worker, key: Key<Stream>, head: &HeaderBlock, end_stream: bool) {
+    let Some(stream) = worker.streams.get(key) else {
+        return;
+    };
+    if let Some(found) = worker.connections.get_mut(stream.downstream)
+        && let Some(codec) = found.open_codec()
+    {
+        if codec.send_head(stream.downstream_id, head, end_stream).is_err() {
+            // Larger than the caller accepts, or not a valid head: it can't be passed on.
+            let (connection, id) = (stream.downstream, stream.downstream_id);
+            super::reset(worker, connection, id, codec::event::ErrorCode::INTERNAL_ERROR);
+            attempt::end(worker, key, None);
+            return finish::abandon(worker, key);
+        }
+        found.wake();
+    }
+}
+
+fn parse_grpc_status(value: &[u8]) -> Option<u32> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}

@@ -1,0 +1,132 @@
+//! What the proxy does to the head of an answer, whether it came from an endpoint or is made here.
+
+use std::time::Duration;
+
+use codec::headers::HeaderBlock;
+use codec::names::KnownName;
+use config::http_connection_manager::ServerHeaderTransformation;
+
+use crate::manager::Manager;
+use crate::request_headers::{apply_levels, decimal};
+use crate::stream::Stream;
+
+/// The router's part for an endpoint's answer: timing, and the route's header lists.
+pub(crate) fn from_upstream(head: &mut HeaderBlock, stream: &Stream, upstream_time: Duration) {
+    if !stream.manager.suppresses_envoy_headers {
+        let mut text = [0u8; 20];
+        let value = decimal(upstream_time.as_millis() as u64, &mut text);
+        head.set(KnownName::XEnvoyUpstreamServiceTime, value);
+    }
+    local(head, stream);
+}
+
+/// The route's header lists, which also apply to answers made here.
+pub(crate) fn local(head: &mut HeaderBlock, stream: &Stream) {
+    let (Some(table), Some(at)) = (stream.route_table(), stream.route) else {
+        return;
+    };
+    let cluster = stream.weighted.and_then(|index| table.weighted(at, index));
+    let levels = [
+        cluster.map(|cluster| &cluster.response_headers),
+        Some(&table.route(at).response_headers),
+        Some(&table.virtual_host(at).response_headers),
+        Some(&table.config.response_headers),
+    ];
+    apply_levels(head, levels, table.config.most_specific_header_mutations_wins);
+}
+
+/// The connection manager's part: `date`, `server`, `via`, request id.
+pub(crate) fn finish(head: &mut HeaderBlock, manager: &Manager, date: &[u8], request_id: Option<&[u8]>) {
+    let config = &manager.config;
+    if config.always_set_request_id_in_response
+        && let Some(id) = request_id
+    {
+        head.set(KnownName::XRequestId, id);
+    }
+    if !head.contains(KnownName::Date) {
+        head.append(KnownName::Date, date);
+    }
+    let server = config.server_name.as_bytes();
+    match config.server_header_transformation {
+        ServerHeaderTransformation::Overwrite => head.set(KnownName::Server, server),
+        ServerHeaderTransformation::AppendIfAbsent if !head.contains(KnownName::Server) => {
+            head.append(KnownName::Server, server);
+        }
+        ServerHeaderTransformation::AppendIfAbsent | ServerHeaderTransformation::PassThrough => {}
+    }
+    if let Some(via) = &config.via {
+        match head.get(KnownName::Via) {
+            None => head.append(KnownName::Via, via.as_bytes()),
+            Some(old) => {
+                let joined = [old, b", ", via.as_bytes()].concat();
+                head.set(KnownName::Via, &joined);
+            }
+        }
+    }
+}
+
+/// Head of a local reply to an HTTP caller.
+pub(crate) fn http_reply(head: &mut HeaderBlock, status: u16, body: &[u8], add: impl FnOnce(&mut HeaderBlock)) {
+    head.clear();
+    head.set_status(status);
+    add(head);
+    if !body.is_empty() {
+        let mut text = [0u8; 20];
+        head.append(KnownName::ContentLength, decimal(body.len() as u64, &mut text));
+        head.append(KnownName::ContentType, b"text/plain");
+    }
+}
+
+/// Head of a local reply to a gRPC caller: a trailers-only answer (gRPC over HTTP2, Responses).
+pub(crate) fn grpc_reply(head: &mut HeaderBlock, code: u8, message: &[u8], add: impl FnOnce(&mut HeaderBlock)) {
+    head.clear();
+    head.set_status(200);
+    add(head);
+    head.append(KnownName::ContentType, b"application/grpc");
+    let mut text = [0u8; 20];
+    head.append(KnownName::GrpcStatus, decimal(code.into(), &mut text));
+    if !message.is_empty() {
+        let mut encoded = Vec::with_capacity(message.len());
+        percent_encode(message, &mut encoded);
+        head.append(KnownName::GrpcMessage, &encoded);
+    }
+}
+
+/// Percent-encoding of `grpc-message`: everything but printable ASCII, and the percent sign.
+fn percent_encode(message: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in message {
+        match byte {
+            b'%' | 0..0x20 | 0x7f.. => {
+                out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            }
+            _ => out.push(*byte),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grpc_message_is_percent_encoded() {
+        let mut out = Vec::new();
+        percent_encode("100% ü\n".as_bytes(), &mut out);
+        assert_eq!(out, b"100%25 %C3%BC%0A");
+    }
+
+    #[test]
+    fn a_local_reply_has_envoys_headers_in_envoys_order() {
+        let mut head = HeaderBlock::new();
+        http_reply(&mut head, 503, b"no healthy upstream", |head| {
+            head.append(KnownName::XEnvoyOverloaded, b"true")
+        });
+        let names: Vec<_> = head
+            .iter()
+            .map(|field| String::from_utf8(field.name.to_vec()).unwrap())
+            .collect();
+        assert_eq!(head.status(), Some(503));
+        assert_eq!(names, ["x-envoy-overloaded", "content-length", "content-type"]);
+    }
+}

@@ -1,0 +1,499 @@
+//! The endpoint's side of a connection: how it is made, what it carries, when it ends.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use codec::Connection as Codec;
+use codec::event::ConnectionError;
+use config::cluster::UpstreamProtocol;
+use telemetry::stats::{Shard, cluster as stat};
+use tls::{ClientContext, Peer, TlsError};
+use tokio::net::{TcpStream, UnixStream};
+use upstream::breaker::Permit;
+use upstream::cluster::ClusterHandle;
+use upstream::endpoint::{ActiveConnection, EndpointAddress, EndpointState};
+use upstream::outlier::Outcome;
+use upstream::transport::Transport;
+
+use crate::codec_options;
+use crate::connection::{self, Connection, Role};
+use crate::failure::Failure;
+use crate::pool::{self, Pool};
+use crate::slab::Key;
+use crate::socket::Socket;
+use crate::worker::{Worker, WorkerCell};
+
+/// The upstream part of a connection's record.
+pub(crate) struct Upstream {
+    endpoint: Arc<EndpointState>,
+    cluster: Arc<ClusterHandle>,
+    pool: Key<Pool>,
+    shard: Shard,
+    /// Until the handshake is done.
+    connecting: bool,
+    connect_deadline: Instant,
+    opened: Instant,
+    active_streams: u32,
+    requests: u64,
+    idle_since: Instant,
+    draining: bool,
+    is_http2: bool,
+    // Permits: the breaker and the endpoint count this connection until its record is dropped.
+    _connection: ActiveConnection,
+    _permit: Permit,
+}
+
+impl Upstream {
+    pub(crate) fn endpoint(&self) -> &Arc<EndpointState> {
+        &self.endpoint
+    }
+
+    pub(crate) fn count_received(&self, bytes: usize) {
+        self.cluster
+            .stats()
+            .local(self.shard)
+            .add(stat::UPSTREAM_CX_RX_BYTES_TOTAL, bytes as u64);
+    }
+
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        self.cluster
+            .stats()
+            .local(self.shard)
+            .add(stat::UPSTREAM_CX_TX_BYTES_TOTAL, bytes as u64);
+    }
+
+    pub(crate) fn stream_began(&mut self) {
+        self.active_streams += 1;
+        self.requests += 1;
+    }
+
+    /// When this side next wants to be looked at.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        if self.connecting {
+            return Some(self.connect_deadline);
+        }
+        let common = &self.cluster.config().http_protocol_options.common;
+        let idle = common
+            .idle_timeout
+            .filter(|_| self.active_streams == 0)
+            .map(|timeout| self.idle_since + timeout);
+        let longest = common
+            .max_connection_duration
+            .filter(|_| !self.draining)
+            .map(|limit| self.opened + limit);
+        match (idle, longest) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn reached_max_requests(&self) -> bool {
+        match self
+            .cluster
+            .config()
+            .http_protocol_options
+            .common
+            .max_requests_per_connection
+        {
+            None | Some(0) => false,
+            Some(limit) => self.requests >= u64::from(limit),
+        }
+    }
+
+    /// The connection is gone.
+    pub(crate) fn closed(self, worker: &mut Worker, key: Key<Connection>) {
+        let stats = self.cluster.stats().local(self.shard);
+        stats.gauge_add(stat::UPSTREAM_CX_ACTIVE, -1);
+        stats.add(stat::UPSTREAM_CX_DESTROY, 1);
+        if !self.connecting {
+            let lived = worker.now.saturating_duration_since(self.opened);
+            stats.record(stat::UPSTREAM_CX_LENGTH_MS, lived.as_millis() as u64);
+        }
+        let (pool, connecting) = (self.pool, self.connecting);
+        drop(self);
+        if connecting {
+            pool::on_connect_failure(worker, pool, key, Failure::ConnectFailure);
+        }
+        pool::on_removed(worker, pool, key);
+    }
+}
+
+/// Whether connections to a cluster can carry many requests at a time.
+pub(crate) fn may_speak_http2(cluster: &ClusterHandle) -> bool {
+    !matches!(
+        cluster.config().http_protocol_options.upstream_protocol,
+        UpstreamProtocol::Http1(_)
+    )
+}
+
+/// Starts a connection: its record is there at once, its task connects, shakes hands and then
+/// carries bytes.
+pub(crate) fn open(
+    worker: &mut Worker,
+    pool: Key<Pool>,
+    endpoint: Arc<EndpointState>,
+    cluster: Arc<ClusterHandle>,
+    permit: Permit,
+) -> Key<Connection> {
+    let now = worker.now;
+    let stats = cluster.stats().local(worker.shard);
+    stats.add(stat::UPSTREAM_CX_TOTAL, 1);
+    stats.gauge_add(stat::UPSTREAM_CX_ACTIVE, 1);
+    let deadline = now + cluster.config().connect_timeout;
+    let record = Upstream {
+        _connection: endpoint.start_connection(),
+        _permit: permit,
+        endpoint: Arc::clone(&endpoint),
+        cluster,
+        pool,
+        shard: worker.shard,
+        connecting: true,
+        connect_deadline: deadline,
+        opened: now,
+        active_streams: 0,
+        requests: 0,
+        idle_since: now,
+        draining: false,
+        is_http2: false,
+    };
+    let key = worker
+        .connections
+        .insert(Connection::new(Role::Upstream(Box::new(record)), None, now));
+    if let Some(cell) = worker.cell.upgrade() {
+        tokio::task::spawn_local(connect(cell, key, endpoint, deadline));
+    }
+    key
+}
+
+/// The task of an upstream connection.
+async fn connect(cell: Rc<WorkerCell>, key: Key<Connection>, endpoint: Arc<EndpointState>, deadline: Instant) {
+    let attempt = dial(endpoint.address());
+    let outcome = tokio::time::timeout_at(deadline.into(), attempt).await;
+    let ready = {
+        let mut worker = cell.worker.borrow_mut();
+        worker.begin_turn();
+        match outcome {
+            Ok(Ok(socket)) => on_connected(&mut worker, key).then_some(socket),
+            Ok(Err(error)) => {
+                tracing::debug!(target: "upstream", endpoint = %endpoint.address(), %error, "could not connect");
+                fail_connect(&mut worker, key, Failure::ConnectFailure);
+                None
+            }
+            Err(_elapsed) => {
+                fail_connect(&mut worker, key, Failure::ConnectTimeout);
+                None
+            }
+        }
+    };
+    if let Some(socket) = ready {
+        connection::drive(cell, key, socket).await;
+    }
+}
+
+async fn dial(address: &EndpointAddress) -> std::io::Result<Socket> {
+    match address {
+        EndpointAddress::Socket(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Socket::Tcp(stream))
+        }
+        EndpointAddress::Pipe(path) => {
+            let stream = match path.strip_prefix('@') {
+                // A leading NUL is the abstract namespace (unix(7)); tokio takes it as such.
+                Some(name) => UnixStream::connect(format!("\0{name}")).await?,
+                None => UnixStream::connect(&**path).await?,
+            };
+            Ok(Socket::Unix(stream))
+        }
+    }
+}
+
+/// The transport is connected: TLS begins, or the codec does. False if the record is gone.
+fn on_connected(worker: &mut Worker, key: Key<Connection>) -> bool {
+    let Some(connection) = worker.connections.get_mut(key) else {
+        return false;
+    };
+    let Role::Upstream(upstream) = &mut connection.role else {
+        return false;
+    };
+    let (cluster, endpoint) = (Arc::clone(&upstream.cluster), Arc::clone(&upstream.endpoint));
+    match cluster.transport(&endpoint) {
+        Transport::RawBuffer => {
+            on_secured(worker, key, None);
+            true
+        }
+        Transport::Tls(context) => match connection.begin_tls(context, &tls_peer(&cluster, &endpoint, context)) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(target: "upstream", cluster = cluster.name(), %error, "TLS can't be set up");
+                fail_connect(worker, key, Failure::TlsFailure);
+                false
+            }
+        },
+        Transport::NotReady { reason } => {
+            tracing::debug!(target: "upstream", cluster = cluster.name(), %reason, "TLS is not ready");
+            fail_connect(worker, key, Failure::TlsFailure);
+            false
+        }
+    }
+}
+
+/// Whom the TLS session is made to. Without protocols in the TLS context, those of the cluster's
+/// HTTP version are offered, as in Envoy.
+fn tls_peer<'a>(cluster: &ClusterHandle, endpoint: &'a EndpointState, context: &ClientContext) -> Peer<'a> {
+    let alpn: &'static [&'static [u8]] = match &cluster.config().http_protocol_options.upstream_protocol {
+        UpstreamProtocol::Http1(_) => &[b"http/1.1"],
+        UpstreamProtocol::Http2(_) => &[b"h2"],
+        UpstreamProtocol::Auto { .. } | UpstreamProtocol::UseDownstream { .. } => &[b"h2", b"http/1.1"],
+    };
+    let host = endpoint.hostname();
+    Peer {
+        address: match endpoint.address() {
+            EndpointAddress::Socket(address) => address.ip(),
+            EndpointAddress::Pipe(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        },
+        host: (!host.is_empty()).then_some(host),
+        alpn: context.alpn_protocols().is_empty().then_some(alpn),
+    }
+}
+
+/// The TLS handshake is done.
+pub(crate) fn on_handshake_done(worker: &mut Worker, key: Key<Connection>) {
+    let alpn = worker
+        .connections
+        .get(key)
+        .and_then(|connection| connection.tls.as_ref())
+        .and_then(|session| session.alpn())
+        .map(<[u8]>::to_vec);
+    on_secured(worker, key, alpn.as_deref());
+}
+
+/// The connection can carry HTTP: the codec starts, and those who wait get it.
+fn on_secured(worker: &mut Worker, key: Key<Connection>, alpn: Option<&[u8]>) {
+    let now = worker.now;
+    let Some(connection) = worker.connections.get_mut(key) else {
+        return;
+    };
+    let Role::Upstream(upstream) = &mut connection.role else {
+        return;
+    };
+    let options = &upstream.cluster.config().http_protocol_options;
+    upstream.is_http2 = match &options.upstream_protocol {
+        UpstreamProtocol::Http1(_) => false,
+        UpstreamProtocol::Http2(_) => true,
+        UpstreamProtocol::Auto { .. } | UpstreamProtocol::UseDownstream { .. } => alpn == Some(b"h2"),
+    };
+    let stats = upstream.cluster.stats().local(upstream.shard);
+    stats.record(
+        stat::UPSTREAM_CX_CONNECT_MS,
+        now.saturating_duration_since(upstream.opened).as_millis() as u64,
+    );
+    let (codec, total) = if upstream.is_http2 {
+        (
+            Codec::h2_client(&Arc::new(codec_options::h2_client(options)), now),
+            stat::UPSTREAM_CX_HTTP2_TOTAL,
+        )
+    } else {
+        (
+            Codec::h1_client(&Arc::new(codec_options::h1_client(options)), now),
+            stat::UPSTREAM_CX_HTTP1_TOTAL,
+        )
+    };
+    stats.add(total, 1);
+    upstream.connecting = false;
+    upstream.idle_since = now;
+    connection.codec = Some(codec);
+    let pool = upstream.pool;
+    connection.wake();
+    pool::on_ready(worker, pool, key);
+}
+
+fn fail_connect(worker: &mut Worker, key: Key<Connection>, failure: Failure) {
+    let Some(connection) = worker.connections.remove(key) else {
+        return;
+    };
+    worker.disarm(connection.timer);
+    if let Role::Upstream(upstream) = connection.role {
+        count_connect_failure(&upstream, failure, worker.now);
+        let pool = upstream.pool;
+        pool::on_connect_failure(worker, pool, key, failure);
+        upstream.closed(worker, key);
+    }
+}
+
+fn count_connect_failure(upstream: &Upstream, failure: Failure, now: Instant) {
+    let stats = upstream.cluster.stats().local(upstream.shard);
+    stats.add(stat::UPSTREAM_CX_CONNECT_FAIL, 1);
+    if failure == Failure::ConnectTimeout {
+        stats.add(stat::UPSTREAM_CX_CONNECT_TIMEOUT, 1);
+    }
+    upstream.endpoint.record_connect_failure();
+    upstream
+        .cluster
+        .record_outcome(upstream.shard, &upstream.endpoint, Outcome::ConnectFailure, now);
+}
+
+/// The TLS session failed, in its handshake or later.
+pub(crate) fn on_tls_error(worker: &mut Worker, key: Key<Connection>, error: &TlsError) {
+    let now = worker.now;
+    let Some(Connection {
+        role: Role::Upstream(upstream),
+        ..
+    }) = worker.connections.get_mut(key)
+    else {
+        return;
+    };
+    tracing::warn!(target: "upstream", cluster = upstream.cluster.name(), endpoint = %upstream.endpoint.address(), %error, "TLS with an endpoint failed");
+    if upstream.connecting {
+        count_connect_failure(upstream, Failure::TlsFailure, now);
+        let pool = upstream.pool;
+        pool::on_connect_failure(worker, pool, key, Failure::TlsFailure);
+    } else {
+        crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);
+    }
+}
+
+/// The connection's timer fired.
+pub(crate) fn on_timer(worker: &mut Worker, key: Key<Connection>) {
+    let now = worker.now;
+    let Some(connection) = worker.connections.get_mut(key) else {
+        return;
+    };
+    let Role::Upstream(upstream) = &mut connection.role else {
+        return;
+    };
+    if upstream.connecting {
+        if upstream.connect_deadline <= now {
+            count_connect_failure(upstream, Failure::ConnectTimeout, now);
+            let pool = upstream.pool;
+            pool::on_connect_failure(worker, pool, key, Failure::ConnectTimeout);
+            if let Some(connection) = worker.connections.get_mut(key) {
+                connection.begin_close(Duration::ZERO);
+            }
+        }
+        return;
+    }
+    if let Some(codec) = &mut connection.codec
+        && codec.deadline().is_some_and(|deadline| deadline <= now)
+        && let Err(error) = codec.on_deadline(now)
+    {
+        return crate::pipeline::on_codec_error(worker, key, &error);
+    }
+    let Role::Upstream(upstream) = &mut connection.role else {
+        return;
+    };
+    let common = &upstream.cluster.config().http_protocol_options.common;
+    let stats = upstream.cluster.stats().local(upstream.shard);
+    if upstream.active_streams == 0
+        && common
+            .idle_timeout
+            .is_some_and(|timeout| upstream.idle_since + timeout <= now)
+    {
+        stats.add(stat::UPSTREAM_CX_IDLE_TIMEOUT, 1);
+        return drain(worker, key);
+    }
+    if !upstream.draining
+        && common
+            .max_connection_duration
+            .is_some_and(|limit| upstream.opened + limit <= now)
+    {
+        stats.add(stat::UPSTREAM_CX_MAX_DURATION_REACHED, 1);
+        drain(worker, key);
+    }
+}
+
+/// A stream of this connection ended: the connection can take another, or ends if it drains.
+pub(crate) fn on_stream_ended(worker: &mut Worker, key: Key<Connection>) {
+    let now = worker.now;
+    let Some(connection) = worker.connections.get_mut(key) else {
+        return;
+    };
+    let Role::Upstream(upstream) = &mut connection.role else {
+        return;
+    };
+    upstream.active_streams = upstream.active_streams.saturating_sub(1);
+    upstream.idle_since = now;
+    let pool = upstream.pool;
+    if !upstream.draining && upstream.reached_max_requests() {
+        upstream
+            .cluster
+            .stats()
+            .local(upstream.shard)
+            .add(stat::UPSTREAM_CX_MAX_REQUESTS, 1);
+        return drain(worker, key);
+    }
+    if upstream.draining {
+        if upstream.active_streams == 0 {
+            connection.begin_close(Duration::ZERO);
+        }
+        return;
+    }
+    if connection
+        .open_codec()
+        .is_some_and(|codec| codec.streams_available() > 0)
+    {
+        pool::on_capacity(worker, pool, key);
+    }
+}
+
+/// The peer sent GOAWAY: nothing new goes here, what it still answers is awaited.
+pub(crate) fn on_goaway(worker: &mut Worker, key: Key<Connection>) {
+    drain(worker, key);
+}
+
+/// The peer's SETTINGS arrived or it allows more streams.
+pub(crate) fn on_streams_available(worker: &mut Worker, key: Key<Connection>) {
+    if let Some(Connection {
+        role: Role::Upstream(upstream),
+        ..
+    }) = worker.connections.get(key)
+        && !upstream.draining
+        && !upstream.connecting
+    {
+        let pool = upstream.pool;
+        pool::on_capacity(worker, pool, key);
+    }
+}
+
+/// Takes the connection out of its pool and closes it when its streams have ended.
+pub(crate) fn drain(worker: &mut Worker, key: Key<Connection>) {
+    let Some(connection) = worker.connections.get_mut(key) else {
+        return;
+    };
+    let Role::Upstream(upstream) = &mut connection.role else {
+        return;
+    };
+    if upstream.draining || upstream.connecting {
+        return;
+    }
+    upstream.draining = true;
+    let (pool, idle) = (upstream.pool, upstream.active_streams == 0);
+    if idle {
+        connection.begin_close(Duration::ZERO);
+    }
+    pool::on_draining(worker, pool, key);
+}
+
+/// The endpoint broke the protocol: its streams end with that, and the connection is closed.
+pub(crate) fn on_codec_error(worker: &mut Worker, key: Key<Connection>, error: &ConnectionError) {
+    if let Some(Connection {
+        role: Role::Upstream(upstream),
+        ..
+    }) = worker.connections.get_mut(key)
+    {
+        upstream
+            .cluster
+            .stats()
+            .local(upstream.shard)
+            .add(stat::UPSTREAM_CX_PROTOCOL_ERROR, 1);
+        upstream.draining = true;
+        let pool = upstream.pool;
+        tracing::debug!(target: "upstream", violation = error.violation, "an endpoint broke the protocol");
+        pool::on_draining(worker, pool, key);
+    }
+    crate::pipeline::on_connection_closed(worker, key, Failure::UpstreamProtocolError);
+    if let Some(connection) = worker.connections.get_mut(key) {
+        connection.begin_close(Duration::ZERO);
+    }
+}
