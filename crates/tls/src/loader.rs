@@ -149,7 +149,7 @@ impl Loader {
         parameters: &Parameters,
     ) -> Result<LoadedValidation, ContextError> {
         let both = || [Some(settings), dynamic].into_iter().flatten();
-        let last = |field: fn(&CertificateValidationContext) -> Option<&DataSource>| both().filter_map(field).last();
+        let last = |field: fn(&CertificateValidationContext) -> Option<&DataSource>| both().rev().find_map(field);
         let roots = match last(|it| it.trusted_ca.as_ref()) {
             Some(source) => {
                 let (pem, path) = read(source)?;
@@ -171,7 +171,7 @@ impl Loader {
             roots,
             revocation_lists: lists,
             only_verify_leaf_cert_crl: both().any(|it| it.only_verify_leaf_cert_crl),
-            max_verify_depth: both().filter_map(|it| it.max_verify_depth).last(),
+            max_verify_depth: both().rev().find_map(|it| it.max_verify_depth),
             san_matchers: both().flat_map(|it| it.san_matchers.iter().cloned()).collect(),
             certificate_hashes: both()
                 .flat_map(|it| it.verify_certificate_hash.iter().copied())

@@ -83,9 +83,16 @@ impl Block {
     /// This block as one shard writes it. Take it once for several counts.
     pub fn local(&self, shard: Shard) -> Local<'_> {
         // A shard the registry was not made for counts with the control threads: right, only dearer.
-        let index = if usize::from(shard.0) < self.shards.len() { usize::from(shard.0) } else { 0 };
+        let index = if usize::from(shard.0) < self.shards.len() {
+            usize::from(shard.0)
+        } else {
+            0
+        };
         let storage = self.shards[index].get_or_init(|| Storage::new(self.table));
-        Local { storage, shared: index == 0 }
+        Local {
+            storage,
+            shared: index == 0,
+        }
     }
 
     /// Adds `n` to a counter.
@@ -130,7 +137,9 @@ impl Block {
 
     /// Sets a text.
     pub fn set_text(&self, text: Text, value: &str) {
-        let texts = self.texts.get_or_init(|| Mutex::new(vec![Arc::from(""); self.table.texts.len()].into()));
+        let texts = self
+            .texts
+            .get_or_init(|| Mutex::new(vec![Arc::from(""); self.table.texts.len()].into()));
         let mut texts = texts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = texts.get_mut(usize::from(text.0)) {
             *slot = Arc::from(value);
@@ -139,7 +148,9 @@ impl Block {
 
     /// The counter's value, all shards together.
     pub fn counter(&self, counter: Counter) -> u64 {
-        self.storages().map(|storage| storage.value(counter.0).load(Relaxed)).fold(0, u64::wrapping_add)
+        self.storages()
+            .map(|storage| storage.value(counter.0).load(Relaxed))
+            .fold(0, u64::wrapping_add)
     }
 
     /// The gauge's value, all shards together; never below zero.
@@ -155,18 +166,21 @@ impl Block {
 
     /// How often this status was counted.
     pub fn code(&self, codes: Codes, status: u16) -> u64 {
-        self.codes(codes).find(|(code, _)| *code == status).map_or(0, |(_, count)| count)
+        self.codes(codes)
+            .find(|(code, _)| *code == status)
+            .map_or(0, |(_, count)| count)
     }
 
     pub(crate) fn gauge_if_used(&self, gauge: Gauge) -> Option<u64> {
         let mut used = false;
-        let sum = self.storages().map(|storage| storage.value(gauge.0).load(Relaxed)).filter(|raw| *raw != 0).fold(
-            0_u64,
-            |sum, raw| {
+        let sum = self
+            .storages()
+            .map(|storage| storage.value(gauge.0).load(Relaxed))
+            .filter(|raw| *raw != 0)
+            .fold(0_u64, |sum, raw| {
                 used = true;
                 sum.wrapping_add(raw.wrapping_sub(GAUGE_ZERO))
-            },
-        );
+            });
         // Shards are read one after the other: what was raised on one and lowered on another between
         // the reads may look negative for a moment.
         // A hash (`version`) may be any large number, a race is off by little.
@@ -174,7 +188,12 @@ impl Block {
     }
 
     pub(crate) fn is_recorded(&self, histogram: Histogram) -> bool {
-        self.storages().any(|storage| storage.histograms.get(usize::from(histogram.0)).is_some_and(|one| one.get().is_some()))
+        self.storages().any(|storage| {
+            storage
+                .histograms
+                .get(usize::from(histogram.0))
+                .is_some_and(|one| one.get().is_some())
+        })
     }
 
     pub(crate) fn distribution(&self, histogram: Histogram) -> Distribution {
@@ -189,7 +208,12 @@ impl Block {
 
     pub(crate) fn interval(&self, histogram: Histogram) -> Distribution {
         let flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
-        flushed.get(usize::from(histogram.0)).cloned().flatten().map(|flushed| flushed.interval).unwrap_or_default()
+        flushed
+            .get(usize::from(histogram.0))
+            .cloned()
+            .flatten()
+            .map(|flushed| flushed.interval)
+            .unwrap_or_default()
     }
 
     pub(crate) fn text(&self, text: Text) -> Option<Arc<str>> {
@@ -200,14 +224,25 @@ impl Block {
     /// Codes that were seen, ascending.
     pub(crate) fn codes(&self, codes: Codes) -> impl Iterator<Item = (u16, u64)> {
         let mut counts = vec![0_u64; CODE_PAGES * CODES_PER_PAGE];
-        for pages in self.storages().filter_map(|storage| storage.codes.get(usize::from(codes.0))) {
-            for (page, counters) in pages.iter().enumerate().filter_map(|(at, page)| Some((at, page.get()?))) {
+        for pages in self
+            .storages()
+            .filter_map(|storage| storage.codes.get(usize::from(codes.0)))
+        {
+            for (page, counters) in pages
+                .iter()
+                .enumerate()
+                .filter_map(|(at, page)| Some((at, page.get()?)))
+            {
                 for (slot, counter) in counters.iter().enumerate() {
                     counts[page * CODES_PER_PAGE + slot] += counter.load(Relaxed);
                 }
             }
         }
-        counts.into_iter().enumerate().filter(|(_, n)| *n > 0).map(|(at, n)| (at as u16 + FIRST_CODE, n))
+        counts
+            .into_iter()
+            .enumerate()
+            .filter(|(_, n)| *n > 0)
+            .map(|(at, n)| (at as u16 + FIRST_CODE, n))
     }
 
     /// Closes the histograms' interval.
@@ -222,7 +257,9 @@ impl Block {
             if cumulative.is_empty() {
                 continue;
             }
-            let interval = slot.as_ref().map_or_else(|| cumulative.clone(), |last| cumulative.since(&last.cumulative));
+            let interval = slot
+                .as_ref()
+                .map_or_else(|| cumulative.clone(), |last| cumulative.since(&last.cumulative));
             *slot = Some(Flushed { cumulative, interval });
         }
     }
@@ -265,7 +302,9 @@ impl Local<'_> {
 
     /// Sets a gauge; see [`Block::set`].
     pub fn set(&self, gauge: Gauge, value: u64) {
-        self.storage.value(gauge.0).store(GAUGE_ZERO.wrapping_add(value), Relaxed);
+        self.storage
+            .value(gauge.0)
+            .store(GAUGE_ZERO.wrapping_add(value), Relaxed);
     }
 
     /// Records a value in a histogram.
@@ -277,9 +316,15 @@ impl Local<'_> {
 
     /// Counts an HTTP status; what is not between 100 and 599 is not counted.
     pub fn count_code(&self, codes: Codes, status: u16) {
-        let Some(offset) = status.checked_sub(FIRST_CODE).map(usize::from) else { return };
-        let Some(pages) = self.storage.codes.get(usize::from(codes.0)) else { return };
-        let Some(page) = pages.get(offset / CODES_PER_PAGE) else { return };
+        let Some(offset) = status.checked_sub(FIRST_CODE).map(usize::from) else {
+            return;
+        };
+        let Some(pages) = self.storage.codes.get(usize::from(codes.0)) else {
+            return;
+        };
+        let Some(page) = pages.get(offset / CODES_PER_PAGE) else {
+            return;
+        };
         let page = page.get_or_init(|| Box::new([const { AtomicU64::new(0) }; CODES_PER_PAGE]));
         let value = &page[offset % CODES_PER_PAGE];
         if self.shared {

@@ -47,7 +47,9 @@ pub struct Table {
 impl Table {
     /// Every entry of the table, for documentation and tests.
     pub fn entries(&self) -> impl Iterator<Item = &'static StatDef> {
-        [self.counters, self.gauges, self.histograms, self.codes, self.texts].into_iter().flatten()
+        [self.counters, self.gauges, self.histograms, self.codes, self.texts]
+            .into_iter()
+            .flatten()
     }
 }
 
@@ -119,16 +121,36 @@ macro_rules! stat_table {
 /// One `StatDef` of a `stat_table!`.
 macro_rules! definition {
     ($name:literal) => {
-        crate::stats::definition::StatDef { name: $name, metric: $name, tag: None, when_used: false }
+        crate::stats::definition::StatDef {
+            name: $name,
+            metric: $name,
+            tag: None,
+            when_used: false,
+        }
     };
     ($name:literal when_used) => {
-        crate::stats::definition::StatDef { name: $name, metric: $name, tag: None, when_used: true }
+        crate::stats::definition::StatDef {
+            name: $name,
+            metric: $name,
+            tag: None,
+            when_used: true,
+        }
     };
     ($name:literal as $metric:literal tagged $tag:literal = $value:literal) => {
-        crate::stats::definition::StatDef { name: $name, metric: $metric, tag: Some(($tag, $value)), when_used: false }
+        crate::stats::definition::StatDef {
+            name: $name,
+            metric: $metric,
+            tag: Some(($tag, $value)),
+            when_used: false,
+        }
     };
     ($name:literal as $metric:literal tagged $tag:literal = $value:literal when_used) => {
-        crate::stats::definition::StatDef { name: $name, metric: $metric, tag: Some(($tag, $value)), when_used: true }
+        crate::stats::definition::StatDef {
+            name: $name,
+            metric: $metric,
+            tag: Some(($tag, $value)),
+            when_used: true,
+        }
     };
 }
 

@@ -27,8 +27,25 @@ pub(crate) const PERCENTILES: [(f64, &str); 10] = [
 
 /// Envoy's default upper bounds of buckets, in milliseconds for durations.
 pub(crate) const DEFAULT_BOUNDS: [f64; 19] = [
-    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 30_000.0, 60_000.0,
-    300_000.0, 600_000.0, 1_800_000.0, 3_600_000.0,
+    0.5,
+    1.0,
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    100.0,
+    250.0,
+    500.0,
+    1_000.0,
+    2_500.0,
+    5_000.0,
+    10_000.0,
+    30_000.0,
+    60_000.0,
+    300_000.0,
+    600_000.0,
+    1_800_000.0,
+    3_600_000.0,
 ];
 
 /// What one shard recorded.
@@ -93,7 +110,10 @@ impl Distribution {
 
     /// What was recorded since `earlier` was taken of the same histogram.
     pub(crate) fn since(&self, earlier: &Distribution) -> Distribution {
-        let mut difference = Distribution { bins: Vec::new(), sum: self.sum.wrapping_sub(earlier.sum) };
+        let mut difference = Distribution {
+            bins: Vec::new(),
+            sum: self.sum.wrapping_sub(earlier.sum),
+        };
         for &(bin, count) in &self.bins {
             let before = earlier.bins.binary_search_by_key(&bin, |(existing, _)| *existing);
             difference.add(bin, count - before.map_or(0, |at| earlier.bins[at].1.min(count)));
@@ -151,7 +171,10 @@ impl Distribution {
     /// How many samples are at most `bound`, as far as the bins tell: a bin counts when it starts there
     /// or below.
     pub(crate) fn count_to(&self, bound: f64) -> u64 {
-        self.bins().take_while(|(lower, _, _)| *lower <= bound).map(|(_, _, count)| count).sum()
+        self.bins()
+            .take_while(|(lower, _, _)| *lower <= bound)
+            .map(|(_, _, count)| count)
+            .sum()
     }
 }
 
@@ -191,7 +214,10 @@ mod tests {
         assert_eq!(percentiles[3].to_string(), "1.0833333333333333");
         assert_eq!(percentiles[9].to_string(), "2.066666666666667");
         assert_eq!(distribution(&[12]).percentiles().unwrap()[0], 12.5);
-        assert_eq!(distribution(&[5, 5, 5, 5, 5, 5, 5, 517]).percentiles().unwrap()[9], 515.0);
+        assert_eq!(
+            distribution(&[5, 5, 5, 5, 5, 5, 5, 517]).percentiles().unwrap()[9],
+            515.0
+        );
     }
 
     #[test]
@@ -210,7 +236,10 @@ mod tests {
         for value in [10, 99, 100, 101, 999, 1_000, 123_456, 999_999_999_999] {
             let merged = distribution(&[value]);
             let (lower, width, count) = merged.bins().next().unwrap();
-            assert!(lower <= value as f64 && (value as f64) < lower + width, "{value} in {lower}+{width}");
+            assert!(
+                lower <= value as f64 && (value as f64) < lower + width,
+                "{value} in {lower}+{width}"
+            );
             assert!(width <= lower / 10.0);
             assert_eq!(count, 1);
         }

@@ -40,7 +40,10 @@ impl Registry {
     pub fn new(workers: usize) -> Arc<Registry> {
         Arc::new(Registry {
             shards: workers.saturating_add(1).min(usize::from(u16::MAX)),
-            scopes: Mutex::new(Scopes { by_text: HashMap::new(), prune_at: FIRST_PRUNE }),
+            scopes: Mutex::new(Scopes {
+                by_text: HashMap::new(),
+                prune_at: FIRST_PRUNE,
+            }),
             bounds: Box::new(DEFAULT_BOUNDS),
         })
     }
@@ -54,7 +57,11 @@ impl Registry {
             scopes.prune();
         }
         if let Some(entry) = scopes.by_text.get_mut(text.as_str()) {
-            let existing = entry.blocks.iter().filter_map(Weak::upgrade).find(|block| std::ptr::eq(block.table, table));
+            let existing = entry
+                .blocks
+                .iter()
+                .filter_map(Weak::upgrade)
+                .find(|block| std::ptr::eq(block.table, table));
             if let Some(block) = existing {
                 return block;
             }
@@ -66,7 +73,10 @@ impl Registry {
             return block;
         }
         let block = Arc::new(Block::new(scope.prefix(&text), table, self.shards));
-        let entry = Entry { prefix: Arc::downgrade(&block.prefix), blocks: vec![Arc::downgrade(&block)] };
+        let entry = Entry {
+            prefix: Arc::downgrade(&block.prefix),
+            blocks: vec![Arc::downgrade(&block)],
+        };
         scopes.by_text.insert(text.into(), entry);
         block
     }
@@ -82,8 +92,11 @@ impl Registry {
     /// Blocks that are alive, by prefix.
     pub(crate) fn blocks(&self) -> Vec<Arc<Block>> {
         let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut blocks: Vec<Arc<Block>> =
-            scopes.by_text.values().flat_map(|entry| entry.blocks.iter().filter_map(Weak::upgrade)).collect();
+        let mut blocks: Vec<Arc<Block>> = scopes
+            .by_text
+            .values()
+            .flat_map(|entry| entry.blocks.iter().filter_map(Weak::upgrade))
+            .collect();
         drop(scopes);
         blocks.sort_by(|a, b| a.prefix.text.cmp(&b.prefix.text));
         blocks

@@ -93,27 +93,39 @@ impl Scope<'_> {
             Scope::Cluster(name) => ("cluster.".into(), vec![(CLUSTER, own(name))]),
             Scope::ClusterPart(name, part) => (format!("cluster.{part}"), vec![(CLUSTER, own(name))]),
             Scope::Http(prefix) => ("http.".into(), vec![(CONNECTION_MANAGER, own(prefix))]),
-            Scope::Rds(prefix, route) => {
-                ("http.rds.".into(), vec![("envoy_rds_route_config", own(route)), (CONNECTION_MANAGER, own(prefix))])
-            }
+            Scope::Rds(prefix, route) => (
+                "http.rds.".into(),
+                vec![
+                    ("envoy_rds_route_config", own(route)),
+                    (CONNECTION_MANAGER, own(prefix)),
+                ],
+            ),
             Scope::Tcp(prefix) => ("tcp.".into(), vec![("envoy_tcp_prefix", own(prefix))]),
             Scope::Listener(address) => ("listener.".into(), vec![(LISTENER, own(address))]),
             Scope::AdminListener => ("listener.admin.".into(), vec![]),
-            Scope::ListenerHttp(address, prefix) => {
-                ("listener.http.".into(), vec![(CONNECTION_MANAGER, own(prefix)), (LISTENER, own(address))])
-            }
-            Scope::ListenerWorker(address, worker) => {
-                ("listener.worker.".into(), vec![(WORKER, number(*worker)), (LISTENER, own(address))])
-            }
+            Scope::ListenerHttp(address, prefix) => (
+                "listener.http.".into(),
+                vec![(CONNECTION_MANAGER, own(prefix)), (LISTENER, own(address))],
+            ),
+            Scope::ListenerWorker(address, worker) => (
+                "listener.worker.".into(),
+                vec![(WORKER, number(*worker)), (LISTENER, own(address))],
+            ),
             Scope::ServerWorker(worker) => ("server.worker.".into(), vec![(WORKER, number(*worker))]),
             Scope::Sds(name) => ("sds.".into(), vec![("envoy_xds_resource_name", own(name))]),
-            Scope::ListenerCertificate(address, name) => {
-                ("listener.ssl.certificate.".into(), vec![(CERTIFICATE, own(name)), (LISTENER, own(address))])
-            }
-            Scope::ClusterCertificate(cluster, name) => {
-                ("cluster.ssl.certificate.".into(), vec![(CERTIFICATE, own(name)), (CLUSTER, own(cluster))])
-            }
+            Scope::ListenerCertificate(address, name) => (
+                "listener.ssl.certificate.".into(),
+                vec![(CERTIFICATE, own(name)), (LISTENER, own(address))],
+            ),
+            Scope::ClusterCertificate(cluster, name) => (
+                "cluster.ssl.certificate.".into(),
+                vec![(CERTIFICATE, own(name)), (CLUSTER, own(cluster))],
+            ),
         };
-        Arc::new(Prefix { text: text.into(), metric: metric.into(), tags: tags.into() })
+        Arc::new(Prefix {
+            text: text.into(),
+            metric: metric.into(),
+            tags: tags.into(),
+        })
     }
 }

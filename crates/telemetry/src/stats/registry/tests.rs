@@ -11,7 +11,12 @@ fn the_same_scope_and_table_give_the_same_counts_while_held() {
     let other = registry.block(Scope::Cluster("b"), &cluster::TABLE);
     assert_eq!(other.counter(cluster::UPSTREAM_CX_TOTAL), 0);
     drop((first, again));
-    assert_eq!(registry.block(Scope::Cluster("a"), &cluster::TABLE).counter(cluster::UPSTREAM_CX_TOTAL), 0);
+    assert_eq!(
+        registry
+            .block(Scope::Cluster("a"), &cluster::TABLE)
+            .counter(cluster::UPSTREAM_CX_TOTAL),
+        0
+    );
 }
 
 #[test]
@@ -41,7 +46,9 @@ fn workers_and_control_threads_add_up() {
     std::thread::scope(|scope| {
         for worker in 0..2 {
             let block = &block;
-            scope.spawn(move || (0..1000).for_each(|_| block.increment(Shard::worker(worker), http::DOWNSTREAM_RQ_TOTAL)));
+            scope.spawn(move || {
+                (0..1000).for_each(|_| block.increment(Shard::worker(worker), http::DOWNSTREAM_RQ_TOTAL))
+            });
         }
         for _ in 0..2 {
             let block = &block;

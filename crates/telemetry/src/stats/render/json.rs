@@ -37,17 +37,21 @@ pub(super) fn render(blocks: &[Arc<Block>], bounds: &[f64], query: &Query, out: 
 fn histograms(blocks: &[Arc<Block>], bounds: &[f64], query: &Query, separator: &str, out: &mut String) {
     let percentiles = PERCENTILES.map(|(_, percentile)| percentile).join(",");
     let (open, close) = match query.histogram_buckets {
-        HistogramBuckets::Unset | HistogramBuckets::Summary => {
-            (format!("{{\"histograms\":{{\"supported_quantiles\":[{percentiles}],\"computed_quantiles\":["), "]}}")
-        }
+        HistogramBuckets::Unset | HistogramBuckets::Summary => (
+            format!("{{\"histograms\":{{\"supported_quantiles\":[{percentiles}],\"computed_quantiles\":["),
+            "]}}",
+        ),
         HistogramBuckets::Cumulative | HistogramBuckets::Disjoint => ("{\"histograms\":[".into(), "]}"),
-        HistogramBuckets::Detailed => {
-            (format!("{{\"histograms\":{{\"supported_percentiles\":[{percentiles}],\"details\":["), "]}}")
-        }
+        HistogramBuckets::Detailed => (
+            format!("{{\"histograms\":{{\"supported_percentiles\":[{percentiles}],\"details\":["),
+            "]}}",
+        ),
     };
     let mut any = false;
     in_order(blocks, Pass::Histograms, query, |shown| {
-        let Value::Histogram(histogram) = shown.value else { return };
+        let Value::Histogram(histogram) = shown.value else {
+            return;
+        };
         if any {
             out.push(',');
         } else {
@@ -82,7 +86,9 @@ fn histograms(blocks: &[Arc<Block>], bounds: &[f64], query: &Query, separator: &
 fn summary(cumulative: &Distribution, interval: &Distribution, out: &mut String) {
     let (all, recent) = (cumulative.percentiles(), interval.percentiles());
     let value = |percentiles: &Option<[f64; PERCENTILES.len()]>, index: usize| {
-        percentiles.as_ref().map_or_else(|| "null".to_owned(), |values| values[index].to_string())
+        percentiles
+            .as_ref()
+            .map_or_else(|| "null".to_owned(), |values| values[index].to_string())
     };
     out.push('[');
     for index in 0..PERCENTILES.len() {
@@ -115,7 +121,10 @@ fn bins(name: &str, distribution: &Distribution, out: &mut String) {
     let _ = write!(out, ",\"{name}\":[");
     for (index, (lower, width, count)) in distribution.bins().enumerate() {
         let separator = if index == 0 { "" } else { "," };
-        let _ = write!(out, "{separator}{{\"lower_bound\":{lower},\"width\":{width},\"count\":{count}}}");
+        let _ = write!(
+            out,
+            "{separator}{{\"lower_bound\":{lower},\"width\":{width},\"count\":{count}}}"
+        );
     }
     out.push(']');
 }

@@ -63,7 +63,10 @@ fn in_order(blocks: &[Arc<Block>], pass: Pass, query: &Query, mut show: impl FnM
         // Blocks come sorted by prefix. Names of two of them interleave only where one prefix begins
         // with the other, and those follow each other: sorting such a group sorts everything.
         let prefix = &*first.prefix.text;
-        let end = rest.iter().position(|block| !block.prefix.text.starts_with(prefix)).unwrap_or(rest.len());
+        let end = rest
+            .iter()
+            .position(|block| !block.prefix.text.starts_with(prefix))
+            .unwrap_or(rest.len());
         let (group, others) = rest.split_at(end);
         for block in group {
             collect(block, pass, query, &mut shown);
@@ -83,7 +86,13 @@ fn collect<'a>(block: &'a Arc<Block>, pass: Pass, query: &Query, shown: &mut Vec
             name.push_str(itoa(code, &mut [0; 5]));
         }
         if query.wants(&name) {
-            shown.push(Shown { name, block, definition, code, value });
+            shown.push(Shown {
+                name,
+                block,
+                definition,
+                code,
+                value,
+            });
         }
     };
     let table = block.table;

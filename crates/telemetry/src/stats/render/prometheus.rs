@@ -68,8 +68,11 @@ fn sample(metric: &str, shown: &Shown<'_>, bounds: &[f64], summaries: bool, out:
         Value::Histogram(histogram) => {
             let separator = if labels.is_empty() { "" } else { "," };
             // Envoy's summaries are those of the last interval, its buckets are cumulative.
-            let distribution =
-                if summaries { shown.block.interval(*histogram) } else { shown.block.distribution(*histogram) };
+            let distribution = if summaries {
+                shown.block.interval(*histogram)
+            } else {
+                shown.block.distribution(*histogram)
+            };
             let (sum, count) = (distribution.sum(), distribution.count());
             if summaries {
                 let values = distribution.percentiles();
@@ -112,7 +115,11 @@ fn labels(shown: &Shown<'_>) -> String {
 /// Exposition format: backslash, quote and line feed are escaped in label values.
 fn escape(value: &str) -> std::borrow::Cow<'_, str> {
     if value.contains(['\\', '"', '\n']) {
-        value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").into()
+        value
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n")
+            .into()
     } else {
         value.into()
     }
@@ -122,6 +129,12 @@ fn escape(value: &str) -> std::borrow::Cow<'_, str> {
 fn sanitise(metric: &str) -> String {
     let mut name = String::with_capacity(metric.len() + 6);
     name.push_str("envoy_");
-    name.extend(metric.chars().map(|character| if character.is_ascii_alphanumeric() { character } else { '_' }));
+    name.extend(metric.chars().map(|character| {
+        if character.is_ascii_alphanumeric() {
+            character
+        } else {
+            '_'
+        }
+    }));
     name
 }

@@ -103,7 +103,8 @@ impl Query {
                 "usedonly" => parsed.used_only = true,
                 "text_readouts" => parsed.text_readouts = true,
                 "filter" if !value.is_empty() => {
-                    let filter = Regex::new(&value).map_err(|error| QueryError(format!("Invalid re2 regex: {error}")))?;
+                    let filter =
+                        Regex::new(&value).map_err(|error| QueryError(format!("Invalid re2 regex: {error}")))?;
                     parsed.filter = Some(filter);
                 }
                 "format" => {

@@ -19,7 +19,9 @@ fn text_lists_texts_then_numbers_then_histograms_each_by_name() {
     cluster.count_code(WORKER, cluster::UPSTREAM_RQ_CODE, 200);
     cluster.add(WORKER, cluster::UPSTREAM_RQ_2XX, 1);
     cluster.inc(WORKER, cluster::UPSTREAM_CX_ACTIVE);
-    [0, 1, 1, 1, 1, 1, 2, 2].iter().for_each(|ms| cluster.record(WORKER, cluster::UPSTREAM_CX_LENGTH_MS, *ms));
+    [0, 1, 1, 1, 1, 1, 2, 2]
+        .iter()
+        .for_each(|ms| cluster.record(WORKER, cluster::UPSTREAM_CX_LENGTH_MS, *ms));
     assert_eq!(
         registry.render(&query("usedonly")),
         "cluster_manager.cds.version_text: \"7\"\n\
@@ -34,7 +36,10 @@ fn text_lists_texts_then_numbers_then_histograms_each_by_name() {
     let everything = registry.render(&Query::default());
     assert!(everything.contains("cluster.a.upstream_rq_timeout: 0\n"));
     assert!(everything.contains("cluster.a.upstream_rq_time: No recorded values\n"));
-    assert!(!everything.contains("upstream_rq_5xx"), "a class appears once it was seen");
+    assert!(
+        !everything.contains("upstream_rq_5xx"),
+        "a class appears once it was seen"
+    );
 }
 
 #[test]
@@ -56,7 +61,10 @@ fn an_interval_is_what_came_between_two_flushes() {
     block.record(WORKER, cluster::UPSTREAM_RQ_TIME, 5);
     registry.flush();
     let shown = registry.render(&query("filter=rq_time$"));
-    assert!(shown.starts_with("cluster.a.upstream_rq_time: P0(5.05,5.05) P25(5.05,5.05)"), "{shown}");
+    assert!(
+        shown.starts_with("cluster.a.upstream_rq_time: P0(5.05,5.05) P25(5.05,5.05)"),
+        "{shown}"
+    );
     block.record(WORKER, cluster::UPSTREAM_RQ_TIME, 70);
     registry.flush();
     let shown = registry.render(&query("filter=rq_time$"));
@@ -69,7 +77,9 @@ fn an_interval_is_what_came_between_two_flushes() {
 fn buckets_and_bins_are_written_as_envoy_writes_them() {
     let registry = Registry::new(1);
     let block = registry.block(Scope::Http("ingress"), &http::TABLE);
-    [0, 1, 1, 1, 1, 1, 2, 2].iter().for_each(|ms| block.record(WORKER, http::DOWNSTREAM_CX_LENGTH_MS, *ms));
+    [0, 1, 1, 1, 1, 1, 2, 2]
+        .iter()
+        .for_each(|ms| block.record(WORKER, http::DOWNSTREAM_CX_LENGTH_MS, *ms));
     let only = |more: &str| registry.render(&query(&format!("filter=downstream_cx_len{more}")));
     assert_eq!(
         only("&histogram_buckets=cumulative"),
@@ -99,7 +109,10 @@ fn json_has_numbers_texts_and_one_object_of_histograms() {
     let server = registry.block(Scope::Process("server."), &server::TABLE);
     server.set(Shard::CONTROL, server::UPTIME, 166);
     server.record(Shard::CONTROL, server::INITIALIZATION_TIME_MS, 12);
-    assert_eq!(registry.render(&query("format=json&filter=server.uptime")), r#"{"stats":[{"name":"server.uptime","value":166}]}"#);
+    assert_eq!(
+        registry.render(&query("format=json&filter=server.uptime")),
+        r#"{"stats":[{"name":"server.uptime","value":166}]}"#
+    );
     assert_eq!(registry.render(&query("format=json&filter=nope")), r#"{"stats":[]}"#);
     let both = registry.render(&query("format=json&filter=server.uptime|server.initi"));
     assert!(both.starts_with(
@@ -159,7 +172,10 @@ fn prometheus_histograms_have_cumulative_buckets_sum_and_count() {
          envoy_http_downstream_rq_time_count{envoy_http_conn_manager_prefix=\"in\"} 1\n"
     ));
     let summary = registry.render(&query("format=prometheus&usedonly&histogram_buckets=summary"));
-    assert!(summary.contains("envoy_http_downstream_rq_time{envoy_http_conn_manager_prefix=\"in\",quantile=\"0.995\"} nan\n"));
+    assert!(
+        summary
+            .contains("envoy_http_downstream_rq_time{envoy_http_conn_manager_prefix=\"in\",quantile=\"0.995\"} nan\n")
+    );
 }
 
 #[test]
@@ -167,19 +183,36 @@ fn label_values_are_escaped() {
     let registry = Registry::new(1);
     let block = registry.block(Scope::Cluster("a\"b\\c"), &cluster::TABLE);
     block.increment(WORKER, cluster::UPSTREAM_CX_TOTAL);
-    assert!(registry.render(&query("format=prometheus&usedonly")).contains(r#"{envoy_cluster_name="a\"b\\c"} 1"#));
-    assert!(registry.render(&query("format=json&usedonly")).contains(r#""name":"cluster.a\"b\\c.upstream_cx_total""#));
+    assert!(
+        registry
+            .render(&query("format=prometheus&usedonly"))
+            .contains(r#"{envoy_cluster_name="a\"b\\c"} 1"#)
+    );
+    assert!(
+        registry
+            .render(&query("format=json&usedonly"))
+            .contains(r#""name":"cluster.a\"b\\c.upstream_cx_total""#)
+    );
 }
 
 #[test]
 fn a_query_is_read_as_envoy_reads_it() {
-    let parsed = query("usedonly&filter=server%5C.live%7Ca+b&format=prometheus&type=Gauges&histogram_buckets=disjoint&x=y");
+    let parsed =
+        query("usedonly&filter=server%5C.live%7Ca+b&format=prometheus&type=Gauges&histogram_buckets=disjoint&x=y");
     assert!(parsed.used_only);
     assert_eq!(parsed.filter.unwrap().as_str(), "server\\.live|a b");
     assert_eq!((parsed.format, parsed.kinds), (Format::Prometheus, Kinds::Gauges));
     assert_eq!(parsed.histogram_buckets, HistogramBuckets::Disjoint);
-    assert_eq!(Query::parse("type=Bogus").unwrap_err().to_string(), "invalid &type= param");
+    assert_eq!(
+        Query::parse("type=Bogus").unwrap_err().to_string(),
+        "invalid &type= param"
+    );
     assert!(Query::parse("format=bogus").is_err());
     assert!(Query::parse("histogram_buckets=bogus").is_err());
-    assert!(Query::parse("filter=%5B").unwrap_err().to_string().starts_with("Invalid re2 regex: "));
+    assert!(
+        Query::parse("filter=%5B")
+            .unwrap_err()
+            .to_string()
+            .starts_with("Invalid re2 regex: ")
+    );
 }

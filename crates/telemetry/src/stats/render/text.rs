@@ -66,7 +66,13 @@ fn buckets(cumulative: &Distribution, interval: &Distribution, bounds: &[f64], d
     let (mut recent_before, mut all_before) = (0, 0);
     for bound in bounds {
         let (recent, all) = (interval.count_to(*bound), cumulative.count_to(*bound));
-        let _ = write!(out, " B{}({},{})", short(*bound), recent - recent_before, all - all_before);
+        let _ = write!(
+            out,
+            " B{}({},{})",
+            short(*bound),
+            recent - recent_before,
+            all - all_before
+        );
         if disjoint {
             (recent_before, all_before) = (recent, all);
         }
