@@ -82,10 +82,10 @@ pub struct Connection {
     pub(super) last_event: (u32, u64),
     pub(super) counters: Counters,
     pub(super) stats: Stats,
-    /// When the connection began; the times below are milliseconds after it.
-    pub(super) epoch: Instant,
-    /// The latest time told.
+    /// The latest time told, in milliseconds since the connection began, as are the times below.
     pub(super) now: u64,
+    /// When the next millisecond begins.
+    tick: Instant,
     /// When the last octets came in.
     pub(super) last_input: u64,
     /// Since when a frame or header block has been incomplete, or `NEVER`.
@@ -172,8 +172,8 @@ impl Connection {
             last_event: (0, 0),
             counters: Counters::default(),
             stats: Stats::default(),
-            epoch: now,
             now: 0,
+            tick: now + Duration::from_millis(1),
             last_input: 0,
             incomplete_since: NEVER,
             settings_deadline: NEVER,
@@ -372,7 +372,7 @@ impl Connection {
 
     pub(super) fn pop_pending(&mut self) -> Option<Event<'static>> {
         let pending = self.pending.pop_front()?;
-        if self.pending.is_empty() && (self.active == 0 || self.pending.capacity() > 8) {
+        if self.pending.is_empty() && self.pending.capacity() > 64 {
             self.pending = VecDeque::new();
         }
         Some(match pending {
@@ -398,9 +398,18 @@ impl Connection {
     /// Takes note of the time, which never goes back.
     #[inline]
     pub(super) fn tell_time(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.epoch);
-        let milliseconds = elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis());
-        self.now = self.now.max(milliseconds);
+        // Mostly the same time is told over and over.
+        if now >= self.tick {
+            self.advance_time(now);
+        }
+    }
+
+    #[cold]
+    fn advance_time(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.tick);
+        let milliseconds = 1 + elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis());
+        self.now += milliseconds;
+        self.tick += Duration::from_millis(milliseconds);
     }
 
     /// Milliseconds since the connection began, for differences: they wrap after 49 days.
@@ -411,7 +420,11 @@ impl Connection {
 
     /// The time `milliseconds` after the beginning.
     pub(super) fn at(&self, milliseconds: u64) -> Instant {
-        self.epoch + Duration::from_millis(milliseconds)
+        let begin = self.tick - Duration::from_millis(1);
+        match milliseconds.checked_sub(self.now) {
+            Some(later) => begin + Duration::from_millis(later),
+            None => begin - Duration::from_millis(self.now - milliseconds),
+        }
     }
 
     /// Octets this connection holds on the heap, HPACK tables left out: for tests and memory accounting.

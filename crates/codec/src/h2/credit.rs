@@ -21,7 +21,7 @@ impl Connection {
         record.unreleased -= count;
         if record.remote == Side::Ended {
             if record.unreleased == 0 && record.is_closed() {
-                self.streams.remove(slot);
+                self.streams.remove_closed(slot);
             }
         } else {
             self.return_to_stream(slot, count);

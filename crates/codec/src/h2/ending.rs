@@ -109,16 +109,34 @@ impl Connection {
         }
     }
 
-    /// Memory that only streams need is given back; a drained connection is over.
+    /// A drained connection is over.
     fn on_last_stream_ended(&mut self) {
+        if self.output.is_empty() && self.is_finished() {
+            self.push_closed();
+        }
+    }
+
+    /// Whether memory is held that only streams need, and there are none.
+    pub(super) fn can_shrink(&self) -> bool {
+        self.active == 0
+            && (self.streams.can_shrink()
+                || self.resets.is_some()
+                || (self.ready.is_empty() && self.ready.capacity() > 0)
+                || (self.pending.is_empty() && self.pending.capacity() > 0))
+    }
+
+    /// Gives that memory back after a while without input: a busy connection would only ask for it again.
+    pub(super) fn shrink(&mut self) {
+        self.streams.shrink();
         if self.ready.is_empty() {
             self.ready = VecDeque::new();
         }
         if self.pending.is_empty() {
             self.pending = VecDeque::new();
         }
-        if self.output.is_empty() && self.is_finished() {
-            self.push_closed();
+        if self.resets.take().is_some() {
+            // Frames of streams we reset can no longer be told from others of closed streams.
+            self.forgotten_reset = self.last_id;
         }
     }
 
@@ -130,7 +148,7 @@ impl Connection {
             return;
         }
         if stream.unreleased == 0 {
-            self.streams.remove(slot);
+            self.streams.remove_closed(slot);
         }
         self.deactivate();
     }

@@ -12,6 +12,9 @@ use crate::event::{ConnectionError, ResetReason};
 /// Payload of keepalive PINGs.
 pub(super) const KEEPALIVE_PING: [u8; 8] = *b"\0alive\0\0";
 
+/// Milliseconds without input after which a connection without streams gives back the memory they needed.
+const IDLE_AFTER: u64 = 1_000;
+
 /// The state of keepalive PINGs.
 #[derive(Debug)]
 pub(super) struct KeepaliveState {
@@ -111,6 +114,9 @@ impl Connection {
         if let Drain::Announced { until } = self.drain {
             earliest = earliest.min(until);
         }
+        if self.can_shrink() {
+            earliest = earliest.min(self.last_input + IDLE_AFTER);
+        }
         let earliest = (earliest != NEVER).then(|| self.at(earliest));
         match (earliest, self.keepalive_deadline()) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -162,6 +168,9 @@ impl Connection {
             && until <= self.now
         {
             self.finish_drain();
+        }
+        if self.last_input + IDLE_AFTER <= self.now && self.can_shrink() {
+            self.shrink();
         }
         self.check_keepalive()?;
         self.check_stalls()

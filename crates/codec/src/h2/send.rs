@@ -40,7 +40,7 @@ impl Connection {
         if self
             .peer
             .max_header_list_size
-            .is_some_and(|max| head.list_size() > max as usize)
+            .is_some_and(|max| is_over(head, max as usize))
         {
             return Err(SendError::HeadTooLarge);
         }
@@ -244,7 +244,7 @@ impl Connection {
                 break;
             }
         }
-        if self.ready.is_empty() && (self.active == 0 || self.ready.capacity() > 8) {
+        if self.ready.is_empty() && self.ready.capacity() > 64 {
             self.ready = VecDeque::new();
         }
     }
@@ -305,4 +305,11 @@ impl Connection {
         }
         true
     }
+}
+
+/// Whether a head is larger than the peer takes. Mostly a bound that costs nothing says no.
+#[inline]
+fn is_over(head: &HeaderBlock, max: usize) -> bool {
+    // Names that are not among the stored octets are those of `KnownName`, none of which is longer than 64.
+    head.bytes.len() + head.len() * (32 + 64) > max && head.list_size() > max
 }

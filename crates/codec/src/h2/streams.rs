@@ -2,7 +2,7 @@
 
 use super::stream::Stream;
 
-/// Slots kept while no stream is open; more are given back.
+/// Slots an idle connection keeps; more are given back once it has been idle for a while.
 const KEPT: usize = 1;
 /// Marks the end of the list of free slots.
 const NONE: u32 = u32::MAX;
@@ -122,18 +122,38 @@ impl Streams {
     }
 
     /// Frees a record and returns it.
-    #[inline]
     pub(crate) fn remove(&mut self, slot: u32) -> Stream {
-        let mut gone = Stream::new(0, 0, 0, 0);
-        gone.tag = u64::from(self.free);
-        let stream = std::mem::replace(&mut self.slots[slot as usize], gone);
+        let stream = std::mem::replace(&mut self.slots[slot as usize], Stream::new(0, 0, 0, 0));
+        self.unindex(stream.id);
+        self.free_slot(slot);
+        stream
+    }
+
+    /// Frees the record of a closed stream, which has nothing queued.
+    #[inline]
+    pub(crate) fn remove_closed(&mut self, slot: u32) {
+        let id = std::mem::take(&mut self.slots[slot as usize].id);
+        self.unindex(id);
+        self.free_slot(slot);
+    }
+
+    #[inline]
+    fn free_slot(&mut self, slot: u32) {
+        self.slots[slot as usize].tag = u64::from(self.free);
         self.free = slot;
         self.used -= 1;
-        self.unindex(stream.id);
-        if self.used == 0 && self.slots.capacity() > KEPT {
+    }
+
+    /// Whether memory is held that an idle connection does not need.
+    pub(crate) fn can_shrink(&self) -> bool {
+        self.used == 0 && self.slots.capacity() > KEPT
+    }
+
+    /// Gives that memory back.
+    pub(crate) fn shrink(&mut self) {
+        if self.can_shrink() {
             *self = Self::new();
         }
-        stream
     }
 
     /// Removes an identifier, moving later ones of its run back so that no search ends too early.
@@ -213,14 +233,16 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_many_streams_is_given_back_when_the_last_one_ends() {
+    fn the_memory_of_many_streams_can_be_given_back_when_the_last_one_has_ended() {
         let mut streams = Streams::new();
         let slots: Vec<u32> = (0..100)
             .map(|n| streams.insert(Stream::new(2 * n + 1, 0, 0, 0)))
             .collect();
         for slot in slots {
+            assert!(!streams.can_shrink());
             streams.remove(slot);
         }
+        streams.shrink();
         assert_eq!(streams.heap_bytes(), 0);
     }
 }

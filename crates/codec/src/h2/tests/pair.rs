@@ -228,7 +228,12 @@ fn converse(seed: u64, resets: bool) {
     }
     if !resets {
         assert_eq!((client.heads, server.heads), (total, total));
-        assert_eq!(client.connection.heap_bytes(), server.connection.heap_bytes());
+        for end in [&mut client, &mut server] {
+            end.connection
+                .on_deadline(now + std::time::Duration::from_secs(2))
+                .unwrap();
+            assert_eq!(end.connection.heap_bytes(), 0);
+        }
     }
 }
 

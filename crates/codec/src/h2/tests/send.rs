@@ -1,5 +1,7 @@
 //! Scheduling of what we send: fair turns, bounded output, and what may be sent when.
 
+use std::time::Duration;
+
 use super::script::*;
 use crate::event::{ErrorCode, SendError, StreamId};
 use crate::h2::Config;
@@ -92,7 +94,10 @@ fn memory_is_given_back_when_the_output_is_written_and_the_streams_are_gone() {
     script.sent();
     script.events();
     assert_eq!(script.connection.active_streams(), 0);
+    // Not at once: a busy connection would only ask for it again.
+    script.sleep(Duration::from_secs(1)).unwrap();
     assert_eq!(script.connection.heap_bytes(), idle);
+    assert_eq!(script.connection.deadline(), None);
 }
 
 /// The whole state of an idle connection.
