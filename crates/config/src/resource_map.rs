@@ -14,12 +14,15 @@ const SHARDS: usize = 256;
 /// Names in ascending order, each with its value.
 type Shard<V> = Vec<(Arc<str>, Arc<V>)>;
 
+/// All shards; one is `None` while it is empty.
+type Shards<V> = Vec<Option<Arc<Shard<V>>>>;
+
 /// A map from name to `Arc<V>` whose clone costs one reference count and whose change costs one shard.
 ///
 /// Iteration is in no particular order, but the same for equal maps.
 pub struct ResourceMap<V> {
-    /// `None` while the map is empty; a shard is `None` while it is empty.
-    shards: Option<Arc<Vec<Option<Arc<Shard<V>>>>>>,
+    /// `None` while the map is empty.
+    shards: Option<Arc<Shards<V>>>,
     len: usize,
 }
 

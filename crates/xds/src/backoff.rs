@@ -22,7 +22,12 @@ impl Backoff {
     /// A back-off between the given ceilings. Two proxies must be given different seeds, or they return together.
     pub fn new(initial: Duration, maximum: Duration, seed: u64) -> Self {
         let initial = initial.max(Duration::from_millis(1));
-        Self { initial, maximum: maximum.max(initial), ceiling: initial, random: seed | 1 }
+        Self {
+            initial,
+            maximum: maximum.max(initial),
+            ceiling: initial,
+            random: seed | 1,
+        }
     }
 
     /// The wait before the next attempt; the one after may be twice as long.
@@ -63,9 +68,17 @@ mod tests {
 
     #[test]
     fn jitter_is_full_so_that_a_fleet_spreads_over_the_whole_window() {
-        let firsts: Vec<_> = (0..1000u64).map(|seed| backoff(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next_delay()).collect();
-        let below_half = firsts.iter().filter(|delay| **delay < Duration::from_millis(250)).count();
-        assert!((400..600).contains(&below_half), "{below_half} of 1000 in the lower half");
+        let firsts: Vec<_> = (0..1000u64)
+            .map(|seed| backoff(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next_delay())
+            .collect();
+        let below_half = firsts
+            .iter()
+            .filter(|delay| **delay < Duration::from_millis(250))
+            .count();
+        assert!(
+            (400..600).contains(&below_half),
+            "{below_half} of 1000 in the lower half"
+        );
         assert!(firsts.iter().any(|delay| *delay < Duration::from_millis(20)));
         assert!(firsts.iter().any(|delay| *delay > Duration::from_millis(480)));
     }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::config_source::{ApiConfigSource, ConfigSource, GrpcService};
-use config::Config;
-use config::cluster::Cluster;
+use config::{Config, Fingerprint};
 use telemetry::stats::Registry;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -26,8 +25,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub trait Connector: Send + Sync + 'static {
     /// Connects to a service: for `envoy_grpc` to an endpoint of the named static cluster with its transport socket.
     /// HTTP/2 is spoken over what is returned. Dropping the future gives up.
-    fn connect(&self, service: &GrpcService) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Io>>> + Send + '_>>;
+    fn connect(&self, service: &GrpcService) -> Connecting<'_>;
 }
+
+/// A connection attempt.
+pub type Connecting<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Io>>> + Send + 'a>>;
 
 /// What the client is told by the bootstrap.
 #[derive(Debug, Clone, Default)]
@@ -109,12 +111,16 @@ impl Client {
         connector: Arc<dyn Connector>,
         statistics: &Arc<Registry>,
     ) -> Self {
-        Self { shared: Shared::new(options, decoder, connector, statistics) }
+        Self {
+            shared: Shared::new(options, decoder, connector, statistics),
+        }
     }
 
     /// A handle for other tasks and threads.
     pub fn handle(&self) -> Handle {
-        Handle { shared: Arc::clone(&self.shared) }
+        Handle {
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// Runs the streams until the future is dropped.
@@ -132,7 +138,9 @@ pub struct Handle {
 impl Handle {
     /// The configurations from now on, each complete and consistent. A slow reader sees only the newest.
     pub fn configs(&self) -> ConfigWatch {
-        ConfigWatch { receiver: self.shared.configs.subscribe() }
+        ConfigWatch {
+            receiver: self.shared.configs.subscribe(),
+        }
     }
 
     /// Changes of readiness, for `/ready` and for starting the listeners.
@@ -140,15 +148,18 @@ impl Handle {
         self.shared.readiness.subscribe()
     }
 
-    /// New clusters that wait only for the data plane: their first health checks, or their first resolution. They are
-    /// in no configuration yet. Empty unless [`Settings::await_data_plane`] is set.
-    pub fn warming_clusters(&self) -> watch::Receiver<Arc<[Arc<Cluster>]>> {
-        self.shared.warming.subscribe()
+    /// New clusters that wait only for the data plane (their first health checks, or their first resolution), with their
+    /// endpoints and secrets. They are in no configuration yet. Empty unless [`Settings::await_data_plane`] is set.
+    pub fn warming(&self) -> ConfigWatch {
+        ConfigWatch {
+            receiver: self.shared.warming.subscribe(),
+        }
     }
 
-    /// The first round of health checks or DNS resolution of a warming cluster is done, whatever its result.
-    pub fn cluster_warm(&self, name: &str) {
-        self.shared.cluster_warm(name);
+    /// The first round of health checks or DNS resolution of a warming cluster is done, whatever its result. The
+    /// fingerprint is that of the cluster as it was tried.
+    pub fn cluster_warm(&self, name: &str, fingerprint: Fingerprint) {
+        self.shared.cluster_warm(name, fingerprint);
     }
 
     /// All resources and streams as they are now. Costs in proportion to their number.

@@ -20,7 +20,11 @@ impl DecodedResource {
     /// A resource with the references that it states itself.
     pub fn new(resource: Resource, without_effect: Vec<WithoutEffect>) -> Self {
         let references = resource.references().iter().cloned().collect();
-        Self { resource, references, without_effect }
+        Self {
+            resource,
+            references,
+            without_effect,
+        }
     }
 
     /// The name of the resource.
@@ -110,10 +114,17 @@ mod tests {
 
     #[test]
     fn the_name_is_found_though_a_later_field_is_broken() {
-        let mut bytes = Cluster { name: "backend".into(), ..Default::default() }.encode_to_vec();
+        let mut bytes = Cluster {
+            name: "backend".into(),
+            ..Default::default()
+        }
+        .encode_to_vec();
         bytes.extend([0xff, 0xff, 0xff]);
         assert_eq!(name_hint(&bytes), Some("backend"));
-        let endpoints = ClusterLoadAssignment { cluster_name: "backend".into(), ..Default::default() };
+        let endpoints = ClusterLoadAssignment {
+            cluster_name: "backend".into(),
+            ..Default::default()
+        };
         assert_eq!(name_hint(&endpoints.encode_to_vec()), Some("backend"));
     }
 

@@ -1,6 +1,8 @@
 //! The engine behind real streams: one task per stream, one for the clock, nothing that waits while it holds the engine.
 
 mod stream;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::collections::HashMap;
@@ -8,8 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use config::Config;
-use config::cluster::Cluster;
+use config::{Config, Fingerprint};
 use telemetry::stats::Registry;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -28,7 +29,7 @@ pub(crate) struct Shared {
     settings: Settings,
     pub(crate) configs: watch::Sender<Arc<Config>>,
     pub(crate) readiness: watch::Sender<Readiness>,
-    pub(crate) warming: watch::Sender<Arc<[Arc<Cluster>]>>,
+    pub(crate) warming: watch::Sender<Arc<Config>>,
     /// Wakes the clock task: a deadline may have come nearer, or a stream is to be opened.
     clock: Notify,
     /// Wakes a stream's task: it may have something to say.
@@ -57,7 +58,7 @@ impl Shared {
         let shared = Self {
             configs: watch::Sender::new(engine.take_config().unwrap_or_default()),
             readiness: watch::Sender::new(engine.readiness()),
-            warming: watch::Sender::new(engine.take_warming_clusters().unwrap_or_default()),
+            warming: watch::Sender::new(engine.take_warming().unwrap_or_default()),
             engine: Mutex::new(engine),
             connector,
             settings,
@@ -67,8 +68,8 @@ impl Shared {
         Arc::new(shared)
     }
 
-    pub(crate) fn cluster_warm(&self, name: &str) {
-        self.with(|engine, now| engine.cluster_warm(name, now));
+    pub(crate) fn cluster_warm(&self, name: &str, fingerprint: Fingerprint) {
+        self.with(|engine, now| engine.cluster_warm(name, fingerprint, now));
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -105,16 +106,17 @@ impl Shared {
         if let Some(config) = engine.take_config() {
             self.configs.send_replace(config);
         }
-        if let Some(warming) = engine.take_warming_clusters() {
+        if let Some(warming) = engine.take_warming() {
             self.warming.send_replace(warming);
         }
         let readiness = engine.readiness();
-        self.readiness.send_if_modified(|current| std::mem::replace(current, readiness) != readiness);
+        self.readiness
+            .send_if_modified(|current| std::mem::replace(current, readiness) != readiness);
         if engine.has_new_streams() || engine.deadline() != before {
             self.clock.notify_one();
         }
         let wakers = self.wakers();
-        for source in engine.streams_with_requests() {
+        for source in engine.streams_with_requests(now()) {
             if let Some(wake) = wakers.get(&source) {
                 wake.notify_one();
             }
@@ -133,7 +135,9 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 

@@ -42,7 +42,11 @@ pub(crate) struct Fixture {
 
 /// A resource named `name` that refers to `references`.
 pub(crate) fn fixture(name: &str, references: &[&str]) -> Fixture {
-    Fixture { name: name.into(), references: references.iter().map(|r| (*r).into()).collect(), ..Default::default() }
+    Fixture {
+        name: name.into(),
+        references: references.iter().map(|r| (*r).into()).collect(),
+        ..Default::default()
+    }
 }
 
 impl Fixture {
@@ -57,7 +61,10 @@ impl Fixture {
     }
 
     pub(crate) fn any(&self, resource_type: ResourceType) -> Any {
-        Any { type_url: resource_type.type_url().into(), value: self.encode_to_vec() }
+        Any {
+            type_url: resource_type.type_url().into(),
+            value: self.encode_to_vec(),
+        }
     }
 }
 
@@ -65,7 +72,10 @@ impl Fixture {
 pub(crate) fn key(text: &str) -> ResourceKey {
     let (short, name) = text.split_at(text.find([':', '!']).expect("type:name"));
     let of_type = |t: &ResourceType| t.short_name() == short;
-    ResourceKey::new(ResourceType::ALL.into_iter().find(of_type).expect("a short name"), &name[1..])
+    ResourceKey::new(
+        ResourceType::ALL.into_iter().find(of_type).expect("a short name"),
+        &name[1..],
+    )
 }
 
 /// Decodes [`Fixture`]s.
@@ -86,11 +96,19 @@ impl Decoder for FixtureDecoder {
             }
             debug_assert_eq!(source.specifier, ConfigSourceSpecifier::Ads);
             let source = (key.resource_type != ResourceType::Cluster).then(|| Arc::new(source));
-            Reference { resource_type: key.resource_type, name: key.name, source }
+            Reference {
+                resource_type: key.resource_type,
+                name: key.name,
+                source,
+            }
         });
         let references = references.collect();
         let resource = shell(resource_type, &fixture);
-        Ok(DecodedResource { resource, references, without_effect: Vec::new() })
+        Ok(DecodedResource {
+            resource,
+            references,
+            without_effect: Vec::new(),
+        })
     }
 }
 
@@ -99,15 +117,34 @@ fn shell(resource_type: ResourceType, fixture: &Fixture) -> Resource {
     let name = fixture.name.clone();
     let bytes = match resource_type {
         ResourceType::Cluster => {
-            let kind = if fixture.dns { DiscoveryType::StrictDns } else { DiscoveryType::Static };
+            let kind = if fixture.dns {
+                DiscoveryType::StrictDns
+            } else {
+                DiscoveryType::Static
+            };
             let kind = Some(ClusterDiscoveryType::Type(kind.into()));
-            Cluster { name, cluster_discovery_type: kind, ..Default::default() }.encode_to_vec()
+            Cluster {
+                name,
+                cluster_discovery_type: kind,
+                ..Default::default()
+            }
+            .encode_to_vec()
         }
-        ResourceType::ClusterLoadAssignment => {
-            ClusterLoadAssignment { cluster_name: name, ..Default::default() }.encode_to_vec()
+        ResourceType::ClusterLoadAssignment => ClusterLoadAssignment {
+            cluster_name: name,
+            ..Default::default()
         }
-        ResourceType::RouteConfiguration => RouteConfiguration { name, ..Default::default() }.encode_to_vec(),
-        ResourceType::Secret => Secret { name, ..Default::default() }.encode_to_vec(),
+        .encode_to_vec(),
+        ResourceType::RouteConfiguration => RouteConfiguration {
+            name,
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        ResourceType::Secret => Secret {
+            name,
+            ..Default::default()
+        }
+        .encode_to_vec(),
         ResourceType::Listener => listener(name).encode_to_vec(),
     };
     match Resource::parse(resource_type, &bytes, extensions()) {
@@ -118,7 +155,11 @@ fn shell(resource_type: ResourceType, fixture: &Fixture) -> Resource {
 
 fn listener(name: String) -> Listener {
     let port = socket_address::PortSpecifier::PortValue(10_000);
-    let socket = SocketAddress { address: "127.0.0.1".into(), port_specifier: Some(port), ..Default::default() };
+    let socket = SocketAddress {
+        address: "127.0.0.1".into(),
+        port_specifier: Some(port),
+        ..Default::default()
+    };
     let proxy = TcpProxy {
         stat_prefix: "tcp".into(),
         cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster("unused".into())),
@@ -128,11 +169,19 @@ fn listener(name: String) -> Listener {
         type_url: "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy".into(),
         value: proxy.encode_to_vec(),
     };
-    let filter = Filter { name: "tcp".into(), config_type: Some(filter::ConfigType::TypedConfig(config)) };
+    let filter = Filter {
+        name: "tcp".into(),
+        config_type: Some(filter::ConfigType::TypedConfig(config)),
+    };
     Listener {
         name,
-        address: Some(Address { address: Some(address::Address::SocketAddress(socket)) }),
-        filter_chains: vec![FilterChain { filters: vec![filter], ..Default::default() }],
+        address: Some(Address {
+            address: Some(address::Address::SocketAddress(socket)),
+        }),
+        filter_chains: vec![FilterChain {
+            filters: vec![filter],
+            ..Default::default()
+        }],
         ..Default::default()
     }
 }

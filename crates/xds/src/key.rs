@@ -17,7 +17,10 @@ pub struct ResourceKey {
 impl ResourceKey {
     /// The key of the resource of this type and name.
     pub fn new(resource_type: ResourceType, name: impl Into<Arc<str>>) -> Self {
-        Self { resource_type, name: name.into() }
+        Self {
+            resource_type,
+            name: name.into(),
+        }
     }
 }
 

@@ -25,13 +25,14 @@ pub mod engine;
 #[cfg(test)]
 mod fixtures;
 mod key;
+mod rate_limit;
 pub mod session;
 pub mod source;
 mod statistics;
 pub mod status;
 pub mod store;
 
-pub use client::{Client, ConfigWatch, Connector, Handle, Io, Options, Settings};
+pub use client::{Client, ConfigWatch, Connecting, Connector, Handle, Io, Options, Settings};
 pub use decode::{DecodedResource, Decoder, ExtensionsDecoder};
 pub use key::ResourceKey;
 pub use status::{Readiness, Status};

@@ -22,7 +22,9 @@ pub struct Sources {
 
 impl Default for Sources {
     fn default() -> Self {
-        Self { known: vec![(ConfigSourceSpecifier::Ads, None)] }
+        Self {
+            known: vec![(ConfigSourceSpecifier::Ads, None)],
+        }
     }
 }
 
@@ -35,7 +37,10 @@ impl Sources {
             ConfigSourceSpecifier::Api(api) if api.api_type.is_aggregated() => None,
             ConfigSourceSpecifier::Api(_) | ConfigSourceSpecifier::Path { .. } => Some(resource_type),
         };
-        let at = self.known.iter().position(|(known, type_of_known)| *type_of_known == only && known == specifier);
+        let at = self
+            .known
+            .iter()
+            .position(|(known, type_of_known)| *type_of_known == only && known == specifier);
         SourceId(at.unwrap_or_else(|| {
             self.known.push((specifier.clone(), only));
             self.known.len() - 1
@@ -50,5 +55,9 @@ pub(crate) fn describe(source: SourceId, api: &ApiConfigSource) -> String {
         Some(GrpcTarget::GoogleGrpc { target_uri, .. }) => target_uri,
         None => return "no server".to_owned(),
     };
-    if source == SourceId::ADS { format!("ads {server}") } else { server.to_string() }
+    if source == SourceId::ADS {
+        format!("ads {server}")
+    } else {
+        server.to_string()
+    }
 }

@@ -79,8 +79,14 @@ pub(crate) struct Statistics {
 impl Statistics {
     pub(crate) fn new(registry: &Arc<Registry>) -> Self {
         let process = |prefix, table| registry.block(Scope::Process(prefix), table);
-        let clusters = Subscription { block: process("cluster_manager.cds.", &cds::TABLE), names: &CDS };
-        let listeners = Subscription { block: process("listener_manager.lds.", &lds::TABLE), names: &LDS };
+        let clusters = Subscription {
+            block: process("cluster_manager.cds.", &cds::TABLE),
+            names: &CDS,
+        };
+        let listeners = Subscription {
+            block: process("listener_manager.lds.", &lds::TABLE),
+            names: &LDS,
+        };
         Self {
             clusters,
             listeners,
@@ -103,7 +109,8 @@ impl Statistics {
     /// A stream was opened or closed. Envoy's `control_plane.*` speaks of the aggregated stream.
     pub(crate) fn connected(&self, source: SourceId, connected: bool) {
         if source == SourceId::ADS {
-            self.control_plane.set(Shard::CONTROL, control_plane::CONNECTED_STATE, u64::from(connected));
+            self.control_plane
+                .set(Shard::CONTROL, control_plane::CONNECTED_STATE, u64::from(connected));
         }
     }
 
@@ -114,14 +121,14 @@ impl Statistics {
         }
     }
 
-    /// A request was held back by `rate_limit_settings`.
-    pub(crate) fn rate_limited(&self) {
-        self.control_plane.increment(Shard::CONTROL, control_plane::RATE_LIMIT_ENFORCED);
-    }
-
-    /// Requests that wait for a token.
-    pub(crate) fn pending_requests(&self, pending: usize) {
-        self.control_plane.set(Shard::CONTROL, control_plane::PENDING_REQUESTS, pending as u64);
+    /// A request was held back by `rate_limit_settings`, or is no longer.
+    pub(crate) fn rate_limited(&self, source: SourceId, held_back: bool) {
+        if source == SourceId::ADS {
+            self.control_plane
+                .add(Shard::CONTROL, control_plane::RATE_LIMIT_ENFORCED, u64::from(held_back));
+            self.control_plane
+                .set(Shard::CONTROL, control_plane::PENDING_REQUESTS, u64::from(held_back));
+        }
     }
 
     /// The stream of a subscription to everything of a type failed.
@@ -154,7 +161,9 @@ impl Statistics {
         match resource {
             Resource::Cluster(cluster) => {
                 if let Discovery::Eds { service_name, .. } = &cluster.discovery {
-                    let block = self.registry.block(Scope::Cluster(cluster.stat_name()), &cluster_membership::TABLE);
+                    let block = self
+                        .registry
+                        .block(Scope::Cluster(cluster.stat_name()), &cluster_membership::TABLE);
                     self.count(ResourceType::ClusterLoadAssignment, service_name, block, &EDS);
                 }
             }
@@ -209,7 +218,10 @@ impl Statistics {
         manager.add(cluster_manager::CLUSTER_MODIFIED, since.modified);
         manager.add(cluster_manager::CLUSTER_REMOVED, since.removed);
         manager.set(cluster_manager::ACTIVE_CLUSTERS, clusters.added - clusters.removed);
-        manager.set(cluster_manager::WARMING_CLUSTERS, assembler.waiting_of(ResourceType::Cluster) as u64);
+        manager.set(
+            cluster_manager::WARMING_CLUSTERS,
+            assembler.waiting_of(ResourceType::Cluster) as u64,
+        );
         let listeners = assembler.counts(ResourceType::Listener);
         let since = difference(listeners, std::mem::replace(&mut self.counted[1], listeners));
         let manager = self.listener_manager.local(Shard::CONTROL);

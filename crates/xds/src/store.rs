@@ -94,7 +94,9 @@ impl Store {
 
     /// A resource was asked for.
     pub fn request(&mut self, key: &ResourceKey) {
-        self.entries[key.resource_type as usize].entry(Arc::clone(&key.name)).or_insert_with(Entry::requested);
+        self.entries[key.resource_type as usize]
+            .entry(Arc::clone(&key.name))
+            .or_insert_with(Entry::requested);
     }
 
     /// A value was accepted.
@@ -146,7 +148,9 @@ impl Store {
     }
 
     fn entry_mut(&mut self, key: &ResourceKey) -> &mut Entry {
-        self.entries[key.resource_type as usize].entry(Arc::clone(&key.name)).or_insert_with(Entry::requested)
+        self.entries[key.resource_type as usize]
+            .entry(Arc::clone(&key.name))
+            .or_insert_with(Entry::requested)
     }
 }
 
@@ -157,7 +161,10 @@ impl Held for Store {
 
     fn versions(&self, resource_type: ResourceType) -> Vec<(Arc<str>, Arc<str>)> {
         let accepted = |(name, entry): (&Arc<str>, &Entry)| {
-            entry.accepted.as_ref().map(|accepted| (Arc::clone(name), Arc::clone(&accepted.version)))
+            entry
+                .accepted
+                .as_ref()
+                .map(|accepted| (Arc::clone(name), Arc::clone(&accepted.version)))
         };
         self.entries(resource_type).filter_map(accepted).collect()
     }
@@ -165,6 +172,11 @@ impl Held for Store {
 
 impl Entry {
     fn requested() -> Self {
-        Self { accepted: None, rejection: None, client_status: ClientStatus::Requested, expires: None }
+        Self {
+            accepted: None,
+            rejection: None,
+            client_status: ClientStatus::Requested,
+            expires: None,
+        }
     }
 }

@@ -36,9 +36,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::cluster::Cluster;
 use config::config_source::ConfigSource;
-use config::{Config, Reference, ResourceType};
+use config::{Config, Fingerprint, Reference, ResourceType};
 
 use crate::key::ResourceKey;
 use crate::store::Value;
@@ -180,11 +179,16 @@ impl Assembler {
         self.answer(key, Answer::Absent);
     }
 
-    /// The data plane finished the first round of checks or the first resolution of a warming cluster.
-    pub fn cluster_warm(&mut self, name: &str) {
+    /// The data plane finished the first round of checks or the first resolution of a warming cluster. Word of a value
+    /// that was replaced meanwhile is ignored.
+    pub fn cluster_warm(&mut self, name: &str, fingerprint: Fingerprint) {
         let key = ResourceKey::new(ResourceType::Cluster, name);
         if self.awaiting_data_plane.contains(name)
             && let Some(node) = self.nodes.get_mut(&key)
+            && node
+                .target
+                .as_ref()
+                .is_some_and(|target| target.resource.fingerprint() == fingerprint)
         {
             node.data_plane_warm = true;
             self.mark(&key);
@@ -195,7 +199,8 @@ impl Assembler {
     /// now is what readiness waits for.
     pub fn initial_answers_complete(&mut self) {
         if self.initial.is_none() {
-            let gates = |key: &&ResourceKey| matches!(key.resource_type, ResourceType::Cluster | ResourceType::Listener);
+            let gates =
+                |key: &&ResourceKey| matches!(key.resource_type, ResourceType::Cluster | ResourceType::Listener);
             self.initial = Some(self.waiting.iter().filter(gates).cloned().collect());
         }
     }
@@ -222,24 +227,34 @@ impl Assembler {
         std::mem::take(&mut self.changed).then(|| Arc::new(self.config.clone()))
     }
 
-    /// The clusters that wait for the data plane, if they changed since the last call.
-    pub fn take_warming_clusters(&mut self) -> Option<Arc<[Arc<Cluster>]>> {
+    /// The clusters that wait for the data plane, with their endpoints and secrets, if they changed since the last call.
+    pub fn take_warming(&mut self) -> Option<Arc<Config>> {
         if !std::mem::take(&mut self.data_plane_changed) {
             return None;
         }
-        let target = |name: &Arc<str>| {
-            let value = self.nodes.get(&ResourceKey::new(ResourceType::Cluster, Arc::clone(name)))?.target.as_ref()?;
-            match &value.resource {
-                config::Resource::Cluster(cluster) => Some(Arc::clone(cluster)),
-                _ => None,
+        let mut warming = Config::default();
+        for name in &self.awaiting_data_plane {
+            let cluster = self
+                .nodes
+                .find(ResourceType::Cluster, name)
+                .and_then(|node| node.target.as_ref());
+            let Some(cluster) = cluster else { continue };
+            settle::insert(&mut warming, &cluster.resource);
+            for reference in cluster.references.iter() {
+                let needed = self.nodes.find(reference.resource_type, &reference.name);
+                if let Some(needed) = needed.and_then(|node| node.published.as_ref()) {
+                    settle::insert(&mut warming, &needed.resource);
+                }
             }
-        };
-        Some(self.awaiting_data_plane.iter().filter_map(target).collect())
+        }
+        Some(Arc::new(warming))
     }
 
     /// Whether the value last accepted is the one published.
     pub fn is_active(&self, key: &ResourceKey) -> bool {
-        self.nodes.get(key).is_some_and(|node| node.target.is_some() && node.is_settled())
+        self.nodes
+            .get(key)
+            .is_some_and(|node| node.target.is_some() && node.is_settled())
     }
 
     /// Resources accepted and not published.
@@ -249,23 +264,34 @@ impl Assembler {
 
     /// How many resources of a type are accepted and not published.
     pub fn waiting_of(&self, resource_type: ResourceType) -> usize {
-        self.waiting.iter().filter(|key| key.resource_type == resource_type).count()
+        self.waiting
+            .iter()
+            .filter(|key| key.resource_type == resource_type)
+            .count()
     }
 
     /// Everything that is published.
     #[cfg(test)]
     pub(crate) fn published_values(&self) -> impl Iterator<Item = (ResourceKey, &Arc<Value>)> {
-        self.nodes.iter().filter_map(|(key, node)| Some((key, node.published.as_ref()?)))
+        self.nodes
+            .iter()
+            .filter_map(|(key, node)| Some((key, node.published.as_ref()?)))
     }
 
     /// Resources of the bootstrap.
     pub fn static_values(&self) -> impl Iterator<Item = (ResourceKey, &Arc<Value>)> {
-        self.nodes.iter().filter(|(_, node)| node.fixed).filter_map(|(key, node)| Some((key, node.target.as_ref()?)))
+        self.nodes
+            .iter()
+            .filter(|(_, node)| node.fixed)
+            .filter_map(|(key, node)| Some((key, node.target.as_ref()?)))
     }
 
     /// What a resource waits for.
     pub fn waits_for(&self, key: &ResourceKey) -> Vec<ResourceKey> {
-        self.nodes.get(key).map(|node| node.waits_for.iter().cloned().collect()).unwrap_or_default()
+        self.nodes
+            .get(key)
+            .map(|node| node.waits_for.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// What happened to published resources of a type.
@@ -315,13 +341,20 @@ impl Assembler {
         if reference.resource_type == ResourceType::Cluster {
             return;
         }
-        let key = ResourceKey { resource_type: reference.resource_type, name: Arc::clone(&reference.name) };
+        let key = ResourceKey {
+            resource_type: reference.resource_type,
+            name: Arc::clone(&reference.name),
+        };
         let node = self.nodes.entry(&key);
         node.wanted += 1;
         if node.source.is_none() {
             node.source.clone_from(&reference.source);
             // Without a source only the bootstrap could have it, and what it has is known already.
-            node.answer = if node.source.is_some() { Answer::Awaited } else { Answer::Absent };
+            node.answer = if node.source.is_some() {
+                Answer::Awaited
+            } else {
+                Answer::Absent
+            };
         }
         self.touched.insert(key);
     }
@@ -330,7 +363,10 @@ impl Assembler {
         if reference.resource_type == ResourceType::Cluster {
             return;
         }
-        let key = ResourceKey { resource_type: reference.resource_type, name: Arc::clone(&reference.name) };
+        let key = ResourceKey {
+            resource_type: reference.resource_type,
+            name: Arc::clone(&reference.name),
+        };
         if let Some(node) = self.nodes.get_mut(&key) {
             node.wanted = node.wanted.saturating_sub(1);
             self.mark(&key);

@@ -113,7 +113,9 @@ impl Nodes {
     }
 
     pub(super) fn entry(&mut self, key: &ResourceKey) -> &mut Node {
-        self.0[key.resource_type as usize].entry(Arc::clone(&key.name)).or_default()
+        self.0[key.resource_type as usize]
+            .entry(Arc::clone(&key.name))
+            .or_default()
     }
 
     /// Forgets a resource about which nothing is known.
@@ -126,7 +128,15 @@ impl Nodes {
     pub(super) fn iter(&self) -> impl Iterator<Item = (ResourceKey, &Node)> {
         ResourceType::ALL.into_iter().flat_map(|resource_type| {
             let nodes = self.0[resource_type as usize].iter();
-            nodes.map(move |(name, node)| (ResourceKey { resource_type, name: Arc::clone(name) }, node))
+            nodes.map(move |(name, node)| {
+                (
+                    ResourceKey {
+                        resource_type,
+                        name: Arc::clone(name),
+                    },
+                    node,
+                )
+            })
         })
     }
 

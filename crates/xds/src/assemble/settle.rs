@@ -26,7 +26,9 @@ impl Assembler {
     /// Ends the waits whose time is over.
     pub(super) fn end_waits(&mut self, now: Instant) {
         while self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= now) {
-            let Some((deadline, key)) = self.deadlines.pop_first() else { return };
+            let Some((deadline, key)) = self.deadlines.pop_first() else {
+                return;
+            };
             let Some(node) = self.nodes.get_mut(&key) else { continue };
             if node.fetch_deadline == Some(deadline) {
                 node.fetch_deadline = None;
@@ -48,7 +50,13 @@ impl Assembler {
     pub(super) fn settle_until_stable(&mut self, now: Instant) {
         while let Some(layer) = LAYERS.into_iter().find(|layer| !self.dirty[*layer as usize].is_empty()) {
             if let Some(name) = self.dirty[layer as usize].pop() {
-                self.evaluate(&ResourceKey { resource_type: layer, name }, now);
+                self.evaluate(
+                    &ResourceKey {
+                        resource_type: layer,
+                        name,
+                    },
+                    now,
+                );
             }
         }
     }
@@ -59,7 +67,11 @@ impl Assembler {
         for key in std::mem::take(&mut self.touched) {
             let Some(node) = self.nodes.get_mut(&key) else { continue };
             let referenced = node.is_referenced();
-            if let Some(source) = node.source.clone().filter(|_| referenced != node.subscribed && !node.fixed) {
+            if let Some(source) = node
+                .source
+                .clone()
+                .filter(|_| referenced != node.subscribed && !node.fixed)
+            {
                 node.subscribed = referenced;
                 if referenced {
                     let timeout = source.initial_fetch_timeout;
@@ -83,7 +95,10 @@ impl Assembler {
         if by_reference && !node.fixed && !node.is_referenced() {
             // Nobody refers to it: it goes, target and all.
             if let Some(target) = node.target.take() {
-                target.references.iter().for_each(|reference| self.release_want(reference));
+                target
+                    .references
+                    .iter()
+                    .for_each(|reference| self.release_want(reference));
             }
             return self.unpublish(key);
         }
@@ -100,7 +115,11 @@ impl Assembler {
                     ResourceType::Cluster => node.used > 0,
                     _ => true,
                 };
-                if kept { self.stop_waiting(key) } else { self.unpublish(key) }
+                if kept {
+                    self.stop_waiting(key)
+                } else {
+                    self.unpublish(key)
+                }
             }
         }
     }
@@ -117,7 +136,9 @@ impl Assembler {
     /// What the target lacks, and whether part of that is waited for only so long. Clusters for which the wait is over
     /// are not in it.
     fn missing(&self, key: &ResourceKey, target: &Value) -> (BTreeSet<ResourceKey>, bool) {
-        let Some(node) = self.nodes.get(key) else { return Default::default() };
+        let Some(node) = self.nodes.get(key) else {
+            return Default::default();
+        };
         let replaces = node.published.is_some();
         let mut missing = BTreeSet::new();
         let mut clusters = BTreeSet::new();
@@ -125,10 +146,17 @@ impl Assembler {
             let dependency = self.nodes.find(reference.resource_type, &reference.name);
             let is_cluster = reference.resource_type == ResourceType::Cluster;
             let available = dependency.is_some_and(|node| {
-                if is_cluster { node.published.is_some() } else { node.is_available(replaces) }
+                if is_cluster {
+                    node.published.is_some()
+                } else {
+                    node.is_available(replaces)
+                }
             });
             if !available {
-                let needed = ResourceKey { resource_type: reference.resource_type, name: Arc::clone(&reference.name) };
+                let needed = ResourceKey {
+                    resource_type: reference.resource_type,
+                    name: Arc::clone(&reference.name),
+                };
                 if needed != *key {
                     (if is_cluster { &mut clusters } else { &mut missing }).insert(needed);
                 }
@@ -151,8 +179,13 @@ impl Assembler {
 
     /// Whether a cluster is new and the data plane has something to find out before it is used.
     fn awaits_data_plane(&self, node: &Node, target: &Value) -> bool {
-        let Resource::Cluster(cluster) = &target.resource else { return false };
-        let by_name = matches!(cluster.discovery, Discovery::StrictDns { .. } | Discovery::LogicalDns { .. });
+        let Resource::Cluster(cluster) = &target.resource else {
+            return false;
+        };
+        let by_name = matches!(
+            cluster.discovery,
+            Discovery::StrictDns { .. } | Discovery::LogicalDns { .. }
+        );
         self.options.await_data_plane
             && node.published.is_none()
             && !node.data_plane_warm
@@ -166,7 +199,9 @@ impl Assembler {
         }
         if key.resource_type == ResourceType::Cluster {
             self.data_plane_changed |= if missing.is_empty() {
-                self.awaiting_data_plane.insert(Arc::clone(&key.name))
+                // Also when it was waiting already: what is to be tried may be another value now.
+                self.awaiting_data_plane.insert(Arc::clone(&key.name));
+                true
             } else {
                 self.awaiting_data_plane.remove(&key.name)
             };
@@ -207,7 +242,11 @@ impl Assembler {
     }
 
     fn stop_waiting_for(&mut self, key: &ResourceKey) {
-        let waits_for = self.nodes.get_mut(key).map(|node| std::mem::take(&mut node.waits_for)).unwrap_or_default();
+        let waits_for = self
+            .nodes
+            .get_mut(key)
+            .map(|node| std::mem::take(&mut node.waits_for))
+            .unwrap_or_default();
         for needed in waits_for {
             if let Some(node) = self.nodes.get_mut(&needed) {
                 node.waiters.remove(key);
@@ -218,7 +257,11 @@ impl Assembler {
 
     /// Tells those who wait for a resource that they need not any more.
     pub(super) fn wake(&mut self, key: &ResourceKey) {
-        let waiters = self.nodes.get_mut(key).map(|node| std::mem::take(&mut node.waiters)).unwrap_or_default();
+        let waiters = self
+            .nodes
+            .get_mut(key)
+            .map(|node| std::mem::take(&mut node.waiters))
+            .unwrap_or_default();
         for waiter in waiters {
             if let Some(node) = self.nodes.get_mut(&waiter) {
                 node.waits_for.remove(key);
@@ -229,13 +272,27 @@ impl Assembler {
         }
     }
 
+    /// Endpoints and secrets of a cluster that waits for the data plane are part of what it tries.
+    fn retry_data_plane(&mut self, key: &ResourceKey) {
+        self.data_plane_changed |= !self.awaiting_data_plane.is_empty()
+            && matches!(
+                key.resource_type,
+                ResourceType::ClusterLoadAssignment | ResourceType::Secret
+            );
+    }
+
     fn publish(&mut self, key: &ResourceKey, value: Arc<Value>) {
         let Some(node) = self.nodes.get_mut(key) else { return };
         let old = node.published.replace(Arc::clone(&value));
         let counts = &mut self.counts[key.resource_type as usize];
-        *(if old.is_some() { &mut counts.modified } else { &mut counts.added }) += 1;
+        *(if old.is_some() {
+            &mut counts.modified
+        } else {
+            &mut counts.added
+        }) += 1;
         insert(&mut self.config, &value.resource);
         self.changed = true;
+        self.retry_data_plane(key);
         // New uses first: what both need never looks unused.
         for reference in value.references.iter() {
             self.acquire_use(key, reference);
@@ -269,7 +326,10 @@ impl Assembler {
     }
 
     fn acquire_use(&mut self, user: &ResourceKey, reference: &Reference) {
-        let key = ResourceKey { resource_type: reference.resource_type, name: Arc::clone(&reference.name) };
+        let key = ResourceKey {
+            resource_type: reference.resource_type,
+            name: Arc::clone(&reference.name),
+        };
         if key != *user {
             self.nodes.entry(&key).used += 1;
             self.touch(key);
@@ -277,7 +337,10 @@ impl Assembler {
     }
 
     fn release_use(&mut self, user: &ResourceKey, reference: &Reference) {
-        let key = ResourceKey { resource_type: reference.resource_type, name: Arc::clone(&reference.name) };
+        let key = ResourceKey {
+            resource_type: reference.resource_type,
+            name: Arc::clone(&reference.name),
+        };
         if key == *user {
             return;
         }
@@ -296,10 +359,13 @@ impl Assembler {
 }
 
 fn cluster_names(references: &[Reference]) -> impl Iterator<Item = &str> {
-    references.iter().filter(|r| r.resource_type == ResourceType::Cluster).map(|reference| &*reference.name)
+    references
+        .iter()
+        .filter(|r| r.resource_type == ResourceType::Cluster)
+        .map(|reference| &*reference.name)
 }
 
-fn insert(config: &mut Config, resource: &Resource) {
+pub(super) fn insert(config: &mut Config, resource: &Resource) {
     let name = Arc::clone(resource.name());
     match resource {
         Resource::Cluster(cluster) => drop(config.clusters.insert(name, Arc::clone(cluster))),
@@ -312,10 +378,10 @@ fn insert(config: &mut Config, resource: &Resource) {
 
 fn remove(config: &mut Config, key: &ResourceKey) {
     match key.resource_type {
-        ResourceType::Cluster => drop(config.clusters.remove(&*key.name)),
-        ResourceType::ClusterLoadAssignment => drop(config.endpoints.remove(&*key.name)),
-        ResourceType::Listener => drop(config.listeners.remove(&*key.name)),
-        ResourceType::RouteConfiguration => drop(config.routes.remove(&*key.name)),
-        ResourceType::Secret => drop(config.secrets.remove(&*key.name)),
+        ResourceType::Cluster => drop(config.clusters.remove(&key.name)),
+        ResourceType::ClusterLoadAssignment => drop(config.endpoints.remove(&key.name)),
+        ResourceType::Listener => drop(config.listeners.remove(&key.name)),
+        ResourceType::RouteConfiguration => drop(config.routes.remove(&key.name)),
+        ResourceType::Secret => drop(config.secrets.remove(&key.name)),
     }
 }

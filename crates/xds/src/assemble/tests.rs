@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use config::cluster::Cluster;
+
 use super::*;
 use crate::decode::Decoder;
 use crate::fixtures::{Fixture, FixtureDecoder, fixture, key};
@@ -14,16 +16,25 @@ struct Script {
 }
 
 fn script() -> Script {
-    with_options(AssemblerOptions { cluster_wait: Duration::from_secs(15), await_data_plane: false })
+    with_options(AssemblerOptions {
+        cluster_wait: Duration::from_secs(15),
+        await_data_plane: false,
+    })
 }
 
 fn with_options(options: AssemblerOptions) -> Script {
-    Script { assembler: Assembler::new(options, true), now: Instant::now(), asked: BTreeSet::new() }
+    Script {
+        assembler: Assembler::new(options, true),
+        now: Instant::now(),
+        asked: BTreeSet::new(),
+    }
 }
 
 fn value(text: &str, fixture: &Fixture) -> Arc<Value> {
     let any = fixture.any(key(text).resource_type);
-    let decoded = FixtureDecoder.decode(key(text).resource_type, &any).expect("a good fixture");
+    let decoded = FixtureDecoder
+        .decode(key(text).resource_type, &any)
+        .expect("a good fixture");
     Arc::new(Value::received(decoded, any.value))
 }
 
@@ -140,7 +151,10 @@ fn trap_a_to_b_to_a_while_warming_ends_at_a() {
     let mut script = script();
     script.accept("cds:c", &["eds:a"]).accept("eds:a", &[]);
     let a = script.cluster("c");
-    script.accept("cds:c", &["eds:b"]).accept("cds:c", &["eds:a"]).asks("eds:a");
+    script
+        .accept("cds:c", &["eds:b"])
+        .accept("cds:c", &["eds:a"])
+        .asks("eds:a");
     script.accept("eds:b", &[]).seconds(60).is("cds:c eds:a");
     assert!(Arc::ptr_eq(&a, &script.cluster("c")), "the very same value as before");
     assert_eq!(script.assembler.waiting_of(ResourceType::Cluster), 0);
@@ -148,7 +162,13 @@ fn trap_a_to_b_to_a_while_warming_ends_at_a() {
 
 #[test]
 fn trap_a_removed_secret_does_not_leave_a_cluster_warming_for_ever() {
-    script().accept("cds:c", &["sds!s"]).is("").seconds(3600).is("").remove("sds:s").is("cds:c");
+    script()
+        .accept("cds:c", &["sds!s"])
+        .is("")
+        .seconds(3600)
+        .is("")
+        .remove("sds:s")
+        .is("cds:c");
 }
 
 #[test]
@@ -179,7 +199,10 @@ fn a_route_table_that_keeps_changing_while_it_waits_is_not_frozen() {
     let mut script = script();
     script.accept("lds:l", &["rds:r"]);
     for revision in 0..15 {
-        script.is("").accept_revision("rds:r", &["cds:never"], revision).seconds(1);
+        script
+            .is("")
+            .accept_revision("rds:r", &["cds:never"], revision)
+            .seconds(1);
     }
     script.is("lds:l rds:r");
 }
@@ -187,13 +210,25 @@ fn a_route_table_that_keeps_changing_while_it_waits_is_not_frozen() {
 #[test]
 fn a_cluster_that_was_given_up_on_is_not_waited_for_again_by_the_same_table() {
     let mut script = script();
-    script.accept("lds:l", &["rds:r"]).accept("rds:r", &["cds:never"]).seconds(15).is("lds:l rds:r");
+    script
+        .accept("lds:l", &["rds:r"])
+        .accept("rds:r", &["cds:never"])
+        .seconds(15)
+        .is("lds:l rds:r");
     let old = Arc::clone(&script.assembler.config.routes["r"]);
     script.accept_revision("rds:r", &["cds:never"], 1);
-    assert!(!Arc::ptr_eq(&old, &script.assembler.config.routes["r"]), "published at once");
+    assert!(
+        !Arc::ptr_eq(&old, &script.assembler.config.routes["r"]),
+        "published at once"
+    );
     let old = Arc::clone(&script.assembler.config.routes["r"]);
-    script.accept_revision("rds:r", &["cds:never", "cds:new"], 2).seconds(14);
-    assert!(Arc::ptr_eq(&old, &script.assembler.config.routes["r"]), "the new one is waited for");
+    script
+        .accept_revision("rds:r", &["cds:never", "cds:new"], 2)
+        .seconds(14);
+    assert!(
+        Arc::ptr_eq(&old, &script.assembler.config.routes["r"]),
+        "the new one is waited for"
+    );
     script.seconds(1);
     assert!(!Arc::ptr_eq(&old, &script.assembler.config.routes["r"]));
 }
@@ -231,18 +266,37 @@ fn make_before_break_keeps_a_removed_cluster_that_a_listener_names_itself() {
 fn a_removed_cluster_that_comes_back_is_replaced_in_place() {
     let mut script = script();
     script.accept("cds:c", &[]).accept("lds:l", &["cds:c"]).remove("cds:c");
-    script.accept_revision("cds:c", &[], 1).is("cds:c lds:l").remove("lds:l").is("cds:c");
+    script
+        .accept_revision("cds:c", &[], 1)
+        .is("cds:c lds:l")
+        .remove("lds:l")
+        .is("cds:c");
 }
 
 #[test]
 fn a_listener_waits_for_its_route_table() {
-    script().accept("lds:l", &["rds:r"]).is("").asks("rds:r").accept("rds:r", &[]).is("lds:l rds:r");
+    script()
+        .accept("lds:l", &["rds:r"])
+        .is("")
+        .asks("rds:r")
+        .accept("rds:r", &[])
+        .is("lds:l rds:r");
 }
 
 #[test]
 fn a_listener_waits_for_its_route_table_as_long_as_initial_fetch_timeout_says() {
-    script().accept("lds:l", &["rds:r"]).seconds(14).is("").seconds(1).is("lds:l");
-    script().accept("lds:l", &["rds!r"]).seconds(3600).is("").accept("rds:r", &[]).is("lds:l rds:r");
+    script()
+        .accept("lds:l", &["rds:r"])
+        .seconds(14)
+        .is("")
+        .seconds(1)
+        .is("lds:l");
+    script()
+        .accept("lds:l", &["rds!r"])
+        .seconds(3600)
+        .is("")
+        .accept("rds:r", &[])
+        .is("lds:l rds:r");
 }
 
 #[test]
@@ -291,7 +345,12 @@ fn removed_endpoints_and_routes_are_kept_while_they_are_referenced() {
 
 #[test]
 fn endpoints_that_do_not_exist_end_the_warming_of_a_cluster() {
-    script().accept("cds:c", &["eds!e"]).remove("eds:e").is("cds:c").accept("eds:e", &[]).is("cds:c eds:e");
+    script()
+        .accept("cds:c", &["eds!e"])
+        .remove("eds:e")
+        .is("cds:c")
+        .accept("eds:e", &[])
+        .is("cds:c eds:e");
 }
 
 #[test]
@@ -318,9 +377,16 @@ fn expired_endpoints_are_taken_away_and_may_come_back() {
 #[test]
 fn static_resources_stay_whatever_a_server_says() {
     let mut script = script();
-    script.fix("cds:c", &["eds:e"]).is("").accept("eds:e", &[]).is("cds:c eds:e");
+    script
+        .fix("cds:c", &["eds:e"])
+        .is("")
+        .accept("eds:e", &[])
+        .is("cds:c eds:e");
     let fixed = script.cluster("c");
-    script.accept_revision("cds:c", &[], 9).remove("cds:c").is("cds:c eds:e");
+    script
+        .accept_revision("cds:c", &[], 9)
+        .remove("cds:c")
+        .is("cds:c eds:e");
     assert!(Arc::ptr_eq(&fixed, &script.cluster("c")));
 }
 
@@ -331,7 +397,11 @@ fn a_secret_of_the_bootstrap_is_found_by_name_and_an_unknown_one_is_not_waited_f
     let mut with_static_secret = fixture("c", &["sds:s"]);
     with_static_secret.references = vec![];
     let mut value = Arc::into_inner(value("cds:c", &with_static_secret)).expect("just made");
-    let reference = |name: &str| Reference { resource_type: ResourceType::Secret, name: name.into(), source: None };
+    let reference = |name: &str| Reference {
+        resource_type: ResourceType::Secret,
+        name: name.into(),
+        source: None,
+    };
     value.references = Arc::new([reference("s"), reference("unknown")]);
     script.assembler.accept(&key("cds:c"), Arc::new(value));
     script.settle().is("cds:c sds:s").asks("");
@@ -339,35 +409,70 @@ fn a_secret_of_the_bootstrap_is_found_by_name_and_an_unknown_one_is_not_waited_f
 
 #[test]
 fn a_missing_cluster_is_not_waited_for_when_clusters_come_from_the_bootstrap_alone() {
-    let options = AssemblerOptions { cluster_wait: Duration::from_secs(15), await_data_plane: false };
-    let mut script = Script { assembler: Assembler::new(options, false), now: Instant::now(), asked: BTreeSet::new() };
+    let options = AssemblerOptions {
+        cluster_wait: Duration::from_secs(15),
+        await_data_plane: false,
+    };
+    let mut script = Script {
+        assembler: Assembler::new(options, false),
+        now: Instant::now(),
+        asked: BTreeSet::new(),
+    };
     script.fix("lds:l", &["cds:typo"]).is("lds:l");
 }
 
 #[test]
 fn a_new_cluster_waits_for_the_data_plane_where_that_is_asked_for() {
-    let options = AssemblerOptions { cluster_wait: Duration::from_secs(15), await_data_plane: true };
+    let options = AssemblerOptions {
+        cluster_wait: Duration::from_secs(15),
+        await_data_plane: true,
+    };
     let mut script = with_options(options);
-    let dns = |revision| Fixture { dns: true, ..fixture("c", &[]).revision(revision) };
+    let dns = |revision| Fixture {
+        dns: true,
+        ..fixture("c", &[]).revision(revision)
+    };
     script.assembler.accept(&key("cds:c"), value("cds:c", &dns(0)));
     script.settle().is("");
-    let warming = script.assembler.take_warming_clusters().expect("it changed");
-    assert_eq!(warming.iter().map(|cluster| &*cluster.name).collect::<Vec<_>>(), ["c"]);
+    let warming = script.assembler.take_warming().expect("it changed");
+    assert_eq!(published(&warming), "cds:c");
+    let fingerprint = warming.clusters.get("c").expect("it is in there").fingerprint;
     script.accept("cds:plain", &[]).is("cds:plain");
-    script.assembler.cluster_warm("c");
+    script
+        .assembler
+        .cluster_warm("c", config::Fingerprint::of(b"another value"));
+    script.settle().is("cds:plain");
+    script.assembler.cluster_warm("c", fingerprint);
     script.settle().is("cds:c cds:plain");
-    assert_eq!(script.assembler.take_warming_clusters().map(|warming| warming.len()), Some(0));
+    assert_eq!(
+        script.assembler.take_warming().map(|warming| warming.clusters.len()),
+        Some(0)
+    );
     script.assembler.accept(&key("cds:c"), value("cds:c", &dns(1)));
     let old = script.cluster("c");
     script.settle();
-    assert!(!Arc::ptr_eq(&old, &script.cluster("c")), "an updated cluster swaps at once");
+    assert!(
+        !Arc::ptr_eq(&old, &script.cluster("c")),
+        "an updated cluster swaps at once"
+    );
 }
 
 #[test]
 fn a_data_plane_that_says_nothing_delays_a_cluster_for_fifteen_seconds_and_no_longer() {
-    let mut script =
-        with_options(AssemblerOptions { cluster_wait: Duration::from_secs(15), await_data_plane: true });
-    script.assembler.accept(&key("cds:c"), value("cds:c", &Fixture { dns: true, ..fixture("c", &[]) }));
+    let mut script = with_options(AssemblerOptions {
+        cluster_wait: Duration::from_secs(15),
+        await_data_plane: true,
+    });
+    script.assembler.accept(
+        &key("cds:c"),
+        value(
+            "cds:c",
+            &Fixture {
+                dns: true,
+                ..fixture("c", &[])
+            },
+        ),
+    );
     script.settle().seconds(14).is("").seconds(1).is("cds:c");
 }
 
@@ -399,7 +504,10 @@ fn nothing_is_kept_of_resources_that_are_gone() {
         for index in 0..20 {
             let (c, e) = (format!("cds:{round}-{index}"), format!("eds:{round}-{index}"));
             let (r, l) = (format!("rds:{round}-{index}"), format!("lds:{round}-{index}"));
-            script.accept(&c, &[&e]).accept(&l, &[&r]).accept(&r, &[&c, "cds:never"]);
+            script
+                .accept(&c, &[&e])
+                .accept(&l, &[&r])
+                .accept(&r, &[&c, "cds:never"]);
             if index % 2 == 0 {
                 script.accept(&e, &[]);
             }
@@ -420,7 +528,9 @@ fn nothing_is_kept_of_resources_that_are_gone() {
 fn a_table_waiting_for_a_thousand_clusters_is_published_with_the_last_of_them() {
     let mut script = script();
     let names: Vec<String> = (0..1000).map(|index| format!("cds:{index}")).collect();
-    script.accept("lds:l", &["rds:r"]).accept("rds:r", &names.iter().map(String::as_str).collect::<Vec<_>>());
+    script
+        .accept("lds:l", &["rds:r"])
+        .accept("rds:r", &names.iter().map(String::as_str).collect::<Vec<_>>());
     for name in &names[1..] {
         script.accept(name, &[]);
     }

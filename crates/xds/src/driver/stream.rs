@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::transport::{Reader, Transport, Writer};
 use super::Shared;
+use super::transport::{Reader, Transport, Writer};
 use crate::backoff::Backoff;
 use crate::engine::{Engine, StreamSpecification};
 
@@ -50,7 +50,7 @@ async fn exchange(
     let (writer, mut reader): (Writer, Reader) = transport.open(&shared.settings, specification);
     shared.with(|engine, now| engine.stream_opened(source, now));
     loop {
-        let has_request = shared.lock().has_request(source);
+        let has_request = shared.lock().has_request(source, super::now());
         tokio::select! {
             message = reader.next() => match message {
                 Ok(Some(response)) => {

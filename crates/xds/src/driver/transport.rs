@@ -46,9 +46,16 @@ impl Transport {
         specification: &StreamSpecification,
         server: usize,
     ) -> Result<Self, String> {
-        let service = specification.api.grpc_services.get(server).ok_or("no gRPC service is configured")?;
+        let service = specification
+            .api
+            .grpc_services
+            .get(server)
+            .ok_or("no gRPC service is configured")?;
         let attempt = async {
-            let io = connector.connect(service).await.map_err(|error| format!("cannot connect: {error}"))?;
+            let io = connector
+                .connect(service)
+                .await
+                .map_err(|error| format!("cannot connect: {error}"))?;
             let (interval, timeout) = settings.keepalive;
             let endpoint = Endpoint::from(uri(service))
                 .http2_keep_alive_interval(interval)
@@ -62,7 +69,10 @@ impl Transport {
         let channel = tokio::time::timeout(settings.connect_timeout, attempt)
             .await
             .map_err(|_| format!("not connected within {:?}", settings.connect_timeout))??;
-        Ok(Self { channel, metadata: metadata(service)? })
+        Ok(Self {
+            channel,
+            metadata: metadata(service)?,
+        })
     }
 
     /// Opens the stream. Neither half waits for the server's headers: some servers send none before the first response.
@@ -90,11 +100,20 @@ impl Transport {
         *request.metadata_mut() = self.metadata;
         let mut client = Grpc::new(self.channel).max_decoding_message_size(limit);
         let opening = async move {
-            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            client
+                .ready()
+                .await
+                .map_err(|error| Status::unavailable(error.to_string()))?;
             let response = client.streaming(request, path, ProstCodec::default()).await?;
             Ok(response.into_inner())
         };
-        (sender, Incoming { state: State::Opening(Box::pin(opening)), wrap })
+        (
+            sender,
+            Incoming {
+                state: State::Opening(Box::pin(opening)),
+                wrap,
+            },
+        )
     }
 }
 
@@ -155,14 +174,14 @@ pub(super) struct Incoming<R> {
 
 enum State<R> {
     Opening(Pin<Box<dyn Future<Output = Result<Streaming<R>, Status>> + Send>>),
-    Open(Streaming<R>),
+    Open(Box<Streaming<R>>),
 }
 
 impl<R> Incoming<R> {
     async fn next(&mut self) -> Result<Option<Response>, Status> {
         loop {
             match &mut self.state {
-                State::Opening(opening) => self.state = State::Open(opening.await?),
+                State::Opening(opening) => self.state = State::Open(Box::new(opening.await?)),
                 State::Open(streaming) => return Ok(streaming.message().await?.map(self.wrap)),
             }
         }
@@ -189,13 +208,22 @@ impl Service<Uri> for Dialled {
 /// `:authority` of the requests: as configured, or what Envoy takes, the name of the cluster.
 fn uri(service: &GrpcService) -> Uri {
     let authority: &Arc<str> = match &service.target {
-        GrpcTarget::EnvoyGrpc { authority: Some(authority), .. } => authority,
+        GrpcTarget::EnvoyGrpc {
+            authority: Some(authority),
+            ..
+        } => authority,
         GrpcTarget::EnvoyGrpc { cluster_name, .. } => cluster_name,
         GrpcTarget::GoogleGrpc { target_uri, .. } => target_uri,
     };
     // A target may have a scheme (`dns:///host:port`), a cluster's name may be no authority at all.
     let host = authority.rsplit('/').next().unwrap_or_default();
-    let build = |host: &str| Uri::builder().scheme("http").authority(host).path_and_query("/").build();
+    let build = |host: &str| {
+        Uri::builder()
+            .scheme("http")
+            .authority(host)
+            .path_and_query("/")
+            .build()
+    };
     build(host).unwrap_or_else(|_| Uri::from_static("http://xds/"))
 }
 
@@ -230,9 +258,7 @@ fn path(only: Option<ResourceType>, delta: bool) -> &'static str {
         }
         (Some(ResourceType::Listener), false) => "/envoy.service.listener.v3.ListenerDiscoveryService/StreamListeners",
         (Some(ResourceType::Listener), true) => "/envoy.service.listener.v3.ListenerDiscoveryService/DeltaListeners",
-        (Some(ResourceType::RouteConfiguration), false) => {
-            "/envoy.service.route.v3.RouteDiscoveryService/StreamRoutes"
-        }
+        (Some(ResourceType::RouteConfiguration), false) => "/envoy.service.route.v3.RouteDiscoveryService/StreamRoutes",
         (Some(ResourceType::RouteConfiguration), true) => "/envoy.service.route.v3.RouteDiscoveryService/DeltaRoutes",
         (Some(ResourceType::Secret), false) => "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets",
         (Some(ResourceType::Secret), true) => "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets",
@@ -251,15 +277,27 @@ mod tests {
                 max_receive_message_length: None,
             },
             timeout: None,
-            initial_metadata: vec![("x-token".into(), Arc::from(&b"secret"[..])), ("x-bin".into(), Arc::from(&[0u8, 255][..]))],
+            initial_metadata: vec![
+                ("x-token".into(), Arc::from(&b"secret"[..])),
+                ("x-bin".into(), Arc::from(&[0u8, 255][..])),
+            ],
         }
     }
 
     #[test]
     fn the_authority_is_the_cluster_name_unless_configured() {
-        assert_eq!(uri(&envoy_grpc("xds-grpc", None)).authority().map(|a| a.as_str()), Some("xds-grpc"));
-        assert_eq!(uri(&envoy_grpc("xds-grpc", Some("istiod:15012"))).to_string(), "http://istiod:15012/");
-        assert_eq!(uri(&envoy_grpc("outbound|15010||istiod", None)).to_string(), "http://xds/");
+        assert_eq!(
+            uri(&envoy_grpc("xds-grpc", None)).authority().map(|a| a.as_str()),
+            Some("xds-grpc")
+        );
+        assert_eq!(
+            uri(&envoy_grpc("xds-grpc", Some("istiod:15012"))).to_string(),
+            "http://istiod:15012/"
+        );
+        assert_eq!(
+            uri(&envoy_grpc("outbound|15010||istiod", None)).to_string(),
+            "http://xds/"
+        );
     }
 
     #[test]
@@ -268,7 +306,9 @@ mod tests {
         assert_eq!(metadata.get("x-token").map(|v| v.as_bytes()), Some(&b"secret"[..]));
         assert!(metadata.get_bin("x-bin").is_some());
         let mut broken = envoy_grpc("a", None);
-        broken.initial_metadata.push(("not a name".into(), Arc::from(&b"x"[..])));
+        broken
+            .initial_metadata
+            .push(("not a name".into(), Arc::from(&b"x"[..])));
         assert!(super::metadata(&broken).unwrap_err().contains("not a name"));
     }
 }

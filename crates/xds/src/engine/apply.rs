@@ -27,7 +27,14 @@ impl Engine {
     /// Applies an update to store and assembler and returns how it is to be acknowledged. Faults do not stop it: every
     /// valid resource of the response is used and all faults are collected (gRFC A46).
     pub(super) fn apply(&mut self, source: SourceId, update: Update, now: Instant) -> (Receipt, Option<String>) {
-        let Update { receipt, resources, removed, complete, errors, control_plane } = update;
+        let Update {
+            receipt,
+            resources,
+            removed,
+            complete,
+            errors,
+            control_plane,
+        } = update;
         let resource_type = receipt.resource_type;
         if let Some(name) = control_plane {
             self.statistics.control_plane(source, &name);
@@ -41,7 +48,10 @@ impl Engine {
         for name in &duplicates {
             const DETAILS: &str = "is in the response more than once";
             refusal.add(Some(name), 0, DETAILS);
-            let key = ResourceKey { resource_type, name: Arc::clone(name) };
+            let key = ResourceKey {
+                resource_type,
+                name: Arc::clone(name),
+            };
             if self.is_wanted(source, &key) {
                 self.answered(source, &key);
                 self.refuse(&key, &receipt.version, DETAILS, now);
@@ -55,7 +65,10 @@ impl Engine {
                 refusal.add(None, place, &nameless_fault(resource_type, incoming.body.as_ref()));
                 continue;
             };
-            let key = ResourceKey { resource_type, name: Arc::clone(name) };
+            let key = ResourceKey {
+                resource_type,
+                name: Arc::clone(name),
+            };
             if duplicates.contains(name) || !self.is_wanted(source, &key) {
                 continue;
             }
@@ -72,7 +85,12 @@ impl Engine {
             let key = ResourceKey { resource_type, name };
             if self.is_wanted(source, &key) {
                 self.answered(source, &key);
-                self.refuse(&key, &receipt.version, &format!("the control plane reports: {message}"), now);
+                self.refuse(
+                    &key,
+                    &receipt.version,
+                    &format!("the control plane reports: {message}"),
+                    now,
+                );
             }
         }
         if complete && !nameless {
@@ -83,11 +101,19 @@ impl Engine {
     }
 
     fn apply_resource(&mut self, key: &ResourceKey, incoming: Incoming, now: Instant) -> Outcome {
-        let Incoming { name: outer_name, version, body, ttl } = incoming;
+        let Incoming {
+            name: outer_name,
+            version,
+            body,
+            ttl,
+        } = incoming;
         let expires = ttl.map(|ttl| now + ttl);
         let Some(any) = body else {
             // A heartbeat: the version held lives on. For another version there is nothing to keep alive.
-            let held = self.store.entry(key.resource_type, &key.name).and_then(|entry| entry.accepted.as_ref());
+            let held = self
+                .store
+                .entry(key.resource_type, &key.name)
+                .and_then(|entry| entry.accepted.as_ref());
             if held.is_some_and(|accepted| accepted.version == version) {
                 self.set_expiry(key, expires);
             }
@@ -125,7 +151,11 @@ impl Engine {
     }
 
     fn set_expiry(&mut self, key: &ResourceKey, expires: Option<Instant>) {
-        if let Some(former) = self.store.set_expiry(key, expires).filter(|former| Some(*former) != expires) {
+        if let Some(former) = self
+            .store
+            .set_expiry(key, expires)
+            .filter(|former| Some(*former) != expires)
+        {
             self.expiries.remove(&(former, key.clone()));
         }
         if let Some(expires) = expires {
@@ -134,7 +164,8 @@ impl Engine {
     }
 
     fn refuse(&mut self, key: &ResourceKey, version: &Arc<str>, details: &str, now: Instant) {
-        self.store.reject(key, Arc::clone(version), details.into(), self.wall(now));
+        self.store
+            .reject(key, Arc::clone(version), details.into(), self.wall(now));
         self.statistics.rejected(key);
         self.assembler.reject(key);
     }
@@ -146,14 +177,24 @@ impl Engine {
         }
         self.answered(source, key);
         self.set_expiry(key, None);
-        if is_named(key.resource_type) { self.store.remove(key) } else { self.store.forget(key) }
+        if is_named(key.resource_type) {
+            self.store.remove(key)
+        } else {
+            self.store.forget(key)
+        }
         self.assembler.remove(key);
     }
 
     /// A complete set was received: what is not in it is gone.
     fn remove_absent(&mut self, source: SourceId, resource_type: ResourceType, present: &HashSet<&str>) {
         let absent = |name: &&Arc<str>| !present.contains(&***name);
-        let names: Vec<_> = self.store.entries(resource_type).map(|(name, _)| name).filter(absent).cloned().collect();
+        let names: Vec<_> = self
+            .store
+            .entries(resource_type)
+            .map(|(name, _)| name)
+            .filter(absent)
+            .cloned()
+            .collect();
         for name in names {
             self.remove(source, &ResourceKey { resource_type, name });
         }
@@ -176,7 +217,11 @@ impl Engine {
 impl Value {
     /// A resource as a server sent it.
     pub(crate) fn received(decoded: DecodedResource, encoded: Vec<u8>) -> Self {
-        let DecodedResource { resource, references, without_effect } = decoded;
+        let DecodedResource {
+            resource,
+            references,
+            without_effect,
+        } = decoded;
         Self {
             fingerprint: Fingerprint::of(&encoded),
             resource,
@@ -188,7 +233,11 @@ impl Value {
 
     /// A resource of the bootstrap, which is dumped with the bootstrap.
     pub(super) fn of_bootstrap(decoded: DecodedResource) -> Self {
-        let DecodedResource { resource, references, without_effect } = decoded;
+        let DecodedResource {
+            resource,
+            references,
+            without_effect,
+        } = decoded;
         Self {
             fingerprint: resource.fingerprint(),
             resource,
@@ -206,7 +255,13 @@ fn is_named(resource_type: ResourceType) -> bool {
 
 /// The name outside the resource or, where there is none, inside.
 fn incoming_name(incoming: &Incoming) -> Option<Arc<str>> {
-    let inside = || incoming.body.as_ref().and_then(|any| name_hint(&any.value)).map(Arc::from);
+    let inside = || {
+        incoming
+            .body
+            .as_ref()
+            .and_then(|any| name_hint(&any.value))
+            .map(Arc::from)
+    };
     incoming.name.clone().or_else(inside)
 }
 
@@ -216,7 +271,10 @@ fn duplicates(names: &[Option<Arc<str>>], removed: &[Arc<str>]) -> HashSet<Arc<s
     for name in names.iter().flatten().chain(removed) {
         *seen.entry(name).or_default() += 1;
     }
-    seen.into_iter().filter(|(_, times)| *times > 1).map(|(name, _)| Arc::clone(name)).collect()
+    seen.into_iter()
+        .filter(|(_, times)| *times > 1)
+        .map(|(name, _)| Arc::clone(name))
+        .collect()
 }
 
 fn nameless_fault(resource_type: ResourceType, body: Option<&Any>) -> String {

@@ -4,7 +4,9 @@
 //! methods return at once.
 
 mod apply;
+mod dump;
 mod refusal;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -13,8 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use config::config_source::{ApiConfigSource, ConfigSource, ConfigSourceSpecifier};
-use config::cluster::Cluster;
-use config::{Config, ResourceType};
+use config::{Config, Fingerprint, ResourceType};
 use telemetry::stats::Registry;
 use xds_api::envoy::config::core::v3::Node;
 
@@ -24,10 +25,9 @@ use crate::key::ResourceKey;
 use crate::session::{Request, Response, Session, SessionOptions, Unexpected, Variant};
 use crate::source::{SourceId, Sources};
 use crate::statistics::Statistics;
-use crate::status::{
-    AcceptedStatus, ClientStatus, ErrorState, InitialFetch, Origin, Readiness, ResourceStatus, Status, StreamStatus,
-};
-use crate::store::{Entry, Store, Value};
+use crate::status::{ClientStatus, InitialFetch, Readiness};
+use crate::store::{Store, Value};
+use stream::Stream;
 
 /// What an engine is made of.
 #[derive(Debug, Clone, Default)]
@@ -80,20 +80,6 @@ pub struct Engine {
     statistics: Statistics,
 }
 
-/// One discovery stream across reconnects.
-#[derive(Debug)]
-struct Stream {
-    session: Session,
-    name: String,
-    since: Instant,
-    control_plane: String,
-    last_error: Option<String>,
-    /// Per type the version last accepted, for display.
-    versions: [Arc<str>; ResourceType::ALL.len()],
-    /// Per type the refusal last logged: the same text is logged once.
-    refusals: [String; ResourceType::ALL.len()],
-}
-
 /// The first answer to a subscription to everything of a type.
 #[derive(Debug, Clone, Copy)]
 struct Initial {
@@ -119,8 +105,14 @@ impl Engine {
             let timeout = source.as_ref().map(|source| source.initial_fetch_timeout);
             Initial {
                 resource_type,
-                fetch: if source.is_some() { InitialFetch::Pending } else { InitialFetch::NotConfigured },
-                deadline: timeout.filter(|timeout| !timeout.is_zero()).map(|timeout| now + timeout),
+                fetch: if source.is_some() {
+                    InitialFetch::Pending
+                } else {
+                    InitialFetch::NotConfigured
+                },
+                deadline: timeout
+                    .filter(|timeout| !timeout.is_zero())
+                    .map(|timeout| now + timeout),
             }
         };
         let mut engine = Self {
@@ -146,7 +138,8 @@ impl Engine {
     fn start(&mut self, now: Instant) {
         for decoded in std::mem::take(&mut self.options.static_resources) {
             let key = ResourceKey::new(decoded.resource.resource_type(), Arc::clone(decoded.name()));
-            self.assembler.accept_static(&key, Arc::new(Value::of_bootstrap(decoded)));
+            self.assembler
+                .accept_static(&key, Arc::new(Value::of_bootstrap(decoded)));
         }
         let everything = [
             (ResourceType::Cluster, self.options.cds_config.clone()),
@@ -191,7 +184,9 @@ impl Engine {
 
     /// A stream ended, or could not be opened, for this reason.
     pub fn stream_closed(&mut self, source: SourceId, reason: String, now: Instant) {
-        let Some(stream) = stream_of(&mut self.streams, source) else { return };
+        let Some(stream) = stream_of(&mut self.streams, source) else {
+            return;
+        };
         if stream.session.is_open() {
             stream.session.stream_closed();
             stream.since = now;
@@ -208,17 +203,31 @@ impl Engine {
     /// The next request for a stream, when there is one. To be called when the transport can take it.
     pub fn next_request(&mut self, source: SourceId, now: Instant) -> Option<Request> {
         let stream = stream_of(&mut self.streams, source)?;
+        if !stream.session.has_request() || stream.held_back.is_some_and(|until| now < until) {
+            return None;
+        }
+        if let Some(Err(until)) = stream.rate_limit.as_mut().map(|limit| limit.take(now)) {
+            stream.held_back = Some(until);
+            self.statistics.rate_limited(source, true);
+            return None;
+        }
+        if stream.held_back.take().is_some() {
+            self.statistics.rate_limited(source, false);
+        }
         stream.session.next_request(&self.store, now)
     }
 
-    /// Whether a stream has something to say.
-    pub fn has_request(&self, source: SourceId) -> bool {
-        self.streams.get(source.0).and_then(Option::as_ref).is_some_and(|stream| stream.session.has_request())
+    /// Whether a stream has something to say and may say it now.
+    pub fn has_request(&self, source: SourceId, now: Instant) -> bool {
+        let stream = self.streams.get(source.0).and_then(Option::as_ref);
+        stream.is_some_and(|stream| stream.session.has_request() && stream.held_back.is_none_or(|until| until <= now))
     }
 
     /// Streams that have something to say.
-    pub fn streams_with_requests(&self) -> impl Iterator<Item = SourceId> {
-        (0..self.streams.len()).map(SourceId).filter(|source| self.has_request(*source))
+    pub fn streams_with_requests(&self, now: Instant) -> impl Iterator<Item = SourceId> {
+        (0..self.streams.len())
+            .map(SourceId)
+            .filter(move |source| self.has_request(*source, now))
     }
 
     /// A response was read: takes over what is good in it and prepares the acknowledgement.
@@ -226,12 +235,15 @@ impl Engine {
     /// # Errors
     /// When it belongs to no subscription; it changed nothing.
     pub fn receive(&mut self, source: SourceId, response: Response, now: Instant) -> Result<(), Unexpected> {
-        let Some(stream) = self.stream(source) else { return Err(Unexpected::WrongVariant) };
+        let Some(stream) = self.stream(source) else {
+            return Err(Unexpected::WrongVariant);
+        };
         let update = stream.session.receive(response)?;
         let (receipt, refusal) = self.apply(source, update, now);
         let resource_type = receipt.resource_type;
         self.initial_answer(resource_type, InitialFetch::Done);
-        self.statistics.updated(resource_type, &receipt.version, refusal.is_none(), self.wall(now));
+        self.statistics
+            .updated(resource_type, &receipt.version, refusal.is_none(), self.wall(now));
         if let Some(stream) = self.stream(source) {
             stream.note(&receipt, refusal.as_deref());
             stream.session.acknowledge(receipt, refusal);
@@ -241,22 +253,33 @@ impl Engine {
     }
 
     /// The data plane finished the first round of checks or the first resolution of a warming cluster.
-    pub fn cluster_warm(&mut self, name: &str, now: Instant) {
-        self.assembler.cluster_warm(name);
+    pub fn cluster_warm(&mut self, name: &str, fingerprint: Fingerprint, now: Instant) {
+        self.assembler.cluster_warm(name, fingerprint);
         self.settle(now);
     }
 
     /// When [`on_deadline`](Self::on_deadline) is to be called.
     pub fn deadline(&self) -> Option<Instant> {
-        let sessions = self.streams.iter().flatten().filter_map(|stream| stream.session.deadline());
+        let streams = self.streams.iter().flatten();
+        let sessions = streams
+            .flat_map(|stream| [stream.session.deadline(), stream.held_back])
+            .flatten();
         let initial = self.initial.iter().filter_map(|initial| initial.deadline);
         let expiry = self.expiries.first().map(|(expiry, _)| *expiry);
-        sessions.chain(initial).chain(expiry).chain(self.assembler.deadline()).min()
+        sessions
+            .chain(initial)
+            .chain(expiry)
+            .chain(self.assembler.deadline())
+            .min()
     }
 
     /// Does what is due.
     pub fn on_deadline(&mut self, now: Instant) {
-        for stream in self.streams.iter_mut().flatten() {
+        for (at, stream) in self.streams.iter_mut().enumerate() {
+            let Some(stream) = stream else { continue };
+            if stream.held_back.take_if(|until| *until <= now).is_some() {
+                self.statistics.rate_limited(SourceId(at), false);
+            }
             for key in stream.session.timed_out(now) {
                 self.store.give_up(&key, ClientStatus::DoesNotExist);
                 self.assembler.not_sent(&key);
@@ -264,14 +287,21 @@ impl Engine {
         }
         while self.expiries.first().is_some_and(|(expiry, _)| *expiry <= now) {
             if let Some((expiry, key)) = self.expiries.pop_first()
-                && self.store.entry(key.resource_type, &key.name).is_some_and(|entry| entry.expires == Some(expiry))
+                && self
+                    .store
+                    .entry(key.resource_type, &key.name)
+                    .is_some_and(|entry| entry.expires == Some(expiry))
             {
                 self.store.remove(&key);
                 self.assembler.expire(&key);
             }
         }
         for at in 0..self.initial.len() {
-            let Initial { resource_type, deadline, .. } = self.initial[at];
+            let Initial {
+                resource_type,
+                deadline,
+                ..
+            } = self.initial[at];
             if deadline.is_some_and(|deadline| deadline <= now) {
                 self.statistics.initial_fetch_timed_out(resource_type);
                 self.initial_answer(resource_type, InitialFetch::TimedOut);
@@ -285,9 +315,9 @@ impl Engine {
         self.assembler.take_config()
     }
 
-    /// The clusters that wait for the data plane, if they changed since the last call.
-    pub fn take_warming_clusters(&mut self) -> Option<Arc<[Arc<Cluster>]>> {
-        self.assembler.take_warming_clusters()
+    /// The clusters that wait for the data plane, with their endpoints and secrets, if they changed since the last call.
+    pub fn take_warming(&mut self) -> Option<Arc<Config>> {
+        self.assembler.take_warming()
     }
 
     /// Whether the proxy has what it needs to begin.
@@ -298,58 +328,6 @@ impl Engine {
             listeners: listeners.fetch,
             ready: self.assembler.is_initialized(),
             from_cache: false,
-        }
-    }
-
-    /// Everything that is known, for the admin endpoint.
-    pub fn status(&self, now: Instant) -> Status {
-        let resources = ResourceType::ALL.into_iter().flat_map(|resource_type| {
-            let entries = self.store.entries(resource_type);
-            entries.map(move |(name, entry)| self.resource_status(resource_type, name, entry))
-        });
-        let statics = self.assembler.static_values().map(|(key, value)| self.static_status(key, value));
-        let mut resources: Vec<_> = resources.chain(statics).collect();
-        resources.sort_by(|a, b| a.key.cmp(&b.key));
-        let streams = self.streams.iter().flatten().map(|stream| stream.status(now)).collect();
-        Status { readiness: self.readiness(), resources, streams }
-    }
-
-    fn resource_status(&self, resource_type: ResourceType, name: &Arc<str>, entry: &Entry) -> ResourceStatus {
-        let key = ResourceKey { resource_type, name: Arc::clone(name) };
-        ResourceStatus {
-            origin: Origin::Dynamic,
-            client_status: entry.client_status,
-            accepted: entry.accepted.as_ref().map(|accepted| AcceptedStatus {
-                version: Arc::clone(&accepted.version),
-                last_updated: accepted.at,
-                encoded: Arc::clone(&accepted.value.encoded),
-                without_effect: Arc::clone(&accepted.value.without_effect),
-            }),
-            error: entry.rejection.as_ref().map(|rejection| ErrorState {
-                version: Arc::clone(&rejection.version),
-                details: Arc::clone(&rejection.details),
-                last_update_attempt: rejection.at,
-            }),
-            active: self.assembler.is_active(&key),
-            waiting_for: self.assembler.waits_for(&key),
-            key,
-        }
-    }
-
-    fn static_status(&self, key: ResourceKey, value: &Arc<Value>) -> ResourceStatus {
-        ResourceStatus {
-            origin: Origin::Static,
-            client_status: ClientStatus::Acked,
-            accepted: Some(AcceptedStatus {
-                version: Arc::default(),
-                last_updated: self.started.1,
-                encoded: Arc::clone(&value.encoded),
-                without_effect: Arc::clone(&value.without_effect),
-            }),
-            error: None,
-            active: self.assembler.is_active(&key),
-            waiting_for: self.assembler.waits_for(&key),
-            key,
         }
     }
 
@@ -417,7 +395,11 @@ impl Engine {
 
     fn session(&self, api: &ApiConfigSource) -> Session {
         Session::new(SessionOptions {
-            variant: if api.api_type.is_delta() { Variant::Delta } else { Variant::StateOfTheWorld },
+            variant: if api.api_type.is_delta() {
+                Variant::Delta
+            } else {
+                Variant::StateOfTheWorld
+            },
             node: self.options.node.clone(),
             node_on_first_message_only: api.set_node_on_first_message_only,
             does_not_exist_timeout: self.options.does_not_exist_timeout,
@@ -430,7 +412,11 @@ impl Engine {
 
     /// The first answer decides; later ones change nothing.
     fn initial_answer(&mut self, resource_type: ResourceType, fetch: InitialFetch) {
-        for initial in self.initial.iter_mut().filter(|initial| initial.resource_type == resource_type) {
+        for initial in self
+            .initial
+            .iter_mut()
+            .filter(|initial| initial.resource_type == resource_type)
+        {
             if initial.fetch == InitialFetch::Pending {
                 initial.fetch = fetch;
                 initial.deadline = None;
@@ -450,49 +436,9 @@ fn stream_of(streams: &mut [Option<Stream>], source: SourceId) -> Option<&mut St
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("streams", &self.streams).field("initial", &self.initial).finish_non_exhaustive()
-    }
-}
-
-impl Stream {
-    fn new(session: Session, source: SourceId, api: &ApiConfigSource, now: Instant) -> Self {
-        Self {
-            session,
-            name: crate::source::describe(source, api),
-            since: now,
-            control_plane: String::new(),
-            last_error: None,
-            versions: Default::default(),
-            refusals: Default::default(),
-        }
-    }
-
-    /// Remembers what came of a response, and logs a refusal unless it says what the last one said.
-    fn note(&mut self, receipt: &crate::session::Receipt, refusal: Option<&str>) {
-        let slot = receipt.resource_type as usize;
-        match refusal {
-            None => {
-                self.versions[slot] = Arc::clone(&receipt.version);
-                self.refusals[slot].clear();
-            }
-            Some(refusal) if self.refusals[slot] != refusal => {
-                tracing::warn!(stream = self.name, version = &*receipt.version, "configuration refused: {refusal}");
-                self.refusals[slot].clear();
-                self.refusals[slot].push_str(refusal);
-            }
-            Some(_) => tracing::debug!(stream = self.name, "configuration refused for the same reason as before"),
-        }
-    }
-
-    fn status(&self, now: Instant) -> StreamStatus {
-        let version = |resource_type: ResourceType| (resource_type, self.versions[resource_type as usize].to_string());
-        StreamStatus {
-            source: self.name.clone(),
-            connected: self.session.is_open(),
-            control_plane: self.control_plane.clone(),
-            last_error: self.last_error.clone(),
-            versions: ResourceType::ALL.into_iter().map(version).filter(|(_, version)| !version.is_empty()).collect(),
-            since: now.saturating_duration_since(self.since),
-        }
+        f.debug_struct("Engine")
+            .field("streams", &self.streams)
+            .field("initial", &self.initial)
+            .finish_non_exhaustive()
     }
 }

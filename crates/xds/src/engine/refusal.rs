@@ -20,7 +20,12 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(resource_type: ResourceType) -> Self {
-        Self { resource_type, text: String::new(), resources: 0, omitted: 0 }
+        Self {
+            resource_type,
+            text: String::new(),
+            resources: 0,
+            omitted: 0,
+        }
     }
 
     /// Adds what is wrong with one resource; `place` is its index in the response, for one without a name.
@@ -84,10 +89,20 @@ mod tests {
     #[test]
     fn every_faulty_resource_is_named_with_its_faults() {
         let mut refusal = Refusal::new(ResourceType::Cluster);
-        refusal.add(Some("a"), 0, &describe(&[Rejected::new("lb_policy", "MAGLEV2 is unknown"), Rejected::new("name", "is empty")]));
+        refusal.add(
+            Some("a"),
+            0,
+            &describe(&[
+                Rejected::new("lb_policy", "MAGLEV2 is unknown"),
+                Rejected::new("name", "is empty"),
+            ]),
+        );
         refusal.add(None, 3, "cannot be decoded");
         let text = refusal.finish().expect("there are faults");
-        assert_eq!(text, r#"Cluster "a": lb_policy: MAGLEV2 is unknown, name: is empty; resources[3]: cannot be decoded"#);
+        assert_eq!(
+            text,
+            r#"Cluster "a": lb_policy: MAGLEV2 is unknown, name: is empty; resources[3]: cannot be decoded"#
+        );
     }
 
     #[test]

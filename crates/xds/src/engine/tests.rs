@@ -5,7 +5,9 @@ mod properties;
 mod rules;
 mod traps;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use config::ResourceMap;
 
 use xds_api::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse, Resource};
 use xds_api::google::protobuf::Any;
@@ -13,6 +15,7 @@ use xds_api::google::protobuf::Any;
 use super::*;
 use crate::assemble::tests::published;
 use crate::fixtures::{Fixture, FixtureDecoder, fixture};
+use crate::status::ResourceStatus;
 
 const CDS: ResourceType = ResourceType::Cluster;
 const EDS: ResourceType = ResourceType::ClusterLoadAssignment;
@@ -67,8 +70,21 @@ fn script(variant: Variant) -> Script {
 
 fn with_options(variant: Variant, options: EngineOptions) -> Script {
     let now = Instant::now();
-    let engine = Engine::new(options, Arc::new(FixtureDecoder), &Registry::new(1), now, SystemTime::now());
-    Script { engine, variant, now, nonce: 0, config: Arc::default(), publications: 0 }
+    let engine = Engine::new(
+        options,
+        Arc::new(FixtureDecoder),
+        &Registry::new(1),
+        now,
+        SystemTime::now(),
+    );
+    Script {
+        engine,
+        variant,
+        now,
+        nonce: 0,
+        config: Arc::default(),
+        publications: 0,
+    }
 }
 
 impl Script {
@@ -82,7 +98,9 @@ impl Script {
 
     /// A response with these resources, with the same version for each.
     fn sends(&mut self, resource_type: ResourceType, version: &str, resources: &[Fixture]) {
-        let anys = resources.iter().map(|fixture| (fixture.name.clone(), fixture.any(resource_type)));
+        let anys = resources
+            .iter()
+            .map(|fixture| (fixture.name.clone(), fixture.any(resource_type)));
         self.sends_any(resource_type, version, anys.collect(), &[]);
     }
 
@@ -91,7 +109,13 @@ impl Script {
         self.sends_any(resource_type, "", Vec::new(), names);
     }
 
-    fn sends_any(&mut self, resource_type: ResourceType, version: &str, resources: Vec<(String, Any)>, removed: &[&str]) {
+    fn sends_any(
+        &mut self,
+        resource_type: ResourceType,
+        version: &str,
+        resources: Vec<(String, Any)>,
+        removed: &[&str],
+    ) {
         self.nonce += 1;
         let nonce = self.nonce.to_string();
         let type_url = resource_type.type_url().to_owned();
@@ -107,7 +131,12 @@ impl Script {
                 system_version_info: version.into(),
                 resources: resources
                     .into_iter()
-                    .map(|(name, any)| Resource { name, version: version.into(), resource: Some(any), ..Default::default() })
+                    .map(|(name, any)| Resource {
+                        name,
+                        version: version.into(),
+                        resource: Some(any),
+                        ..Default::default()
+                    })
                     .collect(),
                 removed_resources: removed.iter().map(|name| (*name).to_owned()).collect(),
                 type_url,
@@ -115,7 +144,9 @@ impl Script {
                 ..Default::default()
             }),
         };
-        self.engine.receive(SourceId::ADS, response, self.now).expect("a subscribed type");
+        self.engine
+            .receive(SourceId::ADS, response, self.now)
+            .expect("a subscribed type");
         self.takes_config();
     }
 
@@ -152,12 +183,20 @@ impl Script {
     fn status(&self, text: &str) -> ResourceStatus {
         let key = crate::fixtures::key(text);
         let status = self.engine.status(self.now);
-        status.resources.into_iter().find(|resource| resource.key == key).expect("a known resource")
+        status
+            .resources
+            .into_iter()
+            .find(|resource| resource.key == key)
+            .expect("a known resource")
     }
 }
 
 fn line(request: &Request) -> String {
-    let short = |type_url: &str| ResourceType::from_type_url(type_url).expect("a known type").short_name();
+    let short = |type_url: &str| {
+        ResourceType::from_type_url(type_url)
+            .expect("a known type")
+            .short_name()
+    };
     let (short, error, acknowledges, names) = match request {
         Request::StateOfTheWorld(r) => {
             let names = format!("{:?}", r.resource_names);
@@ -177,8 +216,8 @@ fn line(request: &Request) -> String {
 
 /// The revision of every published resource does not show in a name, so compare the values themselves.
 fn same_values(one: &Config, other: &Config) -> bool {
-    fn same<V>(one: &HashMap<Arc<str>, Arc<V>>, other: &HashMap<Arc<str>, Arc<V>>) -> bool {
-        one.len() == other.len() && one.iter().all(|(name, value)| other.get(name).is_some_and(|o| Arc::ptr_eq(o, value)))
+    fn same<V>(one: &ResourceMap<V>, other: &ResourceMap<V>) -> bool {
+        one.changes_since(other).count() == 0
     }
     same(&one.clusters, &other.clusters)
         && same(&one.endpoints, &other.endpoints)

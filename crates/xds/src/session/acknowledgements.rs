@@ -29,7 +29,10 @@ impl Acknowledgements {
         if newest_only {
             self.0.retain(|waiting| !same_type(waiting));
         } else if self.0.iter().filter(|waiting| same_type(waiting)).count() >= MAXIMUM_WAITING {
-            let accepted = self.0.iter().position(|waiting| same_type(waiting) && waiting.refusal.is_none());
+            let accepted = self
+                .0
+                .iter()
+                .position(|waiting| same_type(waiting) && waiting.refusal.is_none());
             let oldest = accepted.or_else(|| self.0.iter().position(same_type));
             oldest.map(|at| self.0.remove(at));
         }

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use config::ResourceType;
-use xds_api::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource, ResourceError,
-};
+use xds_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource, ResourceError};
 
 use super::acknowledgements::Acknowledgement;
 use super::{Held, Incoming, Receipt, Request, Session, Unexpected, Update, positive, sotw};
@@ -17,7 +15,12 @@ const NOT_FOUND: i32 = 5;
 pub(super) fn normalise(session: &mut Session, response: DeltaDiscoveryResponse) -> Result<Update, Unexpected> {
     let resource_type = session.expected(&response.type_url)?;
     let mut removed: Vec<Arc<str>> = response.removed_resources.into_iter().map(Arc::from).collect();
-    removed.extend(response.removed_resource_names.into_iter().map(|name| Arc::from(name.name)));
+    removed.extend(
+        response
+            .removed_resource_names
+            .into_iter()
+            .map(|name| Arc::from(name.name)),
+    );
     let mut errors = Vec::new();
     for (name, code, message) in response.resource_errors.into_iter().filter_map(resource_error) {
         if code == NOT_FOUND {
@@ -32,7 +35,11 @@ pub(super) fn normalise(session: &mut Session, response: DeltaDiscoveryResponse)
         complete: false,
         errors,
         control_plane: response.control_plane.map(|plane| plane.identifier),
-        receipt: Receipt { resource_type, version: response.system_version_info.into(), nonce: response.nonce },
+        receipt: Receipt {
+            resource_type,
+            version: response.system_version_info.into(),
+            nonce: response.nonce,
+        },
     })
 }
 
@@ -48,7 +55,9 @@ fn incoming(resource: Resource) -> Incoming {
 /// Name, gRPC code and message of an error that a server reports for one resource.
 pub(super) fn resource_error(error: ResourceError) -> Option<(Arc<str>, i32, String)> {
     let status = error.error_detail.unwrap_or_default();
-    error.resource_name.map(|name| (name.name.into(), status.code, status.message))
+    error
+        .resource_name
+        .map(|name| (name.name.into(), status.code, status.message))
 }
 
 pub(super) fn acknowledgement_request(session: &mut Session, acknowledgement: Acknowledgement) -> Request {
@@ -68,7 +77,9 @@ pub(super) fn subscription_request(session: &mut Session, resource_type: Resourc
         HashMap::new()
     } else if subscription.is_wildcard() {
         let versions = held.versions(resource_type).into_iter();
-        versions.map(|(name, version)| (name.to_string(), version.to_string())).collect()
+        versions
+            .map(|(name, version)| (name.to_string(), version.to_string()))
+            .collect()
     } else {
         // Only what is still held is claimed: a server sends the rest.
         let version = |name: &Arc<str>| Some((name.to_string(), held.version(resource_type, name)?.to_string()));

@@ -235,12 +235,23 @@ impl Session {
 
     /// Accepts a response, or refuses it with the text of what is wrong with it.
     pub fn acknowledge(&mut self, receipt: Receipt, refusal: Option<String>) {
-        let Receipt { resource_type, version, nonce } = receipt;
+        let Receipt {
+            resource_type,
+            version,
+            nonce,
+        } = receipt;
         if refusal.is_none() && self.options.variant == Variant::StateOfTheWorld {
             self.subscription(resource_type).version = version.to_string();
         }
         let newest_only = self.options.variant == Variant::StateOfTheWorld;
-        self.acknowledgements.push(Acknowledgement { resource_type, nonce, refusal }, newest_only);
+        self.acknowledgements.push(
+            Acknowledgement {
+                resource_type,
+                nonce,
+                refusal,
+            },
+            newest_only,
+        );
     }
 
     /// The next request, when there is one. To be called when the transport can take it, so that it says what is true
@@ -256,7 +267,9 @@ impl Session {
         if let Some(acknowledgement) = self.acknowledgements.pop(opened) {
             return Some(self.acknowledgement_request(acknowledgement));
         }
-        let resource_type = ResourceType::ALL.into_iter().find(|t| self.subscriptions[*t as usize].is_pending())?;
+        let resource_type = ResourceType::ALL
+            .into_iter()
+            .find(|t| self.subscriptions[*t as usize].is_pending())?;
         let request = match self.options.variant {
             Variant::StateOfTheWorld => sotw::subscription_request(self, resource_type, held),
             Variant::Delta => delta::subscription_request(self, resource_type, held),
@@ -333,5 +346,8 @@ fn is_complete_set(resource_type: ResourceType) -> bool {
 
 /// A protobuf duration that is not negative.
 fn positive(duration: xds_api::google::protobuf::Duration) -> Option<Duration> {
-    Some(Duration::new(u64::try_from(duration.seconds).ok()?, u32::try_from(duration.nanos).ok()?))
+    Some(Duration::new(
+        u64::try_from(duration.seconds).ok()?,
+        u32::try_from(duration.nanos).ok()?,
+    ))
 }

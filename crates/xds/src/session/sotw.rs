@@ -18,24 +18,42 @@ pub(super) fn normalise(session: &mut Session, response: DiscoveryResponse) -> R
     let resource_type = session.expected(&response.type_url)?;
     session.subscription(resource_type).nonce.clone_from(&response.nonce);
     let version: Arc<str> = response.version_info.into();
-    let errors = response.resource_errors.into_iter().filter_map(super::delta::resource_error);
+    let errors = response
+        .resource_errors
+        .into_iter()
+        .filter_map(super::delta::resource_error);
     Ok(Update {
-        resources: response.resources.into_iter().map(|any| incoming(any, &version)).collect(),
+        resources: response
+            .resources
+            .into_iter()
+            .map(|any| incoming(any, &version))
+            .collect(),
         removed: Vec::new(),
         complete: is_complete_set(resource_type),
         errors: errors.map(|(name, _, message)| (name, message)).collect(),
         control_plane: response.control_plane.map(|plane| plane.identifier),
-        receipt: Receipt { resource_type, version, nonce: response.nonce },
+        receipt: Receipt {
+            resource_type,
+            version,
+            nonce: response.nonce,
+        },
     })
 }
 
 fn incoming(any: Any, version: &Arc<str>) -> Incoming {
-    let plain = |any| Incoming { name: None, version: Arc::clone(version), body: Some(any), ttl: None };
+    let plain = |any| Incoming {
+        name: None,
+        version: Arc::clone(version),
+        body: Some(any),
+        ttl: None,
+    };
     if !any.type_url.ends_with(WRAPPER) {
         return plain(any);
     }
     // What cannot be unwrapped is left to the decoder, which will say so.
-    let Ok(wrapper) = Resource::decode(&*any.value) else { return plain(any) };
+    let Ok(wrapper) = Resource::decode(&*any.value) else {
+        return plain(any);
+    };
     Incoming {
         name: (!wrapper.name.is_empty()).then(|| wrapper.name.into()),
         version: Arc::clone(version),
@@ -45,7 +63,11 @@ fn incoming(any: Any, version: &Arc<str>) -> Incoming {
 }
 
 pub(super) fn acknowledgement_request(session: &mut Session, acknowledgement: Acknowledgement) -> Request {
-    let Acknowledgement { resource_type, nonce, refusal } = acknowledgement;
+    let Acknowledgement {
+        resource_type,
+        nonce,
+        refusal,
+    } = acknowledgement;
     let node = session.node();
     let subscription = session.subscription(resource_type);
     Request::StateOfTheWorld(DiscoveryRequest {
@@ -66,7 +88,11 @@ pub(super) fn subscription_request(session: &mut Session, resource_type: Resourc
     // A version says "I have this". To say it of names whose resources were forgotten, or never came, would keep a
     // server that compares versions from sending them.
     let first = !subscription.is_open();
-    if first && subscription.names().any(|name| held.version(resource_type, name).is_none()) {
+    if first
+        && subscription
+            .names()
+            .any(|name| held.version(resource_type, name).is_none())
+    {
         subscription.version.clear();
     }
     let resource_names = subscription.list_to_send();
@@ -83,5 +109,9 @@ pub(super) fn subscription_request(session: &mut Session, resource_type: Resourc
 
 /// The error of a NACK. Code 3 is INVALID_ARGUMENT; Envoy sends 13 (INTERNAL), which blames the client.
 pub(super) fn error_detail(message: String) -> Status {
-    Status { code: 3, message, details: Vec::new() }
+    Status {
+        code: 3,
+        message,
+        details: Vec::new(),
+    }
 }

@@ -17,12 +17,17 @@ struct Holding(BTreeMap<(ResourceType, &'static str), &'static str>);
 
 impl Held for Holding {
     fn version(&self, resource_type: ResourceType, name: &str) -> Option<Arc<str>> {
-        self.0.iter().find(|((t, n), _)| *t == resource_type && *n == name).map(|(_, version)| Arc::from(*version))
+        self.0
+            .iter()
+            .find(|((t, n), _)| *t == resource_type && *n == name)
+            .map(|(_, version)| Arc::from(*version))
     }
 
     fn versions(&self, resource_type: ResourceType) -> Vec<(Arc<str>, Arc<str>)> {
         let of_type = self.0.iter().filter(|((t, _), _)| *t == resource_type);
-        of_type.map(|((_, name), version)| (Arc::from(*name), Arc::from(*version))).collect()
+        of_type
+            .map(|((_, name), version)| (Arc::from(*name), Arc::from(*version)))
+            .collect()
     }
 }
 
@@ -35,11 +40,18 @@ struct Script {
 fn script(variant: Variant) -> Script {
     let session = Session::new(SessionOptions {
         variant,
-        node: Node { id: "sidecar".into(), ..Default::default() },
+        node: Node {
+            id: "sidecar".into(),
+            ..Default::default()
+        },
         node_on_first_message_only: true,
         does_not_exist_timeout: Some(Duration::from_secs(15)),
     });
-    Script { session, held: Holding::default(), now: Instant::now() }
+    Script {
+        session,
+        held: Holding::default(),
+        now: Instant::now(),
+    }
 }
 
 impl Script {
@@ -55,14 +67,22 @@ impl Script {
         match request {
             None => "-".to_owned(),
             Some(Request::StateOfTheWorld(r)) => {
-                let short = ResourceType::from_type_url(&r.type_url).expect("a known type").short_name();
-                let mut line = format!("{short} v={} n={} {:?}", r.version_info, r.response_nonce, r.resource_names);
+                let short = ResourceType::from_type_url(&r.type_url)
+                    .expect("a known type")
+                    .short_name();
+                let mut line = format!(
+                    "{short} v={} n={} {:?}",
+                    r.version_info, r.response_nonce, r.resource_names
+                );
                 line.extend(r.error_detail.map(|error| format!(" NACK({})", error.message)));
                 line.extend(r.node.map(|_| " node"));
                 line.replace('"', "")
             }
             Some(Request::Delta(r)) => {
-                let mut line = ResourceType::from_type_url(&r.type_url).expect("a known type").short_name().to_owned();
+                let mut line = ResourceType::from_type_url(&r.type_url)
+                    .expect("a known type")
+                    .short_name()
+                    .to_owned();
                 let have: BTreeMap<_, _> = r.initial_resource_versions.iter().collect();
                 for (label, names) in [("+", &r.resource_names_subscribe), ("-", &r.resource_names_unsubscribe)] {
                     if !names.is_empty() {
@@ -103,7 +123,13 @@ impl Script {
             Variant::Delta => Response::Delta(DeltaDiscoveryResponse {
                 nonce: nonce.into(),
                 system_version_info: version.into(),
-                resources: names.iter().map(|n| Resource { name: (*n).into(), ..Default::default() }).collect(),
+                resources: names
+                    .iter()
+                    .map(|n| Resource {
+                        name: (*n).into(),
+                        ..Default::default()
+                    })
+                    .collect(),
                 type_url,
                 ..Default::default()
             }),
@@ -116,7 +142,14 @@ impl Script {
     }
 
     /// The server sends a response that is accepted, or refused with a text.
-    fn acknowledges(&mut self, resource_type: ResourceType, version: &str, nonce: &str, names: &[&str], refusal: Option<&str>) {
+    fn acknowledges(
+        &mut self,
+        resource_type: ResourceType,
+        version: &str,
+        nonce: &str,
+        names: &[&str],
+        refusal: Option<&str>,
+    ) {
         let update = self.hears(resource_type, version, nonce, names);
         self.session.acknowledge(update.receipt, refusal.map(str::to_owned));
     }
@@ -150,7 +183,10 @@ fn nothing_is_said_before_a_stream_is_open_or_when_nothing_is_wanted() {
 #[test]
 fn types_are_subscribed_to_in_order_and_the_node_is_sent_once() {
     for (variant, lines) in [
-        (Variant::StateOfTheWorld, ["cds v= n= [] node", "eds v= n= [e]", "lds v= n= []", "rds v= n= [r]"]),
+        (
+            Variant::StateOfTheWorld,
+            ["cds v= n= [] node", "eds v= n= [e]", "lds v= n= []", "rds v= n= [r]"],
+        ),
         (Variant::Delta, ["cds node", "eds +[e]", "lds", "rds +[r]"]),
     ] {
         let mut script = script(variant);
@@ -327,9 +363,10 @@ fn after_a_reconnect_all_names_are_sent_with_the_version_and_without_nonce() {
 
 #[test]
 fn trap_cds_is_asked_for_again_after_a_reconnect() {
-    for (variant, line) in
-        [(Variant::StateOfTheWorld, "cds v=1 n= [] node"), (Variant::Delta, "cds have={x: 1} node")]
-    {
+    for (variant, line) in [
+        (Variant::StateOfTheWorld, "cds v=1 n= [] node"),
+        (Variant::Delta, "cds have={x: 1} node"),
+    ] {
         let mut script = script(variant);
         script.session.subscribe_all(CDS);
         script.session.stream_opened();
@@ -451,12 +488,19 @@ fn a_name_asked_for_twice_waits_by_its_latest_request() {
 
 #[test]
 fn a_response_of_a_type_not_subscribed_to_is_ignored() {
-    for type_url in ["type.googleapis.com/envoy.config.listener.v3.Listener", "type.googleapis.com/no.such.Type", ""] {
+    for type_url in [
+        "type.googleapis.com/envoy.config.listener.v3.Listener",
+        "type.googleapis.com/no.such.Type",
+        "",
+    ] {
         let mut script = script(Variant::StateOfTheWorld);
         script.session.subscribe_all(CDS);
         script.session.stream_opened();
         script.says();
-        let response = DiscoveryResponse { type_url: type_url.into(), ..Default::default() };
+        let response = DiscoveryResponse {
+            type_url: type_url.into(),
+            ..Default::default()
+        };
         let error = script.session.receive(Response::StateOfTheWorld(response)).unwrap_err();
         assert_eq!(error, Unexpected::NotSubscribed(type_url.into()));
         script.says_in_turn(&[]);
@@ -483,7 +527,10 @@ fn only_complete_sets_remove_by_absence() {
     }
     let mut script = self::script(Variant::Delta);
     script.session.subscribe_all(CDS);
-    assert!(!script.hears(CDS, "1", "n", &[]).complete, "delta names what it removes");
+    assert!(
+        !script.hears(CDS, "1", "n", &[]).complete,
+        "delta names what it removes"
+    );
 }
 
 #[test]
@@ -492,16 +539,29 @@ fn a_wrapped_resource_carries_name_and_time_to_live() {
     let mut script = script(Variant::StateOfTheWorld);
     script.session.subscribe_all(CDS);
     let ttl = xds_api::google::protobuf::Duration { seconds: 3, nanos: 5 };
-    let wrapper = Resource { name: "a".into(), ttl: Some(ttl), ..Default::default() };
+    let wrapper = Resource {
+        name: "a".into(),
+        ttl: Some(ttl),
+        ..Default::default()
+    };
     let any = Any {
         type_url: "type.googleapis.com/envoy.service.discovery.v3.Resource".into(),
         value: wrapper.encode_to_vec(),
     };
-    let response =
-        DiscoveryResponse { type_url: CDS.type_url().into(), resources: vec![any], ..Default::default() };
-    let update = script.session.receive(Response::StateOfTheWorld(response)).expect("subscribed");
+    let response = DiscoveryResponse {
+        type_url: CDS.type_url().into(),
+        resources: vec![any],
+        ..Default::default()
+    };
+    let update = script
+        .session
+        .receive(Response::StateOfTheWorld(response))
+        .expect("subscribed");
     let incoming = &update.resources[0];
-    assert_eq!((incoming.name.as_deref(), incoming.ttl), (Some("a"), Some(Duration::new(3, 5))));
+    assert_eq!(
+        (incoming.name.as_deref(), incoming.ttl),
+        (Some("a"), Some(Duration::new(3, 5)))
+    );
     assert_eq!(incoming.body, None, "an empty resource is a heartbeat");
 }
 
@@ -512,8 +572,15 @@ fn delta_errors_say_what_does_not_exist_and_what_is_wrong() {
     let mut script = script(Variant::Delta);
     script.subscribe(RDS, &["gone", "denied"]);
     let error = |name: &str, code, message: &str| ResourceError {
-        resource_name: Some(ResourceName { name: name.into(), ..Default::default() }),
-        error_detail: Some(Status { code, message: message.into(), ..Default::default() }),
+        resource_name: Some(ResourceName {
+            name: name.into(),
+            ..Default::default()
+        }),
+        error_detail: Some(Status {
+            code,
+            message: message.into(),
+            ..Default::default()
+        }),
     };
     let response = DeltaDiscoveryResponse {
         type_url: RDS.type_url().into(),
@@ -541,7 +608,10 @@ fn trap_a_server_that_does_not_read_does_not_make_the_session_grow() {
             said.push(script.says());
         }
         assert_eq!(said.len(), most, "{variant:?}");
-        assert!(said.last().is_some_and(|line| line.contains("n=999")), "the newest nonce is answered");
+        assert!(
+            said.last().is_some_and(|line| line.contains("n=999")),
+            "the newest nonce is answered"
+        );
     }
 }
 

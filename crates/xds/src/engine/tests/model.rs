@@ -70,19 +70,30 @@ impl Server {
         let subscribed = self.streams.entry(resource_type).or_default();
         if first {
             subscribed.wildcard = request.resource_names_subscribe.is_empty();
-            let version = |(name, version): (String, String)| (name, version.parse().expect("our versions are numbers"));
+            let version =
+                |(name, version): (String, String)| (name, version.parse().expect("our versions are numbers"));
             let versions: BTreeMap<_, _> = request.initial_resource_versions.into_iter().map(version).collect();
             assert!(
-                subscribed.wildcard || versions.keys().all(|name| request.resource_names_subscribe.contains(name)),
+                subscribed.wildcard
+                    || versions
+                        .keys()
+                        .all(|name| request.resource_names_subscribe.contains(name)),
                 "versions are claimed of what is asked for"
             );
             subscribed.sent = Some(versions);
         } else {
-            assert!(request.initial_resource_versions.is_empty(), "versions are claimed in the first message only");
+            assert!(
+                request.initial_resource_versions.is_empty(),
+                "versions are claimed in the first message only"
+            );
         }
         if request.error_detail.is_some() {
             // Something of the last response was refused, so all of it is sent again.
-            subscribed.sent.get_or_insert_default().values_mut().for_each(|version| *version = u32::MAX);
+            subscribed
+                .sent
+                .get_or_insert_default()
+                .values_mut()
+                .for_each(|version| *version = u32::MAX);
         }
         for name in request.resource_names_subscribe {
             // A name given up and wanted again before the server heard of it is subscribed to once more, to be sent again.
@@ -125,7 +136,11 @@ impl Server {
                 if subscribed.sent.as_ref() == Some(&versions) && spoil == Spoil::No {
                     return None;
                 }
-                resources.extend(wanted.iter().map(|(n, f)| (n.clone(), f.revision, f.any(resource_type))));
+                resources.extend(
+                    wanted
+                        .iter()
+                        .map(|(n, f)| (n.clone(), f.revision, f.any(resource_type))),
+                );
             }
             Variant::Delta => {
                 let sent = subscribed.sent.get_or_insert_default();
@@ -133,7 +148,12 @@ impl Server {
                 let stale = |name: &String| sent.get(name) != versions.get(name) || owed.contains(name);
                 let names = wanted.iter().filter(|(name, _)| stale(name));
                 resources.extend(names.map(|(n, f)| (n.clone(), f.revision, f.any(resource_type))));
-                removed.extend(sent.keys().chain(&owed).filter(|name| !wanted.contains_key(*name)).cloned());
+                removed.extend(
+                    sent.keys()
+                        .chain(&owed)
+                        .filter(|name| !wanted.contains_key(*name))
+                        .cloned(),
+                );
                 removed.sort();
                 removed.dedup();
                 if resources.is_empty() && removed.is_empty() && spoil == Spoil::No {
@@ -142,7 +162,12 @@ impl Server {
             }
         }
         subscribed.sent = Some(versions);
-        let version = world.0.values().map(|fixture| fixture.revision).max().unwrap_or_default();
+        let version = world
+            .0
+            .values()
+            .map(|fixture| fixture.revision)
+            .max()
+            .unwrap_or_default();
         spoiled(&mut resources, resource_type, spoil);
         Some(match variant {
             Variant::StateOfTheWorld => Response::StateOfTheWorld(DiscoveryResponse {
@@ -155,8 +180,11 @@ impl Server {
             Variant::Delta => Response::Delta(DeltaDiscoveryResponse {
                 resources: resources
                     .into_iter()
-                    .map(|(name, version, any)| {
-                        Resource { name, version: version.to_string(), resource: Some(any), ..Default::default() }
+                    .map(|(name, version, any)| Resource {
+                        name,
+                        version: version.to_string(),
+                        resource: Some(any),
+                        ..Default::default()
                     })
                     .collect(),
                 removed_resources: removed,
@@ -172,7 +200,10 @@ fn spoiled(resources: &mut Vec<(String, u32, Any)>, resource_type: ResourceType,
     match spoil {
         Spoil::No => {}
         Spoil::Garbage => {
-            let any = Any { type_url: resource_type.type_url().into(), value: vec![0xff; 5] };
+            let any = Any {
+                type_url: resource_type.type_url().into(),
+                value: vec![0xff; 5],
+            };
             resources.push(("garbage".into(), 0, any));
         }
         Spoil::Duplicate => resources.extend(resources.first().cloned()),

@@ -11,8 +11,16 @@ use crate::key::ResourceKey;
 #[derive(Debug, Clone)]
 enum Step {
     /// A resource is added or changed. What it refers to is derived from the seed.
-    Put { resource_type: ResourceType, index: u8, seed: u16, faulty: bool },
-    Remove { resource_type: ResourceType, index: u8 },
+    Put {
+        resource_type: ResourceType,
+        index: u8,
+        seed: u16,
+        faulty: bool,
+    },
+    Remove {
+        resource_type: ResourceType,
+        index: u8,
+    },
     /// The server sends what is new of one type.
     Deliver(ResourceType, Spoil),
     /// Requests reach the server.
@@ -72,7 +80,12 @@ fn resource(resource_type: ResourceType, index: u8, seed: u16, revision: u32) ->
         }
         _ => {}
     }
-    Fixture { name: index.to_string(), revision, references, ..Fixture::default() }
+    Fixture {
+        name: index.to_string(),
+        revision,
+        references,
+        ..Fixture::default()
+    }
 }
 
 struct Run {
@@ -90,21 +103,42 @@ struct Run {
 impl Run {
     fn new(variant: Variant, world: World) -> Self {
         let now = Instant::now();
-        let mut engine =
-            Engine::new(options(variant), Arc::new(FixtureDecoder), &Registry::new(1), now, SystemTime::now());
+        let mut engine = Engine::new(
+            options(variant),
+            Arc::new(FixtureDecoder),
+            &Registry::new(1),
+            now,
+            SystemTime::now(),
+        );
         engine.stream_opened(SourceId::ADS, now);
-        Self { variant, engine, server: Server::default(), world, config: Arc::default(), revision: 0, now, waited: false }
+        Self {
+            variant,
+            engine,
+            server: Server::default(),
+            world,
+            config: Arc::default(),
+            revision: 0,
+            now,
+            waited: false,
+        }
     }
 
     fn take(&mut self, step: &Step) {
         match *step {
-            Step::Put { resource_type, index, seed, faulty } => {
+            Step::Put {
+                resource_type,
+                index,
+                seed,
+                faulty,
+            } => {
                 self.revision += 1;
                 let mut fixture = resource(resource_type, index, seed, self.revision);
                 if faulty {
                     fixture.fault = "broken".into();
                 }
-                self.world.0.insert(ResourceKey::new(resource_type, index.to_string()), fixture);
+                self.world
+                    .0
+                    .insert(ResourceKey::new(resource_type, index.to_string()), fixture);
             }
             Step::Remove { resource_type, index } => {
                 self.world.0.remove(&ResourceKey::new(resource_type, index.to_string()));
@@ -138,13 +172,18 @@ impl Run {
             self.server.hear(&mut self.engine, self.now);
             let mut said = false;
             for resource_type in ResourceType::ALL {
-                if let Some(response) = self.server.response(self.variant, &self.world, resource_type, Spoil::No) {
-                    self.engine.receive(SourceId::ADS, response, self.now).expect("a subscribed type");
+                if let Some(response) = self
+                    .server
+                    .response(self.variant, &self.world, resource_type, Spoil::No)
+                {
+                    self.engine
+                        .receive(SourceId::ADS, response, self.now)
+                        .expect("a subscribed type");
                     self.check();
                     said = true;
                 }
             }
-            if !said && !self.engine.has_request(SourceId::ADS) {
+            if !said && !self.engine.has_request(SourceId::ADS, self.now) {
                 return;
             }
         }
@@ -154,20 +193,33 @@ impl Run {
     /// Makes the world one in which everything is valid and everything referred to exists.
     fn repair(&mut self) {
         for resource_type in [LDS, RDS, CDS, EDS, ResourceType::Secret] {
-            let fixtures: Vec<_> =
-                self.world.0.iter_mut().filter(|(key, _)| key.resource_type == resource_type).collect();
+            let fixtures: Vec<_> = self
+                .world
+                .0
+                .iter_mut()
+                .filter(|(key, _)| key.resource_type == resource_type)
+                .collect();
             let mut needed = Vec::new();
             for (_, fixture) in fixtures {
                 if !std::mem::take(&mut fixture.fault).is_empty() {
                     self.revision += 1;
                     fixture.revision = self.revision;
                 }
-                needed.extend(fixture.references.iter().map(|reference| crate::fixtures::key(reference)));
+                needed.extend(
+                    fixture
+                        .references
+                        .iter()
+                        .map(|reference| crate::fixtures::key(reference)),
+                );
             }
             for key in needed {
                 if !self.world.0.contains_key(&key) {
                     self.revision += 1;
-                    let fixture = Fixture { name: key.name.to_string(), revision: self.revision, ..Fixture::default() };
+                    let fixture = Fixture {
+                        name: key.name.to_string(),
+                        revision: self.revision,
+                        ..Fixture::default()
+                    };
                     self.world.0.insert(key, fixture);
                 }
             }
@@ -176,13 +228,27 @@ impl Run {
 
     /// What must hold at every moment.
     fn check(&mut self) {
-        let Some(config) = self.engine.take_config() else { return };
+        let Some(config) = self.engine.take_config() else {
+            return;
+        };
         for (key, value) in self.engine.assembler.published_values() {
-            for reference in value.references.iter().filter(|reference| reference.resource_type == CDS) {
+            for reference in value
+                .references
+                .iter()
+                .filter(|reference| reference.resource_type == CDS)
+            {
                 let available = config.clusters.contains_key(&reference.name);
                 let was_available = self.config.clusters.contains_key(&reference.name);
-                assert!(available || !was_available, "{key} is served and names {:?}, which was taken away", reference.name);
-                assert!(available || self.waited, "{key} was published before {:?}", reference.name);
+                assert!(
+                    available || !was_available,
+                    "{key} is served and names {:?}, which was taken away",
+                    reference.name
+                );
+                assert!(
+                    available || self.waited,
+                    "{key} was published before {:?}",
+                    reference.name
+                );
             }
         }
         self.config = config;
@@ -206,20 +272,29 @@ fn ends_as_from_nothing(variant: Variant, steps: &[Step]) {
     assert_eq!(run.content(), fresh.content());
     assert_eq!(published(&run.config), published(&fresh.config));
     let nothing_waits = run.engine.assembler.waiting().next().is_none();
-    assert!(nothing_waits, "{:?}", run.engine.assembler.waiting().collect::<Vec<_>>());
+    assert!(
+        nothing_waits,
+        "{:?}",
+        run.engine.assembler.waiting().collect::<Vec<_>>()
+    );
 
     // The same once more over a new stream changes nothing.
     let before = Arc::clone(&run.config);
     run.take(&Step::Break);
     run.quiesce();
-    assert!(same_values(&before, &run.config), "identical content after a reconnect changes nothing");
+    assert!(
+        same_values(&before, &run.config),
+        "identical content after a reconnect changes nothing"
+    );
 
     // And when everything goes, nothing is left.
     run.world = World::default();
     run.quiesce();
     assert_eq!(published(&run.config), "");
     assert_eq!(run.engine.assembler.tracked(), 0);
-    let kept = ResourceType::ALL.into_iter().map(|resource_type| run.engine.store.entries(resource_type).count());
+    let kept = ResourceType::ALL
+        .into_iter()
+        .map(|resource_type| run.engine.store.entries(resource_type).count());
     assert_eq!(kept.sum::<usize>(), 0);
 }
 

@@ -11,7 +11,11 @@ fn clusters_endpoints_listeners_and_routes_come_in_the_order_of_need() {
         script.sends(CDS, "1", &[fixture("c", &["eds:e", "sds:s"])]);
         let requests = script.hears_requests();
         let order: Vec<_> = requests.iter().map(|line| &line[..3]).collect();
-        assert_eq!(order, ["cds", "eds", "sds"], "acknowledged first, then what is referred to: {requests:?}");
+        assert_eq!(
+            order,
+            ["cds", "eds", "sds"],
+            "acknowledged first, then what is referred to: {requests:?}"
+        );
         script.sends(LDS, "1", &[fixture("l", &["rds:r"])]);
         script.sends(RDS, "1", &[fixture("r", &["cds:c"])]);
         script.is("");
@@ -48,12 +52,18 @@ fn the_last_good_value_is_served_beside_the_error() {
         assert!(same_values(&good, &script.config));
         let status = script.status("cds:c");
         assert_eq!(status.client_status, ClientStatus::Nacked);
-        assert_eq!(status.accepted.map(|accepted| accepted.version.to_string()).as_deref(), Some("1"));
+        assert_eq!(
+            status.accepted.map(|accepted| accepted.version.to_string()).as_deref(),
+            Some("1")
+        );
         let error = status.error.expect("the refusal is kept");
         assert_eq!((&*error.version, &*error.details), ("2", "field: bad"));
         script.sends(CDS, "3", &[fixture("c", &[]).revision(2)]);
         let status = script.status("cds:c");
-        assert_eq!((status.client_status, status.error.is_none()), (ClientStatus::Acked, true));
+        assert_eq!(
+            (status.client_status, status.error.is_none()),
+            (ClientStatus::Acked, true)
+        );
     }
 }
 
@@ -128,7 +138,11 @@ fn an_initial_fetch_timeout_of_zero_waits_for_ever() {
         script.hears_requests();
         script.seconds(3600);
         script.is("");
-        assert_eq!(script.client_status("rds:r"), ClientStatus::DoesNotExist, "shown, but waited for");
+        assert_eq!(
+            script.client_status("rds:r"),
+            ClientStatus::DoesNotExist,
+            "shown, but waited for"
+        );
         script.sends(RDS, "1", &[fixture("r", &[])]);
         script.is("lds:l rds:r");
     }
@@ -141,11 +155,18 @@ fn a_resource_twice_in_a_response_is_nacked_and_its_last_good_value_kept() {
         script.sends(CDS, "1", &[fixture("c", &[])]);
         let before = Arc::clone(&script.config);
         script.hears_requests();
-        let twice = [fixture("c", &[]).revision(1), fixture("c", &[]).revision(2), fixture("d", &[])];
+        let twice = [
+            fixture("c", &[]).revision(1),
+            fixture("c", &[]).revision(2),
+            fixture("d", &[]),
+        ];
         script.sends(CDS, "2", &twice);
         script.is("cds:c cds:d");
         assert!(Arc::ptr_eq(&before.clusters["c"], &script.config.clusters["c"]));
-        assert_eq!(script.hears_requests(), [r#"cds NACK Cluster "c": is in the response more than once"#]);
+        assert_eq!(
+            script.hears_requests(),
+            [r#"cds NACK Cluster "c": is in the response more than once"#]
+        );
     }
 }
 
@@ -166,9 +187,20 @@ fn names_not_asked_for_are_ignored() {
         let mut script = script(variant);
         script.sends(CDS, "1", &[fixture("c", &["eds:e"])]);
         script.hears_requests();
-        script.sends(EDS, "1", &[fixture("other", &[]), fixture("bad", &[]).faulty("bad"), fixture("e", &[])]);
+        script.sends(
+            EDS,
+            "1",
+            &[
+                fixture("other", &[]),
+                fixture("bad", &[]).faulty("bad"),
+                fixture("e", &[]),
+            ],
+        );
         script.is("cds:c eds:e");
-        assert!(script.hears_requests().iter().all(|line| !line.contains("NACK")), "and not refused");
+        assert!(
+            script.hears_requests().iter().all(|line| !line.contains("NACK")),
+            "and not refused"
+        );
     }
 }
 
@@ -178,7 +210,10 @@ fn a_resource_of_another_type_is_nacked_with_both_types() {
         let mut script = script(variant);
         script.sends_any(CDS, "1", vec![("c".into(), fixture("c", &[]).any(LDS))], &[]);
         let requests = script.hears_requests();
-        assert!(requests[0].contains("listener.v3.Listener") && requests[0].contains("cluster.v3.Cluster"), "{requests:?}");
+        assert!(
+            requests[0].contains("listener.v3.Listener") && requests[0].contains("cluster.v3.Cluster"),
+            "{requests:?}"
+        );
         script.is("");
     }
 }
@@ -187,7 +222,11 @@ fn a_resource_of_another_type_is_nacked_with_both_types() {
 fn an_xdstp_name_is_refused_with_a_sentence_that_says_so() {
     for variant in BOTH {
         let mut script = script(variant);
-        script.sends(CDS, "1", &[fixture("xdstp://authority/envoy.config.cluster.v3.Cluster/c", &[])]);
+        script.sends(
+            CDS,
+            "1",
+            &[fixture("xdstp://authority/envoy.config.cluster.v3.Cluster/c", &[])],
+        );
         assert!(script.hears_requests()[0].ends_with("xdstp names are not supported"));
     }
 }
@@ -196,7 +235,10 @@ fn an_xdstp_name_is_refused_with_a_sentence_that_says_so() {
 fn a_name_that_differs_inside_and_outside_is_refused() {
     let mut script = script(Variant::Delta);
     script.sends_any(CDS, "1", vec![("outer".into(), fixture("inner", &[]).any(CDS))], &[]);
-    assert_eq!(script.hears_requests(), [r#"cds NACK Cluster "outer": is named "inner" inside and "outer" outside"#]);
+    assert_eq!(
+        script.hears_requests(),
+        [r#"cds NACK Cluster "outer": is named "inner" inside and "outer" outside"#]
+    );
 }
 
 #[test]
@@ -206,9 +248,16 @@ fn an_error_reported_for_a_resource_is_kept_beside_its_value() {
     script.sends(CDS, "1", &[fixture("c", &["eds:e"])]);
     script.sends(EDS, "1", &[fixture("e", &[])]);
     script.hears_requests();
-    let status = xds_api::google::rpc::Status { code: 7, message: "not allowed".into(), ..Default::default() };
+    let status = xds_api::google::rpc::Status {
+        code: 7,
+        message: "not allowed".into(),
+        ..Default::default()
+    };
     let error = ResourceError {
-        resource_name: Some(ResourceName { name: "e".into(), ..Default::default() }),
+        resource_name: Some(ResourceName {
+            name: "e".into(),
+            ..Default::default()
+        }),
         error_detail: Some(status),
     };
     let response = DeltaDiscoveryResponse {
@@ -217,7 +266,10 @@ fn an_error_reported_for_a_resource_is_kept_beside_its_value() {
         nonce: "n".into(),
         ..Default::default()
     };
-    script.engine.receive(SourceId::ADS, Response::Delta(response), script.now).expect("subscribed");
+    script
+        .engine
+        .receive(SourceId::ADS, Response::Delta(response), script.now)
+        .expect("subscribed");
     script.is("cds:c eds:e");
     assert_eq!(script.hears_requests(), ["eds ACK"], "the response itself is fine");
     let error = script.status("eds:e").error.expect("the error is shown");
@@ -229,11 +281,22 @@ fn a_time_to_live_expires_a_resource_and_a_heartbeat_renews_it() {
     let mut script = script(Variant::Delta);
     let ttl = |seconds| Some(xds_api::google::protobuf::Duration { seconds, nanos: 0 });
     let send = |script: &mut Script, version: &str, body: Option<Any>, seconds| {
-        let resource =
-            Resource { name: "c".into(), version: version.into(), resource: body, ttl: ttl(seconds), ..Default::default() };
-        let response =
-            DeltaDiscoveryResponse { type_url: CDS.type_url().into(), resources: vec![resource], ..Default::default() };
-        script.engine.receive(SourceId::ADS, Response::Delta(response), script.now).expect("subscribed");
+        let resource = Resource {
+            name: "c".into(),
+            version: version.into(),
+            resource: body,
+            ttl: ttl(seconds),
+            ..Default::default()
+        };
+        let response = DeltaDiscoveryResponse {
+            type_url: CDS.type_url().into(),
+            resources: vec![resource],
+            ..Default::default()
+        };
+        script
+            .engine
+            .receive(SourceId::ADS, Response::Delta(response), script.now)
+            .expect("subscribed");
         script.takes_config();
     };
     send(&mut script, "1", Some(fixture("c", &[]).any(CDS)), 10);
@@ -244,7 +307,10 @@ fn a_time_to_live_expires_a_resource_and_a_heartbeat_renews_it() {
     send(&mut script, "other version", None, 10);
     script.seconds(1);
     script.is("");
-    assert_eq!(script.engine.deadline().filter(|deadline| *deadline <= script.now), None);
+    assert_eq!(
+        script.engine.deadline().filter(|deadline| *deadline <= script.now),
+        None
+    );
     send(&mut script, "2", Some(fixture("c", &[]).any(CDS)), 10);
     script.is("cds:c");
 }
@@ -265,7 +331,10 @@ fn initial_answers_make_the_client_ready_and_so_do_their_timeouts() {
 
 #[test]
 fn a_client_without_dynamic_resources_is_ready_at_once() {
-    let options = EngineOptions { static_resources: vec![], ..EngineOptions::default() };
+    let options = EngineOptions {
+        static_resources: vec![],
+        ..EngineOptions::default()
+    };
     assert!(with_options(Variant::Delta, options).engine.readiness().ready);
 }
 
@@ -311,7 +380,12 @@ fn counters_of_subscriptions_follow_envoys() {
     script.sends(CDS, "v3", &[fixture("a", &[]).revision(2)]);
     script.removes(CDS, &["a"]);
     let block = registry.block(Scope::Process("cluster_manager.cds."), &cds::TABLE);
-    let counters = [cds::UPDATE_ATTEMPT, cds::UPDATE_SUCCESS, cds::UPDATE_REJECTED, cds::UPDATE_FAILURE];
+    let counters = [
+        cds::UPDATE_ATTEMPT,
+        cds::UPDATE_SUCCESS,
+        cds::UPDATE_REJECTED,
+        cds::UPDATE_FAILURE,
+    ];
     assert_eq!(counters.map(|counter| block.counter(counter)), [5, 3, 1, 0]);
     let manager = registry.block(Scope::Process("cluster_manager."), &cluster_manager::TABLE);
     assert_eq!(manager.counter(cluster_manager::CLUSTER_ADDED), 1);
@@ -324,4 +398,35 @@ fn counters_of_subscriptions_follow_envoys() {
     script.breaks();
     assert_eq!(plane.gauge(control_plane::CONNECTED_STATE), 0);
     assert_eq!(block.counter(cds::UPDATE_FAILURE), 1);
+}
+
+#[test]
+fn requests_are_held_back_by_rate_limit_settings_and_sent_later() {
+    use config::config_source::RateLimitSettings;
+    use telemetry::stats::{Scope, control_plane};
+    let registry = Registry::new(1);
+    let now = Instant::now();
+    let mut options = options(Variant::Delta);
+    let mut api = ApiConfigSource::clone(&ads(Variant::Delta));
+    api.rate_limit_settings = Some(RateLimitSettings {
+        max_tokens: 1,
+        fill_rate: 1.0,
+    });
+    options.ads_config = Some(Arc::new(api));
+    let mut engine = Engine::new(options, Arc::new(FixtureDecoder), &registry, now, SystemTime::now());
+    engine.stream_opened(SourceId::ADS, now);
+    assert!(engine.next_request(SourceId::ADS, now).is_some());
+    assert!(engine.has_request(SourceId::ADS, now));
+    assert_eq!(engine.next_request(SourceId::ADS, now), None);
+    assert!(
+        !engine.has_request(SourceId::ADS, now),
+        "nothing to do before there is a token"
+    );
+    let plane = registry.block(Scope::Process("control_plane."), &control_plane::TABLE);
+    assert_eq!(plane.counter(control_plane::RATE_LIMIT_ENFORCED), 1);
+    assert_eq!(plane.gauge(control_plane::PENDING_REQUESTS), 1);
+    let later = engine.deadline().expect("the time of the next token");
+    engine.on_deadline(later);
+    assert!(engine.has_request(SourceId::ADS, later));
+    assert!(engine.next_request(SourceId::ADS, later).is_some());
 }

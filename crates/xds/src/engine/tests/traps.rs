@@ -27,18 +27,26 @@ fn trap_routes_published_before_their_clusters() {
 fn trap_a_thousand_new_clusters_in_one_response_do_not_wait_for_each_other() {
     for variant in BOTH {
         let mut script = script(variant);
-        let clusters: Vec<_> = (0..1000).map(|i| fixture(&format!("c{i}"), &[&format!("eds:e{i}")])).collect();
+        let clusters: Vec<_> = (0..1000)
+            .map(|i| fixture(&format!("c{i}"), &[&format!("eds:e{i}")]))
+            .collect();
         let endpoints: Vec<_> = (0..1000).map(|i| fixture(&format!("e{i}"), &[])).collect();
         script.sends(CDS, "1", &clusters);
         script.sends(EDS, "1", &endpoints);
-        assert_eq!((script.config.clusters.len(), script.config.endpoints.len()), (1000, 1000));
+        assert_eq!(
+            (script.config.clusters.len(), script.config.endpoints.len()),
+            (1000, 1000)
+        );
         assert_eq!(script.publications, 1, "one response, one configuration");
     }
 }
 
 #[test]
 fn trap_an_undecodable_resource_counted_as_absent_and_deleted() {
-    let garbage = |bytes: Vec<u8>| Any { type_url: CDS.type_url().into(), value: bytes };
+    let garbage = |bytes: Vec<u8>| Any {
+        type_url: CDS.type_url().into(),
+        value: bytes,
+    };
     let mut script = script(Variant::StateOfTheWorld);
     script.sends(CDS, "1", &[fixture("a", &[]), fixture("b", &[])]);
     // Broken after its name: `a` is refused and kept, `b` is absent and goes.
@@ -51,7 +59,12 @@ fn trap_an_undecodable_resource_counted_as_absent_and_deleted() {
     script.sends(CDS, "3", &[fixture("a", &[]), fixture("b", &[])]);
     script.sends_any(CDS, "4", vec![("?".into(), garbage(vec![0xff; 8]))], &[]);
     script.is("cds:a cds:b");
-    assert!(script.hears_requests().last().is_some_and(|line| line.contains("resources[0]: has no name")));
+    assert!(
+        script
+            .hears_requests()
+            .last()
+            .is_some_and(|line| line.contains("resources[0]: has no name"))
+    );
 }
 
 #[test]
@@ -65,7 +78,14 @@ fn trap_repushing_an_endpoint_that_did_not_change_changes_nothing() {
         script.sends(CDS, "2", &[fixture("c", &["eds:e"])]);
         assert!(same_values(&before, &script.config));
         assert_eq!(script.publications, publications, "no configuration at all");
-        assert_eq!(script.status("eds:e").accepted.map(|accepted| accepted.version.to_string()).as_deref(), Some("2"));
+        assert_eq!(
+            script
+                .status("eds:e")
+                .accepted
+                .map(|accepted| accepted.version.to_string())
+                .as_deref(),
+            Some("2")
+        );
     }
 }
 
@@ -100,7 +120,11 @@ fn trap_eds_versions_claimed_on_reconnect_whose_endpoints_were_forgotten() {
             claimed.extend(request.initial_resource_versions.into_keys());
         }
     }
-    assert_eq!(claimed, ["c"], "the endpoints were dropped with their cluster, and their version with them");
+    assert_eq!(
+        claimed,
+        ["c"],
+        "the endpoints were dropped with their cluster, and their version with them"
+    );
 }
 
 #[test]
@@ -112,7 +136,10 @@ fn trap_cds_never_asked_for_again_after_a_reconnect() {
             script.breaks();
             script.opens();
             let asked = script.hears_requests();
-            assert!(asked[0].starts_with("cds ") && asked[1].starts_with("lds "), "{asked:?}");
+            assert!(
+                asked[0].starts_with("cds ") && asked[1].starts_with("lds "),
+                "{asked:?}"
+            );
         }
     }
 }
@@ -135,8 +162,14 @@ fn trap_known_endpoints_that_istiod_does_not_send_again_still_warm_a_cluster() {
         script.hears_requests();
         let before = Arc::clone(&script.config.clusters["c"]);
         script.sends(CDS, "2", &[fixture("c", &["eds:e"]).revision(1)]);
-        assert!(!Arc::ptr_eq(&before, &script.config.clusters["c"]), "taken over without an answer about endpoints");
-        assert!(script.hears_requests().iter().all(|line| line.starts_with("cds")), "and without asking");
+        assert!(
+            !Arc::ptr_eq(&before, &script.config.clusters["c"]),
+            "taken over without an answer about endpoints"
+        );
+        assert!(
+            script.hears_requests().iter().all(|line| line.starts_with("cds")),
+            "and without asking"
+        );
     }
 }
 
@@ -173,8 +206,15 @@ fn trap_one_cluster_that_never_arrives_does_not_freeze_a_route_table() {
         script.is("cds:c lds:l rds:r");
         for revision in 1..5 {
             let before = Arc::clone(&script.config.routes["r"]);
-            script.sends(RDS, &revision.to_string(), &[fixture("r", &["cds:c", "cds:never"]).revision(revision)]);
-            assert!(!Arc::ptr_eq(&before, &script.config.routes["r"]), "later changes are not delayed");
+            script.sends(
+                RDS,
+                &revision.to_string(),
+                &[fixture("r", &["cds:c", "cds:never"]).revision(revision)],
+            );
+            assert!(
+                !Arc::ptr_eq(&before, &script.config.routes["r"]),
+                "later changes are not delayed"
+            );
         }
     }
 }

@@ -1,0 +1,85 @@
+//! What the engine keeps of one stream.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use config::ResourceType;
+use config::config_source::ApiConfigSource;
+
+use crate::rate_limit::RateLimit;
+use crate::session::Session;
+use crate::source::SourceId;
+use crate::status::StreamStatus;
+
+/// One discovery stream across reconnects.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) session: Session,
+    pub(super) name: String,
+    pub(super) since: Instant,
+    pub(super) control_plane: String,
+    pub(super) last_error: Option<String>,
+    pub(super) rate_limit: Option<RateLimit>,
+    /// Until when requests wait for a token.
+    pub(super) held_back: Option<Instant>,
+    /// Per type the version last accepted, for display.
+    pub(super) versions: [Arc<str>; ResourceType::ALL.len()],
+    /// Per type the refusal last logged: the same text is logged once.
+    pub(super) refusals: [String; ResourceType::ALL.len()],
+}
+
+impl Stream {
+    pub(super) fn new(session: Session, source: SourceId, api: &ApiConfigSource, now: Instant) -> Self {
+        Self {
+            session,
+            name: crate::source::describe(source, api),
+            since: now,
+            control_plane: String::new(),
+            last_error: None,
+            rate_limit: api.rate_limit_settings.map(|settings| RateLimit::new(settings, now)),
+            held_back: None,
+            versions: Default::default(),
+            refusals: Default::default(),
+        }
+    }
+
+    /// Remembers what came of a response, and logs a refusal unless it says what the last one said.
+    pub(super) fn note(&mut self, receipt: &crate::session::Receipt, refusal: Option<&str>) {
+        let slot = receipt.resource_type as usize;
+        match refusal {
+            None => {
+                self.versions[slot] = Arc::clone(&receipt.version);
+                self.refusals[slot].clear();
+            }
+            Some(refusal) if self.refusals[slot] != refusal => {
+                tracing::warn!(
+                    stream = self.name,
+                    version = &*receipt.version,
+                    "configuration refused: {refusal}"
+                );
+                self.refusals[slot].clear();
+                self.refusals[slot].push_str(refusal);
+            }
+            Some(_) => tracing::debug!(
+                stream = self.name,
+                "configuration refused for the same reason as before"
+            ),
+        }
+    }
+
+    pub(super) fn status(&self, now: Instant) -> StreamStatus {
+        let version = |resource_type: ResourceType| (resource_type, self.versions[resource_type as usize].to_string());
+        StreamStatus {
+            source: self.name.clone(),
+            connected: self.session.is_open(),
+            control_plane: self.control_plane.clone(),
+            last_error: self.last_error.clone(),
+            versions: ResourceType::ALL
+                .into_iter()
+                .map(version)
+                .filter(|(_, version)| !version.is_empty())
+                .collect(),
+            since: now.saturating_duration_since(self.since),
+        }
+    }
+}
