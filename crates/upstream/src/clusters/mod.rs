@@ -12,6 +12,7 @@
 //! ```
 
 mod checks;
+mod dependents;
 mod driver;
 mod listing;
 mod managed;
@@ -25,6 +26,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use config::cluster::{Cluster, DnsLookupFamily};
 use config::{Config, Fingerprint};
+use dependents::Dependents;
 pub use driver::Driver;
 pub use listing::{ClusterListing, EndpointListing, Listing};
 use managed::{Managed, Site};
@@ -47,10 +49,13 @@ pub struct Clusters {
     registry: Arc<StateRegistry>,
     loader: Arc<Loader>,
     managed: HashMap<ClusterId, Managed>,
-    /// What the last configuration contains.
+    /// The last configuration.
+    config: Config,
+    /// What it contains.
     active: HashMap<Arc<str>, ClusterId>,
     /// What a coming configuration will contain, if it is not active with the same content already.
     warming: HashMap<Arc<str>, ClusterId>,
+    dependents: Dependents,
     view: ClustersView,
     work: Work,
     next_id: u64,
@@ -151,8 +156,10 @@ impl Clusters {
             registry,
             loader,
             managed: HashMap::new(),
+            config: Config::default(),
             active: HashMap::new(),
             warming: HashMap::new(),
+            dependents: Dependents::default(),
             view: ClustersView::default(),
             work,
             next_id: 0,
@@ -169,54 +176,68 @@ impl Clusters {
         self.view.clone()
     }
 
-    /// Makes `config` the configuration in force and gives the handles for its snapshot. A cluster whose content and
-    /// secrets are as before keeps its handle; one that warmed up ([`warm`](Self::warm)) comes with what it has learned.
-    /// Members that stay keep their state.
+    /// Makes `config` the configuration in force and gives the handles for its snapshot, at the cost of what changed
+    /// since the last one. A cluster whose content and secrets are as before keeps its handle; one that warmed up
+    /// ([`warm`](Self::warm)) comes with what it has learned. Members that stay keep their state.
     pub fn reconcile(&mut self, config: &Config, now: Instant) -> Arc<ClusterMap> {
-        let mut map = ClusterMap::with_capacity(config.clusters.len());
-        for (name, cluster) in &config.clusters {
-            let warmed = self.take_warming(name, cluster);
-            let id = match (warmed, self.active.get(name).copied()) {
-                (Some(warmed), active) => {
-                    // Joins its members before the other leaves them: none is removed on the way.
-                    self.update(warmed, cluster, config, now);
-                    if let Some(active) = active {
-                        self.retire(active);
-                    }
-                    self.active.insert(name.clone(), warmed);
-                    warmed
+        let changed = self.dependents.changed(config, &self.config);
+        let mut map = self.view.active();
+        if changed.is_empty() {
+            return map;
+        }
+        self.config = config.clone();
+        let mut removed = false;
+        for name in &changed {
+            match config.clusters.get(name) {
+                Some(cluster) => {
+                    let handle = self.activate(name, cluster, config, now);
+                    Arc::make_mut(&mut map).insert(name.clone(), handle);
                 }
-                (None, Some(active)) => {
-                    self.update(active, cluster, config, now);
-                    active
+                None => {
+                    removed |= self.deactivate(name);
+                    Arc::make_mut(&mut map).remove(name);
                 }
-                (None, None) => {
-                    let id = self.create(cluster, config, now);
-                    self.active.insert(name.clone(), id);
-                    id
-                }
-            };
-            if let Some(managed) = self.managed.get(&id) {
-                map.insert(name.clone(), managed.handle().clone());
             }
         }
-        let gone: Vec<Arc<str>> = self
-            .active
-            .keys()
-            .filter(|name| !config.clusters.contains_key(*name))
-            .cloned()
-            .collect();
-        for name in &gone {
-            if let Some(id) = self.active.remove(name) {
-                self.retire(id);
-            }
-        }
-        let map = Arc::new(map);
         self.view.active.store(map.clone());
-        if !gone.is_empty() {
+        if removed {
             self.registry.prune();
         }
         map
+    }
+
+    /// Makes `cluster` the active one of its name.
+    fn activate(
+        &mut self,
+        name: &Arc<str>,
+        cluster: &Arc<Cluster>,
+        config: &Config,
+        now: Instant,
+    ) -> Arc<ClusterHandle> {
+        let active = self.active.get(name).copied();
+        let id = match (self.take_warming(name, cluster), active) {
+            (Some(warmed), _) => warmed,
+            (None, Some(active)) => active,
+            (None, None) => self.create(cluster, config, now),
+        };
+        self.update(id, cluster, config, now);
+        // The new one has joined its members before the old one leaves them: none is removed on the way.
+        if let Some(superseded) = active.filter(|active| *active != id) {
+            self.retire(superseded);
+        }
+        self.active.insert(name.clone(), id);
+        self.dependents.set(cluster);
+        self.managed[&id].handle().clone()
+    }
+
+    /// No cluster of this name is active any more. Whether one was.
+    fn deactivate(&mut self, name: &str) -> bool {
+        let Some(id) = self.active.remove(name) else {
+            return false;
+        };
+        self.dependents.remove(name);
+        self.retire(id);
+        true
     }
 
     /// Resolves and checks what a coming configuration will contain, so that it is warm when it comes. `candidates`

@@ -6,23 +6,17 @@ use std::time::Instant;
 
 use codec::event::{ConnectionError, Event, Scratch, StreamId};
 use codec::headers::HeaderBlock;
-use codec::{h1, h2};
+use codec::{Connection, h1, h2};
 
 use super::link::{Link, LinkError};
 
 /// A connection that speaks HTTP.
 pub(super) struct HttpLink {
     link: Link,
-    http: Http,
+    http: Box<Connection>,
     /// Lent to the codec; a health check is too rare to share it with others.
     scratch: Scratch,
     input: Vec<u8>,
-}
-
-// Both are boxed: a connection is idle nearly all the time.
-enum Http {
-    H1(Box<h1::Connection>),
-    H2(Box<h2::Connection>),
 }
 
 /// An answer.
@@ -50,20 +44,24 @@ pub(super) enum ExchangeError {
 impl HttpLink {
     /// Speaks HTTP/1.1.
     pub(super) fn http1(link: Link) -> Self {
-        let connection = h1::Connection::client(&Arc::new(h1::Config::default()), Instant::now());
-        Self::new(link, Http::H1(Box::new(connection)))
+        Self::new(
+            link,
+            Connection::h1_client(&Arc::new(h1::Config::default()), Instant::now()),
+        )
     }
 
     /// Speaks HTTP/2, without asking whether the other side does.
     pub(super) fn http2(link: Link) -> Self {
-        let connection = h2::Connection::client(&Arc::new(h2::Config::default()), Instant::now());
-        Self::new(link, Http::H2(Box::new(connection)))
+        Self::new(
+            link,
+            Connection::h2_client(&Arc::new(h2::Config::default()), Instant::now()),
+        )
     }
 
-    fn new(link: Link, http: Http) -> Self {
+    fn new(link: Link, http: Connection) -> Self {
         Self {
             link,
-            http,
+            http: Box::new(http),
             scratch: Scratch::new(),
             input: Vec::new(),
         }
@@ -83,10 +81,7 @@ impl HttpLink {
 
     /// Whether it takes no more requests.
     pub(super) fn is_draining(&self) -> bool {
-        match &self.http {
-            Http::H1(connection) => connection.is_draining() || connection.is_closed(),
-            Http::H2(connection) => connection.is_draining() || connection.is_closed(),
-        }
+        self.http.is_draining() || self.http.is_closed()
     }
 
     /// Sends a request and waits for its whole answer; of the body at most `body_limit` bytes are kept.
@@ -117,41 +112,25 @@ impl HttpLink {
     }
 
     fn send_request(&mut self, head: &HeaderBlock, body: Option<&[u8]>) -> Result<StreamId, ExchangeError> {
-        let end_stream = body.is_none();
-        let sent = match &mut self.http {
-            Http::H1(connection) => connection.open_stream().map(|stream| {
-                let head = connection.send_head(stream, head, end_stream);
-                let body = body.map_or(Ok(0), |body| connection.send_data(stream, body, true));
-                head.and(body).map(|_| stream)
-            }),
-            Http::H2(connection) => connection.open_stream().map(|stream| {
-                let head = connection.send_head(stream, head, end_stream);
-                let body = body.map_or(Ok(0), |body| connection.send_data(stream, body, true));
-                head.and(body).map(|_| stream)
-            }),
-        };
-        match sent {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(_)) | Err(_) => Err(ExchangeError::Refused),
+        let stream = self.http.open_stream().map_err(|_| ExchangeError::Refused)?;
+        self.http
+            .send_head(stream, head, body.is_none())
+            .map_err(|_| ExchangeError::Refused)?;
+        if let Some(body) = body {
+            self.http
+                .send_data(stream, body, true)
+                .map_err(|_| ExchangeError::Refused)?;
         }
+        Ok(stream)
     }
 
     async fn flush(&mut self) -> Result<(), LinkError> {
-        loop {
-            let output = match &self.http {
-                Http::H1(connection) => connection.output(),
-                Http::H2(connection) => connection.output(),
-            };
-            if output.is_empty() {
-                return Ok(());
-            }
-            let n = output.len();
-            self.link.send(output).await?;
-            match &mut self.http {
-                Http::H1(connection) => connection.advance_output(n),
-                Http::H2(connection) => connection.advance_output(n),
-            }
+        while self.http.wants_write() {
+            let n = self.http.output().len();
+            self.link.send(self.http.output()).await?;
+            self.http.advance_output(n);
         }
+        Ok(())
     }
 
     /// Takes what came in. Whether the answer on `stream` is complete.
@@ -167,12 +146,7 @@ impl HttpLink {
         let mut rest = &input[..];
         let now = Instant::now();
         let mut complete = false;
-        loop {
-            let event = match http {
-                Http::H1(connection) => connection.receive(&mut rest, scratch, now)?,
-                Http::H2(connection) => connection.receive(&mut rest, scratch, now)?,
-            };
-            let Some(event) = event else { break };
+        while let Some(event) = http.receive(&mut rest, scratch, now)? {
             complete |= answer.take(event, stream, body_limit, http)?;
         }
         input.clear();
@@ -189,10 +163,7 @@ impl HttpLink {
         let Self { http, scratch, .. } = self;
         let now = Instant::now();
         let mut complete = false;
-        while let Http::H1(connection) = http {
-            let Some(event) = connection.end_of_input(scratch, now)? else {
-                break;
-            };
+        while let Some(event) = http.end_of_input(scratch, now)? {
             complete |= answer.take(event, Some(stream), body_limit, http)?;
         }
         Ok(complete)
@@ -206,7 +177,7 @@ impl Answer {
         event: Event<'_>,
         wanted: Option<StreamId>,
         body_limit: usize,
-        http: &mut Http,
+        http: &mut Connection,
     ) -> Result<bool, ExchangeError> {
         match event {
             Event::Head {
@@ -223,10 +194,7 @@ impl Answer {
                 credit,
                 end_stream,
             } => {
-                match http {
-                    Http::H1(connection) => connection.release_credit(stream, credit),
-                    Http::H2(connection) => connection.release_credit(stream, credit),
-                }
+                http.release_credit(stream, credit);
                 let room = body_limit.saturating_sub(self.body.len());
                 self.body.extend_from_slice(&data[..data.len().min(room)]);
                 Ok(end_stream && Some(stream) == wanted)

@@ -1,6 +1,16 @@
 //! What configuration makes of members and their state.
 
+use config::cluster::TransportSocketMatch;
+use config::listener::TransportSocket;
+use config::metadata::{Metadata, Value};
+use config::secret::{SdsSecretConfig, Secret};
+use tls::{
+    CertificateValidationContext, Certificates, CommonTlsContext, Parameters, SecretConfig, UpstreamTlsContext,
+    Validation,
+};
+
 use super::*;
+use crate::transport::Transport;
 
 #[test]
 fn a_static_cluster_is_warm_and_usable_at_once() {
@@ -126,4 +136,138 @@ fn a_removed_cluster_removes_its_endpoints_and_is_forgotten() {
     drop((endpoint, changes));
     scripted.clusters.registry().prune();
     assert!(scripted.clusters.registry().is_empty());
+}
+
+/// `reconcile` looks only at what changed: everything that can change a cluster has to be seen to have changed.
+#[test]
+fn endpoints_that_come_go_and_move_to_another_name_are_noticed() {
+    let mut scripted = Scripted::with(eds());
+    scripted.set_endpoints("c", vec![locality(0, 0, 0, &[1])]);
+    assert_eq!(scripted.addresses(), ["10.0.0.1:80"]);
+    scripted.set_endpoints("elsewhere", vec![locality(0, 7, 0, &[1])]);
+    let table = scripted.handle().table().clone();
+    assert!(Arc::ptr_eq(&table, &scripted.handle().table()), "not its own");
+    let mut moved = eds();
+    let source = Arc::new(ConfigSource::ads());
+    moved.discovery = Discovery::Eds {
+        service_name: "elsewhere".into(),
+        source,
+    };
+    scripted.set(moved);
+    assert_eq!(scripted.addresses(), ["10.0.7.1:80"]);
+    scripted.set_endpoints("c", vec![locality(0, 0, 0, &[1, 1])]);
+    assert_eq!(scripted.addresses(), ["10.0.7.1:80"], "no longer its own");
+    scripted.config.endpoints.remove("elsewhere");
+    scripted.reconcile();
+    assert!(scripted.addresses().is_empty());
+}
+
+#[test]
+fn nothing_changed_gives_the_very_same_map() {
+    let mut scripted = Scripted::with(endpoints(1));
+    let before = scripted.map.clone();
+    scripted.reconcile();
+    assert!(Arc::ptr_eq(&before, &scripted.map));
+}
+
+#[test]
+fn a_new_secret_makes_a_new_handle_with_the_same_members() {
+    let mut scripted = Scripted::with(tls_with_secret("identity"));
+    let (before, endpoint) = (scripted.handle().clone(), scripted.endpoint("10.0.0.1:80"));
+    assert!(
+        matches!(before.transport(&endpoint), Transport::NotReady { .. }),
+        "never plaintext"
+    );
+    let secret = |pem: &str| {
+        let context = CertificateValidationContext {
+            verify_certificate_spki: vec![[pem.len() as u8; 32]],
+            ..CertificateValidationContext::default()
+        };
+        let config = Arc::new(SecretConfig::ValidationContext(Box::new(context)));
+        Arc::new(Secret {
+            name: "identity".into(),
+            config,
+            fingerprint: Fingerprint::of(pem.as_bytes()),
+        })
+    };
+    scripted.config.secrets.insert("identity".into(), secret("one"));
+    scripted.reconcile();
+    assert!(!Arc::ptr_eq(&before, scripted.handle()));
+    assert!(matches!(scripted.handle().transport(&endpoint), Transport::Tls(_)));
+    assert!(Arc::ptr_eq(&endpoint, &scripted.endpoint("10.0.0.1:80")));
+    let with_one = scripted.handle().clone();
+    scripted.config.secrets.insert("another".into(), secret("other"));
+    scripted.reconcile();
+    assert!(Arc::ptr_eq(&with_one, scripted.handle()), "not its own");
+}
+
+fn tls_with_secret(name: &str) -> Cluster {
+    let sds = SdsSecretConfig {
+        name: name.into(),
+        sds_config: None,
+    };
+    let settings = UpstreamTlsContext {
+        common: CommonTlsContext {
+            parameters: Parameters::default(),
+            certificates: Certificates::Inline(Vec::new()),
+            validation: Validation::Sds(sds),
+            alpn_protocols: Vec::new(),
+        },
+        sni: None,
+        auto_host_sni: false,
+        auto_sni_san_validation: false,
+        max_session_keys: 1,
+    };
+    let socket = TransportSocket {
+        name: "tls".into(),
+        config: Arc::new(settings),
+        fingerprint: Fingerprint::of(name.as_bytes()),
+    };
+    Cluster {
+        transport_socket: Some(socket),
+        ..endpoints(1)
+    }
+}
+
+/// The same address over TLS is another endpoint: other connections, other health.
+#[test]
+fn endpoints_choose_their_transport_by_metadata() {
+    let mut cluster = tls_with_secret("identity");
+    let entry = |name: &str, value: &str, transport_socket| TransportSocketMatch {
+        name: name.into(),
+        criteria: [("tlsMode".into(), Value::String(value.into()))].into(),
+        transport_socket,
+    };
+    cluster.transport_socket_matches = vec![
+        entry("mesh", "istio", cluster.transport_socket.take()),
+        entry("none", "disabled", None),
+    ];
+    let mut members = locality(0, 0, 0, &[1, 1]);
+    let metadata = |value: &str| {
+        let fields = [("tlsMode".into(), Value::String(value.into()))].into();
+        let filter_metadata = [(TransportSocketMatch::METADATA.into(), fields)].into();
+        Some(Arc::new(Metadata { filter_metadata }))
+    };
+    members.endpoints[0].metadata = metadata("istio");
+    cluster.discovery = Discovery::Static {
+        endpoints: testing::assignment(vec![members.clone()]),
+    };
+    let mut scripted = Scripted::with(cluster.clone());
+    let secured = scripted.endpoint("10.0.0.1:80");
+    assert_eq!(&*secured.key().transport, "mesh");
+    assert!(matches!(
+        scripted.handle().transport(&secured),
+        Transport::NotReady { .. }
+    ));
+    let plain = scripted.endpoint("10.0.0.2:80");
+    assert!(matches!(scripted.handle().transport(&plain), Transport::RawBuffer));
+
+    members.endpoints[0].metadata = metadata("disabled");
+    cluster.discovery = Discovery::Static {
+        endpoints: testing::assignment(vec![members]),
+    };
+    scripted.set(cluster);
+    let now_plain = scripted.endpoint("10.0.0.1:80");
+    assert!(!Arc::ptr_eq(&secured, &now_plain) && secured.is_removed());
+    assert!(matches!(scripted.handle().transport(&now_plain), Transport::RawBuffer));
 }
