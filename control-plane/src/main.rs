@@ -1,6 +1,6 @@
 //! `remora-control-plane`: the command line.
 
-use std::io::{IsTerminal as _};
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;

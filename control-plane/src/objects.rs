@@ -8,6 +8,8 @@ pub mod parse;
 pub mod route;
 mod route_fields;
 pub mod service_policy;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

@@ -206,7 +206,8 @@ impl Session {
     /// ask for, and those of the changed ones again, which it may not ask for. Envoy
     /// warms a changed cluster from the next endpoints that arrive.
     fn expect_endpoints(&mut self, update: &Update) {
-        let (Some(view), Some(endpoints)) = (&self.view, &mut self.subscriptions[ResourceType::Endpoints.index()]) else {
+        let (Some(view), Some(endpoints)) = (&self.view, &mut self.subscriptions[ResourceType::Endpoints.index()])
+        else {
             return;
         };
         let assignments = view.of(ResourceType::Endpoints);

@@ -78,7 +78,11 @@ pub(super) fn outbound(
         ..Default::default()
     };
     if flavor == Flavor::Sidecar {
-        built.health_checks = policy.health_check.iter().map(|check| health_check(check, settings.host(&service.name))).collect();
+        built.health_checks = policy
+            .health_check
+            .iter()
+            .map(|check| health_check(check, settings.host(&service.name)))
+            .collect();
         add_transport_sockets(&mut built, settings, service, port, reference);
     }
     built
