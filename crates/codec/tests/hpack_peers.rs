@@ -1,6 +1,8 @@
 //! Our HPACK against that of the `h2` crate, over whole frames: what one side encodes the other decodes to the same
 //! list of fields, for many blocks on one connection.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use codec::headers::HeaderBlock;
 use codec::headers::validate::Kind;
 use codec::hpack::{Decoded, Decoder, Encoder, Limits};

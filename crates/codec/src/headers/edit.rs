@@ -74,6 +74,7 @@ impl HeaderBlock {
                 hash: 0,
                 known,
                 flags: field.flags & SENSITIVE,
+                huffman_len: 0,
             };
             renamed += 1;
         }
@@ -108,6 +109,7 @@ impl HeaderBlock {
             hash: 0,
             known: Some(KnownName::Cookie),
             flags: sensitive,
+            huffman_len: 0,
         };
         let mut first = true;
         self.fields.retain_mut(|field| {

@@ -16,8 +16,6 @@ pub struct FieldRef<'a> {
     pub sensitive: bool,
     /// The name as HTTP/1.1 spelled it, where that was kept.
     pub spelling: Option<&'a [u8]>,
-    /// HPACK's hash of name and value, 0 if not computed.
-    pub(crate) hash: u32,
 }
 
 /// Iterator over the regular fields of a block.

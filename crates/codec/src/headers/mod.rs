@@ -11,6 +11,7 @@ mod storage;
 pub mod validate;
 
 pub use fields::{FieldRef, Fields, Values};
+pub(crate) use storage::RawField;
 
 use crate::names::{AsName, KnownName, Name};
 
@@ -59,6 +60,9 @@ pub(crate) struct Field {
     hash: u32,
     known: Option<KnownName>,
     flags: u8,
+    /// Length of the value's Huffman code as it came, which follows the value; 0 if there is none. Never together with
+    /// `SPELLED`.
+    huffman_len: u16,
 }
 
 /// The peer sent it never-indexed, or it was appended as sensitive (RFC 7541 section 7.1.3).

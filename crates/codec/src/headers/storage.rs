@@ -15,6 +15,7 @@ impl HeaderBlock {
             hash,
             known: Some(known),
             flags,
+            huffman_len: 0,
         });
     }
 
@@ -28,6 +29,7 @@ impl HeaderBlock {
             hash,
             known: None,
             flags,
+            huffman_len: 0,
         });
     }
 
@@ -57,6 +59,50 @@ impl HeaderBlock {
                 let value = &self.bytes[pseudo.start as usize..(pseudo.start + pseudo.len) as usize];
                 (name, value, pseudo.hash, pseudo.sensitive)
             })
+    }
+}
+
+/// A field as it lies in the buffer, for the encoder.
+#[derive(Clone, Copy)]
+pub(crate) struct RawField<'a> {
+    pub(crate) known: Option<KnownName>,
+    /// The name, if it is not a known one, and the value.
+    pub(crate) octets: &'a [u8],
+    /// 0 when the name is a known one.
+    pub(crate) name_len: usize,
+    /// HPACK's hash of name and value, 0 if not computed.
+    pub(crate) hash: u32,
+    pub(crate) is_sensitive: bool,
+    /// The value's Huffman code as it came; empty if there is none.
+    pub(crate) huffman: &'a [u8],
+}
+
+impl HeaderBlock {
+    /// The regular fields as they lie in the buffer.
+    #[inline]
+    pub(crate) fn raw_fields(&self) -> impl Iterator<Item = RawField<'_>> {
+        self.fields.iter().map(|field| {
+            let start = field.start as usize;
+            let end = start + (field.name_len + field.value_len) as usize;
+            RawField {
+                known: field.known,
+                octets: &self.bytes[start..end],
+                name_len: field.name_len as usize,
+                hash: field.hash,
+                is_sensitive: field.flags & SENSITIVE != 0,
+                huffman: &self.bytes[end..end + usize::from(field.huffman_len)],
+            }
+        })
+    }
+
+    /// Keeps the Huffman code the value of the field just committed came in, so that passing it on need not make it
+    /// again.
+    #[inline]
+    pub(crate) fn keep_huffman(&mut self, code: &[u8]) {
+        if let (Some(field), Ok(length)) = (self.fields.last_mut(), u16::try_from(code.len())) {
+            field.huffman_len = length;
+            self.bytes.extend_from_slice(code);
+        }
     }
 }
 
@@ -93,7 +139,6 @@ impl Field {
             known: self.known,
             sensitive: self.flags & SENSITIVE != 0,
             spelling,
-            hash: self.hash,
         }
     }
 }

@@ -239,30 +239,63 @@ pub fn decimal(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// The rules for a whole block: which pseudo-headers must, may and must not be there and what they hold, and no
-/// connection-specific fields (RFC 9113 sections 8.2.2, 8.3, 8.5; RFC 8441 section 4).
+/// The rules for one field by itself (RFC 9113 sections 8.2.1, 8.2.2 and, for pseudo-headers, 8.3.1 and 8.3.2). `name`
+/// counts only if `known` is `None`.
+///
+/// What holds for one use of a field holds for all, so HPACK's tables keep the answer.
+pub fn field(known: Option<KnownName>, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
+    let (is_valid, fault) = match known {
+        None if !is_field_name(name) => {
+            return Err(if name.starts_with(b":") { Malformed::UnknownPseudo } else { Malformed::Name });
+        }
+        Some(KnownName::Method) => (is_token(value), Malformed::Method),
+        Some(KnownName::Scheme) => (is_scheme(value), Malformed::Scheme),
+        Some(KnownName::Authority) => (is_authority(value), Malformed::Authority),
+        Some(KnownName::Path) => {
+            let is_rooted = value.first() == Some(&b'/') || value == b"*";
+            (is_rooted && has_only_target_characters(value), Malformed::Path)
+        }
+        Some(KnownName::Protocol) => (is_token(value), Malformed::Protocol),
+        Some(KnownName::Status) => (status(value).is_some(), Malformed::Status),
+        Some(
+            KnownName::Connection
+            | KnownName::KeepAlive
+            | KnownName::ProxyConnection
+            | KnownName::TransferEncoding
+            | KnownName::Upgrade,
+        ) => return Err(Malformed::ConnectionSpecific),
+        Some(KnownName::Te) => (value == b"trailers", Malformed::ConnectionSpecific),
+        Some(_) | None => (is_field_value(value), Malformed::Value),
+    };
+    if is_valid { Ok(()) } else { Err(fault) }
+}
+
+/// All rules for a block: those of each [`field`], and those of [`structure`].
+pub fn message(block: &mut HeaderBlock, kind: Kind) -> Result<(), Malformed> {
+    for (name, value, ..) in block.pseudo_fields() {
+        field(Some(name), b"", value)?;
+    }
+    for each in block.iter() {
+        field(each.known, each.name, each.value)?;
+    }
+    structure(block, kind)
+}
+
+/// The rules for a block whose fields are valid one by one: which pseudo-headers must, may and must not be there, and
+/// `content-length` (RFC 9113 sections 8.1.1, 8.3, 8.5; RFC 8441 section 4).
 ///
 /// `host` is folded into `:authority`: it becomes the authority if there is none, must agree with it otherwise, and
 /// is removed.
-pub fn message(block: &mut HeaderBlock, kind: Kind) -> Result<(), Malformed> {
-    if block.has(KnownName::Connection)
-        || block.has(KnownName::KeepAlive)
-        || block.has(KnownName::ProxyConnection)
-        || block.has(KnownName::TransferEncoding)
-        || block.has(KnownName::Upgrade)
-        || (block.has(KnownName::Te) && block.get_all(&KnownName::Te).any(|value| value != b"trailers"))
-    {
-        return Err(Malformed::ConnectionSpecific);
-    }
+pub fn structure(block: &mut HeaderBlock, kind: Kind) -> Result<(), Malformed> {
     match kind {
-        Kind::Request { extended_connect } => request(block, extended_connect),
+        Kind::Request { extended_connect } => request(block, extended_connect)?,
         Kind::Response => match block.status() {
-            None => Err(Malformed::MissingPseudo),
-            Some(101) => Err(Malformed::Status),
-            Some(_) => Ok(()),
+            None => return Err(Malformed::MissingPseudo),
+            Some(101) => return Err(Malformed::Status),
+            Some(_) => {}
         },
-        Kind::Trailers => Ok(()),
-    }?;
+        Kind::Trailers => {}
+    }
     match block.content_length() {
         Some(Err(_)) => Err(Malformed::ContentLength),
         _ => Ok(()),
@@ -272,42 +305,26 @@ pub fn message(block: &mut HeaderBlock, kind: Kind) -> Result<(), Malformed> {
 fn request(block: &mut HeaderBlock, extended_connect: bool) -> Result<(), Malformed> {
     fold_host(block)?;
     let method = block.method().ok_or(Malformed::MissingPseudo)?;
-    if !is_token(method) {
-        return Err(Malformed::Method);
-    }
-    if block.authority().is_some_and(|authority| !is_authority(authority)) {
-        return Err(Malformed::Authority);
-    }
-    if method == b"CONNECT" && block.protocol().is_none() {
-        // Section 8.5: only :method and :authority.
-        if block.scheme().is_some() || block.path().is_some() {
-            return Err(Malformed::MissingPseudo);
-        }
-        return match block.authority() {
-            None => Err(Malformed::MissingPseudo),
-            Some([]) => Err(Malformed::Authority),
-            Some(_) => Ok(()),
-        };
-    }
-    if let Some(protocol) = block.protocol() {
-        if method != b"CONNECT" || !extended_connect || !is_token(protocol) {
+    let (scheme, path) = (block.scheme(), block.path());
+    if method == b"CONNECT" || block.protocol().is_some() {
+        if method != b"CONNECT" || (block.protocol().is_some() && !extended_connect) {
             return Err(Malformed::Protocol);
         }
-        if block.authority().is_none() {
-            return Err(Malformed::MissingPseudo);
+        match block.authority() {
+            None => return Err(Malformed::MissingPseudo),
+            Some([]) => return Err(Malformed::Authority),
+            Some(_) => {}
+        }
+        if block.protocol().is_none() {
+            // Section 8.5: only :method and :authority.
+            return if scheme.is_some() || path.is_some() { Err(Malformed::MissingPseudo) } else { Ok(()) };
         }
     }
-    let (Some(scheme), Some(path)) = (block.scheme(), block.path()) else {
-        return Err(Malformed::MissingPseudo);
-    };
-    if !is_scheme(scheme) {
-        return Err(Malformed::Scheme);
+    match (scheme, path) {
+        (None, _) | (_, None) => Err(Malformed::MissingPseudo),
+        (_, Some(b"*")) if method != b"OPTIONS" => Err(Malformed::Path),
+        _ => Ok(()),
     }
-    let is_rooted = path.first() == Some(&b'/') || (path == b"*" && method == b"OPTIONS");
-    if !is_rooted || !has_only_target_characters(path) {
-        return Err(Malformed::Path);
-    }
-    Ok(())
 }
 
 fn fold_host(block: &mut HeaderBlock) -> Result<(), Malformed> {

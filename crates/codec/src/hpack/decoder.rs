@@ -3,7 +3,7 @@
 //! Strings are decoded straight into the buffer of the [`HeaderBlock`] and become fields by their place in it. Fields
 //! out of the dynamic table were validated when they entered it; literals are validated once, here.
 
-use super::dynamic_table::{DynamicTable, ENTRY_OVERHEAD, Verdict};
+use super::dynamic_table::{DynamicTable, ENTRY_OVERHEAD};
 use super::hash::field_hash;
 use super::{huffman, integer, static_table};
 use crate::headers::validate::{self, Kind, Malformed};
@@ -139,7 +139,7 @@ impl Decoder {
         }
         Ok(match pass.fault {
             Some(fault) => fault,
-            None => match validate::message(block, kind) {
+            None => match validate::structure(block, kind) {
                 Ok(()) => Decoded::Complete,
                 Err(malformed) => Decoded::Malformed(malformed),
             },
@@ -167,27 +167,34 @@ impl Decoder {
 
     #[inline]
     fn indexed(&self, index: usize, pass: &mut Pass<'_>) -> Result<(), DecodeError> {
-        if index > static_table::LEN {
-            let entry = self
-                .table
-                .entry(index - static_table::LEN - 1)
-                .ok_or(DecodeError::InvalidIndex)?;
-            let octets = self.table.octets(entry);
-            let start = pass.block.bytes.len();
-            pass.block.bytes.extend_from_slice(octets);
-            let value_len = pass.block.bytes.len() - start;
-            // For a name that is not known the octets begin with it.
-            let name_len = self.table.name_and_value(entry).0.len();
-            debug_assert!(name_len <= value_len);
-            pass.field(entry.known, start, name_len, entry.hash, 0, entry.verdict);
+        let start = pass.block.bytes.len();
+        if let Some(index) = index.checked_sub(static_table::LEN + 1) {
+            let entry = self.table.entry(index).ok_or(DecodeError::InvalidIndex)?;
+            pass.block.bytes.extend_from_slice(self.table.octets(entry));
+            pass.field(Decoding {
+                known: entry.known,
+                start,
+                name_len: entry.name_len(),
+                size: entry.size(),
+                hash: entry.hash,
+                flags: 0,
+                fault: entry.fault,
+            });
         } else {
             let &(name, value) = index
                 .checked_sub(1)
                 .and_then(|index| static_table::ENTRIES.get(index))
                 .ok_or(DecodeError::InvalidIndex)?;
-            let start = pass.block.bytes.len();
             pass.block.bytes.extend_from_slice(value.as_bytes());
-            pass.field(Some(name), start, 0, 0, 0, Verdict::Valid);
+            pass.field(Decoding {
+                known: Some(name),
+                start,
+                name_len: 0,
+                size: name.as_bytes().len() + value.len() + ENTRY_OVERHEAD,
+                hash: 0,
+                flags: 0,
+                fault: None,
+            });
         }
         Ok(())
     }
@@ -201,59 +208,75 @@ impl Decoder {
         pass: &mut Pass<'_>,
     ) -> Result<(), DecodeError> {
         let start = pass.block.bytes.len();
-        let mut verdict = Verdict::Valid;
         let known = if name_index == 0 {
             string(input, &mut pass.block.bytes)?;
-            let name = &pass.block.bytes[start..];
-            let known = KnownName::from_bytes(name);
+            let known = KnownName::from_bytes(&pass.block.bytes[start..]);
             if known.is_some() {
                 pass.block.bytes.truncate(start);
-            } else if !validate::is_field_name(name) {
-                verdict = Verdict::InvalidName;
             }
             known
         } else if let Some(&(known, _)) = static_table::ENTRIES.get(name_index - 1) {
             Some(known)
         } else {
-            let entry = self
-                .table
-                .entry(name_index - static_table::LEN - 1)
-                .ok_or(DecodeError::InvalidIndex)?;
-            if entry.verdict == Verdict::InvalidName {
-                verdict = Verdict::InvalidName;
-            }
+            let entry = self.table.entry(name_index - static_table::LEN - 1).ok_or(DecodeError::InvalidIndex)?;
             pass.block.bytes.extend_from_slice(self.table.name_and_value(entry).0);
             entry.known
         };
         let name_len = pass.block.bytes.len() - start;
-        string(input, &mut pass.block.bytes)?;
+        let code = string(input, &mut pass.block.bytes)?;
         let (name, value) = pass.block.bytes[start..].split_at(name_len);
-        if verdict == Verdict::Valid && !validate::is_field_value(value) {
-            verdict = Verdict::InvalidValue;
-        }
+        let fault = validate::field(known, name, value).err();
         let mut hash = 0;
         if is_indexed {
             hash = field_hash(known, name, value);
-            self.table.insert(known, name, value, hash, verdict);
+            self.table.insert(known, name, value, hash, fault);
         }
-        pass.field(known, start, name_len, hash, flags, verdict);
+        let octets = known.map_or(name_len, |known| known.as_bytes().len()) + value.len();
+        let is_regular = !known.is_some_and(KnownName::is_pseudo);
+        let is_stored = pass.field(Decoding {
+            known,
+            start,
+            name_len,
+            size: octets + ENTRY_OVERHEAD,
+            hash,
+            flags,
+            fault,
+        });
+        if is_stored && is_regular && !is_indexed && !code.is_empty() {
+            pass.block.keep_huffman(code);
+        }
         Ok(())
     }
 }
 
-/// Appends a string literal (section 5.2) to `output` and moves `input` behind it.
+/// Appends a string literal (section 5.2) to `output` and moves `input` behind it. Returns its Huffman code, or
+/// nothing if it had none.
 #[inline]
-fn string(input: &mut &[u8], output: &mut Vec<u8>) -> Result<(), DecodeError> {
+fn string<'i>(input: &mut &'i [u8], output: &mut Vec<u8>) -> Result<&'i [u8], DecodeError> {
     let &first = input.first().ok_or(DecodeError::Truncated)?;
     let length = integer::decode(input, 7)? as usize;
     let (octets, rest) = input.split_at_checked(length).ok_or(DecodeError::Truncated)?;
     *input = rest;
     if first & 0x80 != 0 {
-        huffman::decode(octets, output)
+        huffman::decode(octets, output)?;
+        Ok(octets)
     } else {
         output.extend_from_slice(octets);
-        Ok(())
+        Ok(&[])
     }
+}
+
+/// A decoded field whose octets are the last of the block's bytes.
+struct Decoding {
+    known: Option<KnownName>,
+    start: usize,
+    /// 0 when the name is a known one.
+    name_len: usize,
+    /// As it counts against the limit on the list.
+    size: usize,
+    hash: u32,
+    flags: u8,
+    fault: Option<Malformed>,
 }
 
 /// One block on its way into a [`HeaderBlock`].
@@ -269,62 +292,51 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Takes the name and value that begin at `start` of the block's bytes as a field, or drops them.
+    /// Stores a field, or drops it; returns which.
     #[inline]
-    fn field(
-        &mut self,
-        known: Option<KnownName>,
-        start: usize,
-        name_len: usize,
-        hash: u32,
-        flags: u8,
-        verdict: Verdict,
-    ) {
+    fn field(&mut self, field: Decoding) -> bool {
+        let start = field.start;
         if self.fault.is_none() {
-            match self.store(known, start, name_len, hash, flags, verdict) {
-                Ok(()) => return,
+            match self.store(field) {
+                Ok(()) => return true,
                 Err(fault) => self.fault = Some(fault),
             }
         }
         self.block.bytes.truncate(start);
+        false
     }
 
     #[inline]
-    fn store(
-        &mut self,
-        known: Option<KnownName>,
-        start: usize,
-        name_len: usize,
-        hash: u32,
-        flags: u8,
-        verdict: Verdict,
-    ) -> Result<(), Decoded> {
-        let octets = self.block.bytes.len() - start + known.map_or(0, |known| known.as_bytes().len());
-        self.size_left = self
-            .size_left
-            .checked_sub(octets + ENTRY_OVERHEAD)
-            .ok_or(Decoded::TooLarge)?;
-        self.fields_left = self.fields_left.checked_sub(1).ok_or(Decoded::TooLarge)?;
+    fn store(&mut self, field: Decoding) -> Result<(), Decoded> {
+        let Decoding { known, start, name_len, hash, flags, fault, .. } = field;
+        let Some(size_left) = self.size_left.checked_sub(field.size) else { return Err(Decoded::TooLarge) };
+        let Some(fields_left) = self.fields_left.checked_sub(1) else { return Err(Decoded::TooLarge) };
+        self.size_left = size_left;
+        self.fields_left = fields_left;
+        if let Some(known) = known
+            && known.is_pseudo()
+        {
+            return self.pseudo(known, start, hash, flags & SENSITIVE != 0, fault).map_err(Decoded::Malformed);
+        }
+        if let Some(fault) = fault {
+            return Err(Decoded::Malformed(fault));
+        }
+        self.pseudo_allowed = false;
         match known {
-            Some(known) if known.is_pseudo() => {
-                self.pseudo(known, start, hash, flags & SENSITIVE != 0)
-                    .map_err(Decoded::Malformed)?;
-            }
-            _ if verdict != Verdict::Valid => return Err(Decoded::Malformed(self.malformed(start, verdict))),
-            Some(known) => {
-                self.pseudo_allowed = false;
-                self.block.commit_known(known, start, hash, flags);
-            }
-            None => {
-                self.pseudo_allowed = false;
-                self.block.commit_other(start, name_len, hash, flags);
-            }
+            Some(known) => self.block.commit_known(known, start, hash, flags),
+            None => self.block.commit_other(start, name_len, hash, flags),
         }
         Ok(())
     }
 
-    /// What `:method`, `:path` and so on hold is checked when the block is complete.
-    fn pseudo(&mut self, known: KnownName, start: usize, hash: u32, sensitive: bool) -> Result<(), Malformed> {
+    fn pseudo(
+        &mut self,
+        known: KnownName,
+        start: usize,
+        hash: u32,
+        sensitive: bool,
+        fault: Option<Malformed>,
+    ) -> Result<(), Malformed> {
         let is_status = known == KnownName::Status;
         match self.kind {
             Kind::Trailers => return Err(Malformed::PseudoInTrailers),
@@ -338,6 +350,9 @@ impl Pass<'_> {
         if self.block.contains(known) {
             return Err(Malformed::DuplicatePseudo);
         }
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
         if is_status {
             let status = validate::status(&self.block.bytes[start..]).ok_or(Malformed::Status)?;
             self.block.bytes.truncate(start);
@@ -346,13 +361,5 @@ impl Pass<'_> {
             self.block.commit_pseudo(known, start, hash, sensitive);
         }
         Ok(())
-    }
-
-    fn malformed(&self, start: usize, verdict: Verdict) -> Malformed {
-        match verdict {
-            Verdict::InvalidName if self.block.bytes[start..].starts_with(b":") => Malformed::UnknownPseudo,
-            Verdict::InvalidName => Malformed::Name,
-            Verdict::InvalidValue | Verdict::Valid => Malformed::Value,
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! The dynamic table (RFC 7541 section 2.3.2 and 4), shared by decoder and encoder.
 
+use crate::headers::validate::Malformed;
 use crate::names::KnownName;
 use std::collections::VecDeque;
 
@@ -32,16 +33,22 @@ pub(super) struct Entry {
     /// [`field_hash`](super::hash::field_hash) of name and value.
     pub(super) hash: u32,
     pub(super) known: Option<KnownName>,
-    /// What the decoder found when it validated the field; meaningless to the encoder.
-    pub(super) verdict: Verdict,
+    /// Why no message may contain it, if so; `None` at the encoder.
+    pub(super) fault: Option<Malformed>,
 }
 
-/// Whether name and value may appear in a message (RFC 9113 section 8.2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Valid,
-    InvalidName,
-    InvalidValue,
+impl Entry {
+    #[inline]
+    pub(super) fn name_len(&self) -> usize {
+        self.name_len as usize
+    }
+
+    /// Size as section 4.1 counts it.
+    #[inline]
+    pub(super) fn size(&self) -> usize {
+        let name_len = self.known.map_or(self.name_len as usize, |known| known.as_bytes().len());
+        name_len + self.value_len as usize + ENTRY_OVERHEAD
+    }
 }
 
 impl DynamicTable {
@@ -107,7 +114,7 @@ impl DynamicTable {
         name: &[u8],
         value: &[u8],
         hash: u32,
-        verdict: Verdict,
+        fault: Option<Malformed>,
     ) -> bool {
         let name_len = known.map_or(name.len(), |known| known.as_bytes().len());
         let size = name_len + value.len() + ENTRY_OVERHEAD;
@@ -126,7 +133,7 @@ impl DynamicTable {
             value_len: value.len() as u32,
             hash,
             known,
-            verdict,
+            fault,
         });
         self.size += size;
         self.inserted = self.inserted.wrapping_add(1);
@@ -191,7 +198,7 @@ mod tests {
     }
 
     fn insert(table: &mut DynamicTable, name: &[u8], value: &[u8]) -> bool {
-        table.insert(None, name, value, 1, Verdict::Valid)
+        table.insert(None, name, value, 1, None)
     }
 
     #[test]
@@ -238,7 +245,7 @@ mod tests {
     #[test]
     fn known_names_count_their_length_but_take_no_octets() {
         let mut table = DynamicTable::new(4096);
-        table.insert(Some(KnownName::UserAgent), b"", b"x", 1, Verdict::Valid);
+        table.insert(Some(KnownName::UserAgent), b"", b"x", 1, None);
         assert_eq!(table.size(), "user-agent".len() + 1 + 32);
         assert_eq!(table.octets(table.entry(0).unwrap()), b"x");
     }

@@ -2,11 +2,11 @@
 //!
 //! A field that is in the table costs one probe and one comparison. See [`Policy`] for which fields get there.
 
-use super::dynamic_table::{DynamicTable, ENTRY_OVERHEAD, Verdict};
+use super::dynamic_table::{DynamicTable, ENTRY_OVERHEAD, Entry};
 use super::hash::{field_hash, name_hash};
 use super::policy::{self, Policy, Seen};
 use super::{huffman, integer, static_table};
-use crate::headers::HeaderBlock;
+use crate::headers::{HeaderBlock, RawField};
 use crate::names::KnownName;
 
 /// The table size in force until the peer's SETTINGS say otherwise (RFC 9113 section 6.5.2).
@@ -79,77 +79,71 @@ impl Encoder {
         if let Some(status) = block.status() {
             self.status(status, output);
         }
-        for (name, value, hash, sensitive) in block.pseudo_fields() {
-            self.field(Some(name), b"", value, hash, sensitive, output);
+        for (name, value, hash, is_sensitive) in block.pseudo_fields() {
+            let huffman = &[];
+            self.field(RawField { known: Some(name), octets: value, name_len: 0, hash, is_sensitive, huffman }, output);
         }
-        for field in block {
-            let name = if field.known.is_some() { b"" } else { field.name };
-            self.field(field.known, name, field.value, field.hash, field.sensitive, output);
+        for field in block.raw_fields() {
+            self.field(field, output);
         }
     }
 
     fn status(&mut self, status: u16, output: &mut Vec<u8>) {
-        match static_table::index_of_status(status) {
-            Some(index) => output.push(0x80 | index as u8),
-            None => {
-                let digits = [status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
-                self.field(Some(KnownName::Status), b"", &digits, 0, false, output);
-            }
+        if let Some(index) = static_table::index_of_status(status) {
+            output.push(0x80 | index as u8);
+            return;
         }
+        let digits = [status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
+        let field = RawField {
+            known: Some(KnownName::Status),
+            octets: &digits,
+            name_len: 0,
+            hash: 0,
+            is_sensitive: false,
+            huffman: &[],
+        };
+        self.field(field, output);
     }
 
-    /// `name` is empty if `known` says it; `hash` is 0 if it is not known yet.
     #[inline]
-    fn field(
-        &mut self,
-        known: Option<KnownName>,
-        name: &[u8],
-        value: &[u8],
-        hash: u32,
-        sensitive: bool,
-        output: &mut Vec<u8>,
-    ) {
-        let policy = if sensitive { Policy::Never } else { policy::of(known) };
+    fn field(&mut self, field: RawField<'_>, output: &mut Vec<u8>) {
+        let RawField { known, octets, name_len, .. } = field;
+        let policy = if field.is_sensitive { Policy::Never } else { policy::of(known) };
         if policy == Policy::Never {
-            return self.literal(known, name, value, 4, 0x10, output);
+            return self.literal(field, 4, 0x10, output);
         }
-        if let Some(index) = known.and_then(|known| static_table::index_of(known, value)) {
+        if let Some(index) = known.and_then(|known| static_table::index_of(known, octets)) {
             output.push(0x80 | index as u8);
             return;
         }
         if policy == Policy::PerMessage {
-            return self.literal(known, name, value, 4, 0, output);
+            return self.literal(field, 4, 0, output);
         }
-        let hash = if hash == 0 {
-            field_hash(known, name, value)
-        } else {
-            hash
-        };
-        if let Some(index) = self.slots.find(&self.table, hash, |entry| {
-            entry.hash == hash && entry.known == known && is_octets(self.table.octets(entry), name, value)
-        }) {
+        let (name, value) = octets.split_at(name_len);
+        let hash = if field.hash == 0 { field_hash(known, name, value) } else { field.hash };
+        let found = self.slots.find(&self.table, hash, |entry| {
+            entry.hash == hash
+                && entry.known == known
+                && entry.name_len() == name_len
+                && self.table.octets(entry) == octets
+        });
+        if let Some(index) = found {
             integer::encode(static_table::LEN + 1 + index, 7, 0x80, output);
             return;
         }
-        let name_len = known.map_or(name.len(), |known| known.as_bytes().len());
-        let fits = name_len + value.len() + ENTRY_OVERHEAD <= self.table.max_size() / 2;
+        let size = known.map_or(0, |known| known.as_bytes().len()) + octets.len() + ENTRY_OVERHEAD;
+        let fits = size <= self.table.max_size() / 2;
         if !fits || (policy == Policy::SecondSight && !self.seen.check(hash)) {
-            return self.literal(known, name, value, 4, 0, output);
+            return self.literal(field, 4, 0, output);
         }
-        self.literal(known, name, value, 6, 0x40, output);
-        self.table.insert(known, name, value, hash, Verdict::Valid);
+        self.literal(field, 6, 0x40, output);
+        self.table.insert(known, name, value, hash, None);
         self.slots.inserted(&self.table);
     }
 
-    fn literal(
-        &mut self,
-        known: Option<KnownName>,
-        name: &[u8],
-        value: &[u8],
-        prefix: u32,
-        pattern: u8,
-        output: &mut Vec<u8>,
-    ) {
+    fn literal(&mut self, field: RawField<'_>, prefix: u32, pattern: u8, output: &mut Vec<u8>) {
+        let (name, value) = field.octets.split_at(field.name_len);
+        let known = field.known;
         let index = known.and_then(static_table::index_of_name).or_else(|| {
             let hash = name_hash(known, name);
             let index = self.slots.find(&self.table, hash, |entry| {
@@ -164,13 +158,14 @@ impl Encoder {
                 string(known.map_or(name, |known| known.as_bytes()), self.huffman, output);
             }
         }
-        string(value, self.huffman, output);
+        if self.huffman && !field.huffman.is_empty() {
+            // As the sender wrote it.
+            integer::encode(field.huffman.len(), 7, 0x80, output);
+            output.extend_from_slice(field.huffman);
+        } else {
+            string(value, self.huffman, output);
+        }
     }
-}
-
-#[inline]
-fn is_octets(octets: &[u8], name: &[u8], value: &[u8]) -> bool {
-    octets.len() == name.len() + value.len() && octets.starts_with(name) && octets.ends_with(value)
 }
 
 /// Appends a string literal (section 5.2), as Huffman code where that is allowed and shorter.
@@ -179,7 +174,7 @@ fn string(text: &[u8], huffman: bool, output: &mut Vec<u8>) {
         let length = huffman::encoded_len(text);
         if length < text.len() {
             integer::encode(length, 7, 0x80, output);
-            huffman::encode(text, output);
+            huffman::encode(text, length, output);
             return;
         }
     }
@@ -207,7 +202,7 @@ impl Slots {
         &self,
         table: &DynamicTable,
         hash: u32,
-        is_it: impl Fn(&super::dynamic_table::Entry) -> bool,
+        is_it: impl Fn(&Entry) -> bool,
     ) -> Option<usize> {
         let mask = self.numbers.len().checked_sub(1)?;
         for probe in 0..PROBES {

@@ -83,17 +83,28 @@ const fn derive() -> Tables {
 
 static TABLES: Tables = derive();
 
-/// Bits looked at in one step of the decoder. 12 bits hold two of the common symbols; 16 KiB of table stay in the
-/// first-level cache.
-const STEP: usize = 12;
+/// Bits looked at in one step of the decoder: 13 hold two of the common symbols. The tables take 24 KiB, of which text
+/// touches a small part.
+const STEP: usize = 13;
 
-/// One step: up to two symbols. Bits 0..8 first symbol, 8..16 second symbol, 16..20 length of the first, 20..24 length
-/// of all, 24..26 number of symbols; 0 where the first code is longer than [`STEP`].
-static STEPS: [u32; 1 << STEP] = steps();
+/// What one step takes, by the next [`STEP`] bits.
+struct Steps {
+    /// Bits 0..6 the length of all symbols of the step, 6..8 their number: 1 or 2. The length lies where a shift takes
+    /// it from without more ado, for looking up, shifting and looking up again is what decoding waits for. 0 where the
+    /// first code is longer than [`STEP`]: such a step goes nowhere, and so do those after it, which lets the decoder
+    /// look only after several.
+    lengths: [u8; 1 << STEP],
+    /// The first symbol in the low byte, the second above it.
+    symbols: [u16; 1 << STEP],
+}
 
-const fn steps() -> [u32; 1 << STEP] {
+static STEPS: Steps = steps();
+
+const _: () = assert!(4 * STEP <= 56, "four steps between two refills");
+
+const fn steps() -> Steps {
     let tables = derive();
-    let mut steps = [0u32; 1 << STEP];
+    let mut steps = Steps { lengths: [0; 1 << STEP], symbols: [0; 1 << STEP] };
     let mut first = 0;
     while first < 256 {
         let Code { code, length } = tables.codes[first];
@@ -101,9 +112,10 @@ const fn steps() -> [u32; 1 << STEP] {
             let room = STEP - length as usize;
             let base = (code as usize) << room;
             // Alone, wherever nothing else fits; overwritten below where a second symbol does.
-            let mut i = 0;
-            while i < 1 << room {
-                steps[base + i] = first as u32 | length << 16 | length << 20 | 1 << 24;
+            let mut i = base;
+            while i < base + (1 << room) {
+                steps.lengths[i] = length as u8 | 1 << 6;
+                steps.symbols[i] = first as u16;
                 i += 1;
             }
             let mut second = 0;
@@ -112,10 +124,10 @@ const fn steps() -> [u32; 1 << STEP] {
                 if next.length as usize <= room {
                     let rest = room - next.length as usize;
                     let start = base + ((next.code as usize) << rest);
-                    let mut i = 0;
-                    while i < 1 << rest {
-                        let both = length + next.length;
-                        steps[start + i] = first as u32 | (second as u32) << 8 | length << 16 | both << 20 | 2 << 24;
+                    let mut i = start;
+                    while i < start + (1 << rest) {
+                        steps.lengths[i] = (length + next.length) as u8 | 2 << 6;
+                        steps.symbols[i] = (second as u16) << 8 | first as u16;
                         i += 1;
                     }
                 }
@@ -132,8 +144,8 @@ const fn steps() -> [u32; 1 << STEP] {
 /// Fails on padding of eight bits or more, padding that is not a prefix of EOS, and on EOS itself.
 pub(crate) fn decode(input: &[u8], output: &mut Vec<u8>) -> Result<(), DecodeError> {
     let start = output.len();
-    // No code is shorter than five bits; a step writes two bytes even where it has one symbol.
-    output.resize(start + input.len() * 8 / 5 + 2, 0);
+    // No code is shorter than five bits, and symbols are written eight bytes at a time.
+    output.resize(start + input.len() * 8 / 5 + 8, 0);
     match decode_into(input, &mut output[start..]) {
         Some(written) => {
             output.truncate(start + written);
@@ -146,94 +158,92 @@ pub(crate) fn decode(input: &[u8], output: &mut Vec<u8>) -> Result<(), DecodeErr
     }
 }
 
+/// Four steps: the symbols, first one lowest; in bits 0..6 the bits they took, above that their number; and whether the
+/// last step went nowhere.
+#[inline(always)]
+fn four_steps(window: &mut u64) -> (u64, u32, bool) {
+    let mut symbols = 0u64;
+    let mut taken = 0u32;
+    let mut last = 0;
+    for _ in 0..4 {
+        let next = (*window >> (64 - STEP)) as usize;
+        last = u32::from(STEPS.lengths[next]);
+        symbols |= u64::from(STEPS.symbols[next]).wrapping_shl(taken >> 6 << 3);
+        // By the low six bits.
+        *window = window.wrapping_shl(last);
+        taken += last;
+    }
+    (symbols, taken, last == 0)
+}
+
 fn decode_into(input: &[u8], output: &mut [u8]) -> Option<usize> {
     let mut rest = input;
     let mut written = 0;
-    // The next bits, left-aligned; `bits` of them count. What lies below is either the following input, too, or ones.
+    // The next bits, left-aligned; `bits` of them count. What lies below is the input that follows, too.
     let mut window = 0u64;
     let mut bits = 0u32;
     while let Some(word) = rest.first_chunk::<8>() {
         window |= u64::from_be_bytes(*word) >> bits;
-        let taken = (63 - bits) >> 3;
-        rest = &rest[taken as usize..];
-        bits += taken * 8;
-        // At least 56 bits: four steps of 12 need no check.
-        for _ in 0..4 {
-            let step = STEPS[(window >> (64 - STEP)) as usize];
-            if step == 0 {
-                // Only the first step is sure to see all of a long code.
-                if bits >= MAX_LENGTH as u32 {
-                    let (symbol, length) = long(window)?;
-                    *output.get_mut(written)? = symbol;
-                    written += 1;
-                    window <<= length;
-                    bits -= length;
-                }
-                break;
-            }
-            *output.get_mut(written..)?.first_chunk_mut::<2>()? = [step as u8, (step >> 8) as u8];
-            written += (step >> 24) as usize;
-            let length = step >> 20 & 0xf;
-            window <<= length;
-            bits -= length;
-        }
-    }
-    // Fewer than eight bytes are left outside the window.
-    loop {
-        while bits <= 56 {
-            let Some((&byte, tail)) = rest.split_first() else { break };
-            window = window & !(u64::MAX >> bits) | u64::from(byte) << (56 - bits);
-            bits += 8;
-            rest = tail;
-        }
-        if rest.is_empty() {
-            break;
-        }
-        let step = STEPS[(window >> (64 - STEP)) as usize];
-        if step == 0 {
+        let more = (63 - bits) >> 3;
+        rest = &rest[more as usize..];
+        bits += more * 8;
+        // At least 56 bits: four steps need no check.
+        let (symbols, taken, is_stuck) = four_steps(&mut window);
+        *output.get_mut(written..)?.first_chunk_mut::<8>()? = symbols.to_le_bytes();
+        written += (taken >> 6) as usize;
+        bits -= taken & 0x3f;
+        // Fewer bits than a long code may have can be left: then first more have to come.
+        if is_stuck && bits >= MAX_LENGTH as u32 {
             let (symbol, length) = long(window)?;
             *output.get_mut(written)? = symbol;
             written += 1;
             window <<= length;
             bits -= length;
-            continue;
         }
-        *output.get_mut(written..)?.first_chunk_mut::<2>()? = [step as u8, (step >> 8) as u8];
-        written += (step >> 24) as usize;
-        let length = step >> 20 & 0xf;
-        window <<= length;
-        bits -= length;
     }
-    // The last bits, followed by ones as if padding went on for ever.
+    // Fewer than eight bytes are left outside of the window: take what fits, and let ones follow the last bit, as if
+    // padding went on for ever.
+    let mut outside = rest.len() as u32 * 8;
+    let mut word = u64::MAX;
+    for &byte in rest.iter().rev() {
+        word = word >> 8 | u64::from(byte) << 56;
+    }
     loop {
+        // All bits below `bits` are replaced: they may be zeros that were shifted in.
         if bits < 64 {
-            window |= u64::MAX >> bits;
+            window = window & !(u64::MAX >> bits) | word >> bits;
+            let more = (64 - bits).min(outside);
+            word = if more == 64 { u64::MAX } else { !(!word << more) };
+            bits += more;
+            outside -= more;
         }
-        let step = STEPS[(window >> (64 - STEP)) as usize];
-        let all = step >> 20 & 0xf;
-        if step != 0 && all <= bits {
-            *output.get_mut(written..)?.first_chunk_mut::<2>()? = [step as u8, (step >> 8) as u8];
-            written += (step >> 24) as usize;
-            window <<= all;
-            bits -= all;
+        let next = (window >> (64 - STEP)) as usize;
+        let (symbols, count, length) = match u32::from(STEPS.lengths[next]) {
+            0 if bits < 8 && window == u64::MAX => return Some(written),
+            0 => {
+                let (symbol, length) = long(window)?;
+                (u16::from(symbol), 1, length)
+            }
+            step => (STEPS.symbols[next], step >> 6, step & 0x3f),
+        };
+        if length <= bits {
+            *output.get_mut(written..)?.first_chunk_mut::<2>()? = symbols.to_le_bytes();
+            written += count as usize;
+            window <<= length;
+            bits -= length;
             continue;
         }
-        let (symbol, length) = if step != 0 {
-            (step as u8, step >> 16 & 0xf)
-        } else if window == u64::MAX {
-            // All that is left is ones: no symbol, for even a code of ones only would be EOS.
-            return (bits < 8).then_some(written);
-        } else {
-            long(window)?
-        };
-        if length > bits {
-            let is_padding = bits < 8 && window >> (64 - 8) == 0xff;
-            return (bits == 0 || is_padding).then_some(written);
+        // Not all of it is there: perhaps the first of two symbols, else this is the padding.
+        let first = TABLES.codes[usize::from(symbols & 0xff)].length;
+        if count == 2 && first <= bits {
+            *output.get_mut(written)? = symbols as u8;
+            written += 1;
+            window <<= first;
+            bits -= first;
+            continue;
         }
-        *output.get_mut(written)? = symbol;
-        written += 1;
-        window <<= length;
-        bits -= length;
+        let is_padding = bits < 8 && window >> 56 == 0xff;
+        return (bits == 0 || is_padding).then_some(written);
     }
 }
 
@@ -259,8 +269,12 @@ pub(crate) fn encoded_len(input: &[u8]) -> usize {
     bits.div_ceil(8)
 }
 
-/// Appends the Huffman code of `input` to `output`, padded with ones.
-pub(crate) fn encode(input: &[u8], output: &mut Vec<u8>) {
+/// Appends the Huffman code of `input`, of which the length is known from [`encoded_len`], padded with ones.
+pub(crate) fn encode(input: &[u8], length: usize, output: &mut Vec<u8>) {
+    let start = output.len();
+    output.resize(start + length, 0);
+    let (words, tail) = output[start..].as_chunks_mut::<4>();
+    let mut words = words.iter_mut();
     let mut window = 0u64;
     let mut bits = 0;
     for &byte in input {
@@ -270,12 +284,18 @@ pub(crate) fn encode(input: &[u8], output: &mut Vec<u8>) {
         // At most 31 bits stay and a code has at most 30: the window never overflows.
         if bits >= 32 {
             bits -= 32;
-            output.extend_from_slice(&((window >> bits) as u32).to_be_bytes());
+            if let Some(word) = words.next() {
+                *word = ((window >> bits) as u32).to_be_bytes();
+            }
         }
     }
     if bits > 0 {
-        let padded = (window << (32 - bits)) as u32 | (u32::MAX >> bits);
-        output.extend_from_slice(&padded.to_be_bytes()[..bits.div_ceil(8) as usize]);
+        let last = ((window << (32 - bits)) as u32 | (u32::MAX >> bits)).to_be_bytes();
+        match words.next() {
+            // 25 to 31 bits: the last word is a whole one.
+            Some(word) => *word = last,
+            None => tail.copy_from_slice(&last[..tail.len()]),
+        }
     }
 }
 
@@ -286,8 +306,7 @@ mod tests {
 
     fn encoded(input: &[u8]) -> Vec<u8> {
         let mut output = Vec::new();
-        encode(input, &mut output);
-        assert_eq!(output.len(), encoded_len(input));
+        encode(input, encoded_len(input), &mut output);
         output
     }
 

@@ -93,18 +93,16 @@ pub(super) fn index_of_name(name: KnownName) -> Option<usize> {
 /// The index of the entry with this name and value, if there is one. For `:status` see [`index_of_status`].
 #[inline]
 pub(super) fn index_of(name: KnownName, value: &[u8]) -> Option<usize> {
-    match name {
-        Method | Scheme | Path | AcceptEncoding => {
-            let first = index_of_name(name)?;
-            let candidates = ENTRIES[first - 1..]
-                .iter()
-                .take_while(|(candidate, _)| *candidate == name);
-            candidates
-                .zip(first..)
-                .find(|((_, text), _)| text.as_bytes() == value)
-                .map(|(_, index)| index)
-        }
-        _ if value.is_empty() => index_of_name(name),
+    match (name, value) {
+        (Method, b"GET") => Some(2),
+        (Method, b"POST") => Some(3),
+        (Path, b"/") => Some(4),
+        (Path, b"/index.html") => Some(5),
+        (Scheme, b"http") => Some(6),
+        (Scheme, b"https") => Some(7),
+        (AcceptEncoding, b"gzip, deflate") => Some(16),
+        (Method | Path | Scheme | AcceptEncoding, _) => None,
+        (_, b"") => index_of_name(name),
         _ => None,
     }
 }

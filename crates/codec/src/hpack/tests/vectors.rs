@@ -148,7 +148,7 @@ fn c_4_huffman_strings_are_what_the_encoder_writes() {
         ("custom-value", "25a8 49e9 5bb8 e8b4 bf"),
     ] {
         let mut output = Vec::new();
-        huffman::encode(text.as_bytes(), &mut output);
+        huffman::encode(text.as_bytes(), huffman::encoded_len(text.as_bytes()), &mut output);
         assert_eq!(output, hex(code), "{text}");
     }
 }
