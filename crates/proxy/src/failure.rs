@@ -4,68 +4,8 @@
 //! details, body and whether another attempt is safe. The values are Envoy 1.39's, read from a
 //! running Envoy (`tests/e2e` compares them); the gRPC status follows from the HTTP status.
 
+use telemetry::access_log::ResponseFlag;
 use upstream::outlier::Outcome;
-
-/// Envoy's response flags (access log `%RESPONSE_FLAGS%`, docs page 'access log usage').
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ResponseFlag {
-    /// NR: no route matched.
-    NoRoute,
-    /// NC: the route names a cluster that does not exist.
-    NoCluster,
-    /// UH: no healthy endpoint.
-    NoHealthyUpstream,
-    /// UF: connecting to the endpoint failed.
-    UpstreamConnectionFailure,
-    /// UC: the endpoint closed the connection.
-    UpstreamConnectionTermination,
-    /// UR: the endpoint reset the stream.
-    UpstreamRemoteReset,
-    /// UO: a circuit breaker was open.
-    UpstreamOverflow,
-    /// UT: the route's timeout ran out.
-    UpstreamRequestTimeout,
-    /// UPE: the endpoint broke the protocol.
-    UpstreamProtocolError,
-    /// UMSDR: the upstream stream's longest duration was reached.
-    UpstreamMaxStreamDuration,
-    /// URX: the retry limit (or the count of connection attempts) was reached.
-    UpstreamRetryLimitExceeded,
-    /// DC: the caller's connection went away.
-    DownstreamConnectionTermination,
-    /// DR: the caller reset the stream.
-    DownstreamRemoteReset,
-    /// DPE: the caller broke the protocol.
-    DownstreamProtocolError,
-    /// SI: the stream was idle for too long.
-    StreamIdleTimeout,
-    /// LR: the proxy reset the stream.
-    LocalReset,
-}
-
-impl ResponseFlag {
-    /// The flag as the access log prints it, and its long form (`%RESPONSE_FLAGS_LONG%`).
-    pub(crate) fn names(self) -> (&'static str, &'static str) {
-        match self {
-            ResponseFlag::NoRoute => ("NR", "NoRouteFound"),
-            ResponseFlag::NoCluster => ("NC", "NoClusterFound"),
-            ResponseFlag::NoHealthyUpstream => ("UH", "NoHealthyUpstream"),
-            ResponseFlag::UpstreamConnectionFailure => ("UF", "UpstreamConnectionFailure"),
-            ResponseFlag::UpstreamConnectionTermination => ("UC", "UpstreamConnectionTermination"),
-            ResponseFlag::UpstreamRemoteReset => ("UR", "UpstreamRemoteReset"),
-            ResponseFlag::UpstreamOverflow => ("UO", "UpstreamOverflow"),
-            ResponseFlag::UpstreamRequestTimeout => ("UT", "UpstreamRequestTimeout"),
-            ResponseFlag::UpstreamProtocolError => ("UPE", "UpstreamProtocolError"),
-            ResponseFlag::UpstreamMaxStreamDuration => ("UMSDR", "UpstreamMaxStreamDurationReached"),
-            ResponseFlag::UpstreamRetryLimitExceeded => ("URX", "UpstreamRetryLimitExceeded"),
-            ResponseFlag::DownstreamConnectionTermination => ("DC", "DownstreamConnectionTermination"),
-            ResponseFlag::DownstreamRemoteReset => ("DR", "DownstreamRemoteReset"),
-            ResponseFlag::DownstreamProtocolError => ("DPE", "DownstreamProtocolError"),
-            ResponseFlag::StreamIdleTimeout => ("SI", "StreamIdleTimeout"),
-            ResponseFlag::LocalReset => ("LR", "LocalReset"),
-        }
-    }
-}
 
 /// A request that ended without an upstream's answer, or was cut off in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,26 +42,14 @@ pub(crate) enum Failure {
     StreamIdle,
     /// `request_timeout` ran out before the whole request arrived.
     RequestTimeout,
-    /// `request_headers_timeout` ran out.
-    RequestHeadersTimeout,
-    /// The request head exceeds `max_request_headers_kb` or the header count.
-    HeadersTooLarge,
     /// HTTP/1.1 without Host, or HTTP/2 without `:authority` and `host`.
     MissingHost,
-    /// The path is not one (`normalize_path` refused it, or it is empty).
-    BadPath,
-    /// The request is malformed.
-    BadRequest,
-    /// HTTP/1.0 without `accept_http_10`.
-    UpgradeRequired,
     /// The path does not begin with a slash.
     PathNotAbsolute,
     /// The caller went away; there is nobody to answer.
     DownstreamGone,
     /// An upgrade or CONNECT that no `upgrade_configs` entry allows.
     UpgradeNotAllowed,
-    /// A transfer coding other than chunked.
-    UnsupportedTransferCoding,
 }
 
 /// What a [`Failure`] means to the caller and to the records.
@@ -146,8 +74,8 @@ impl Failure {
     pub(crate) fn meaning(self) -> Meaning {
         use ResponseFlag as F;
         let (status, flag, details, body) = match self {
-            Failure::NoRoute => (404, Some(F::NoRoute), "route_not_found", ""),
-            Failure::NoCluster => (503, Some(F::NoCluster), "cluster_not_found", ""),
+            Failure::NoRoute => (404, Some(F::NoRouteFound), "route_not_found", ""),
+            Failure::NoCluster => (503, Some(F::NoClusterFound), "cluster_not_found", ""),
             Failure::NoHealthyUpstream => (
                 503,
                 Some(F::NoHealthyUpstream),
@@ -210,18 +138,14 @@ impl Failure {
             ),
             Failure::UpstreamMaxDuration => (
                 504,
-                Some(F::UpstreamMaxStreamDuration),
+                Some(F::UpstreamMaxStreamDurationReached),
                 "upstream_max_stream_duration_reached",
                 "upstream max stream duration reached",
             ),
             Failure::DownstreamMaxDuration => (408, None, "max_duration_timeout", "downstream duration timeout"),
             Failure::StreamIdle => (408, Some(F::StreamIdleTimeout), "stream_idle_timeout", "stream timeout"),
             Failure::RequestTimeout => (408, None, "request_overall_timeout", "request timeout"),
-            Failure::RequestHeadersTimeout => (408, None, "request_header_timeout", "request header timeout"),
-            Failure::HeadersTooLarge => (431, Some(F::DownstreamProtocolError), "http1.headers_too_large", ""),
             Failure::MissingHost => (400, None, "missing_host_header", ""),
-            Failure::BadPath => (400, None, "path_normalization_failed", ""),
-            Failure::BadRequest => (400, Some(F::DownstreamProtocolError), "http1.codec_error", ""),
             Failure::PathNotAbsolute => (404, None, "absolute_path_rejected", ""),
             Failure::DownstreamGone => (
                 0,
@@ -229,14 +153,7 @@ impl Failure {
                 "downstream_remote_disconnect",
                 "",
             ),
-            Failure::UpgradeRequired => (426, None, "low_version", ""),
             Failure::UpgradeNotAllowed => (403, None, "upgrade_failed", ""),
-            Failure::UnsupportedTransferCoding => (
-                501,
-                Some(F::DownstreamProtocolError),
-                "http1.invalid_transfer_encoding",
-                "",
-            ),
         };
         Meaning {
             status,

@@ -22,20 +22,6 @@ pub(crate) fn parse(value: &[u8]) -> Option<Duration> {
     })
 }
 
-/// Writes a timeout in the largest unit that keeps it within eight digits, never rounding to zero.
-pub(crate) fn write(timeout: Duration, out: &mut Vec<u8>) {
-    use std::io::Write;
-    let millis = timeout.as_millis();
-    let (number, unit) = if millis < 100_000_000 {
-        // Sub-millisecond timeouts become 1 ms: 0 would mean 'already over'.
-        (millis.max(u128::from(!timeout.is_zero())), 'm')
-    } else {
-        (u128::from(timeout.as_secs()).min(99_999_999), 'S')
-    };
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{number}{unit}");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,18 +37,5 @@ mod tests {
         for bad in [&b""[..], b"m", b"1", b"1x", b"-1m", b"123456789m", b"1 m"] {
             assert_eq!(parse(bad), None);
         }
-    }
-
-    #[test]
-    fn a_written_timeout_is_never_zero_unless_it_is() {
-        let written = |timeout| {
-            let mut out = Vec::new();
-            write(timeout, &mut out);
-            String::from_utf8(out).unwrap()
-        };
-        assert_eq!(written(Duration::from_micros(1)), "1m");
-        assert_eq!(written(Duration::from_millis(1500)), "1500m");
-        assert_eq!(written(Duration::from_secs(1_000_000)), "1000000S");
-        assert_eq!(written(Duration::ZERO), "0m");
     }
 }

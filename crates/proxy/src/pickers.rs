@@ -11,7 +11,6 @@ use upstream::cluster_state::ClusterState;
 use upstream::endpoint::EndpointState;
 
 use crate::pool::PointerHasher;
-use crate::random::Random;
 
 /// How often a pick that was tried already is thrown back.
 const RESELECTIONS: u32 = 3;
@@ -49,7 +48,6 @@ impl Pickers {
         &mut self,
         cluster: &Arc<ClusterHandle>,
         tried: &[Arc<EndpointState>],
-        random: &mut Random,
     ) -> Result<Arc<EndpointState>, NoEndpoint> {
         let state = cluster.state();
         let shard = self.shard;
@@ -62,7 +60,7 @@ impl Pickers {
             .entry(Arc::as_ptr(state) as usize)
             .or_insert_with(|| Entry {
                 cluster: Arc::downgrade(state),
-                balancer: WorkerLb::new(shard, random.next()),
+                balancer: WorkerLb::new(shard, telemetry::random::next()),
             });
         let context = PickContext {
             hash: None,

@@ -12,7 +12,7 @@ use upstream::breaker::{Permit, RoutingPriority};
 use upstream::cluster::ClusterHandle;
 use upstream::endpoint::EndpointState;
 
-use crate::connection::{Connection, Role};
+use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::slab::{Key, Slab};
 use crate::stream::Stream;
@@ -44,8 +44,6 @@ pub(crate) struct Pool {
 pub(crate) struct Pools {
     pools: Slab<Pool>,
     by_endpoint: HashMap<usize, Key<Pool>, BuildHasherDefault<PointerHasher>>,
-    /// The registry's generation when the pools were last looked through for endpoints to leave.
-    generation: u64,
 }
 
 /// What [`acquire`] found.
@@ -61,12 +59,7 @@ impl Pools {
         Pools {
             pools: Slab::new(),
             by_endpoint: HashMap::default(),
-            generation: 0,
         }
-    }
-
-    pub(crate) fn get_mut(&mut self, key: Key<Pool>) -> Option<&mut Pool> {
-        self.pools.get_mut(key)
     }
 
     /// The endpoint's pool, made if there is none. A pool keeps its endpoint alive, so an address
@@ -259,27 +252,6 @@ pub(crate) fn forget(worker: &mut Worker, endpoint: &Arc<EndpointState>, stream:
         && let Some(pool) = worker.pools.pools.get_mut(*key)
     {
         pool.pending.retain(|other| *other != stream);
-    }
-}
-
-/// Drains the connections of endpoints that left their cluster or failed their health check.
-/// Called when the registry says that something changed.
-pub(crate) fn sweep(worker: &mut Worker, generation: u64) {
-    if worker.pools.generation == generation {
-        return;
-    }
-    worker.pools.generation = generation;
-    let leaving: Vec<Key<Connection>> = worker
-        .connections
-        .iter()
-        .filter(|(_, connection)| match &connection.role {
-            Role::Upstream(upstream) => upstream.endpoint().should_drain(),
-            Role::Downstream(_) => false,
-        })
-        .map(|(key, _)| key)
-        .collect();
-    for connection in leaving {
-        crate::upstream_connection::drain(worker, connection);
     }
 }
 

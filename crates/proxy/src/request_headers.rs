@@ -13,7 +13,6 @@ use config::route::{Action, HostRewrite, PathRewrite, PathSpecifier, Route, Rout
 use crate::downstream::Downstream;
 use crate::failure::Failure;
 use crate::manager::Manager;
-use crate::random::Random;
 use crate::route_table::{RouteRef, RouteTable};
 
 /// Headers that steer the proxy and are believed from internal callers only. Nobody is internal
@@ -58,12 +57,7 @@ fn contains(set: &[u64; 4], name: KnownName) -> bool {
 ///
 /// # Errors
 /// What is wrong with the request.
-pub(crate) fn prepare(
-    request: &mut HeaderBlock,
-    downstream: &Downstream,
-    manager: &Manager,
-    random: &mut Random,
-) -> Result<(), Failure> {
+pub(crate) fn prepare(request: &mut HeaderBlock, downstream: &Downstream, manager: &Manager) -> Result<(), Failure> {
     let config = &manager.config;
     if request.authority().is_none_or(<[u8]>::is_empty) {
         return Err(Failure::MissingHost);
@@ -87,8 +81,7 @@ pub(crate) fn prepare(
     }
     let external_edge = config.use_remote_address && !config.preserve_external_request_id;
     if config.generate_request_id && (external_edge || !request.contains(KnownName::XRequestId)) {
-        let id = crate::request_id::uuid(random.next(), random.next());
-        request.set(KnownName::XRequestId, &id);
+        request.set(KnownName::XRequestId, &telemetry::request_id::generate());
     }
     Ok(())
 }

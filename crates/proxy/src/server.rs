@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use config::Config;
 use config::address::Address;
 use config::listener::TrafficDirection;
+use telemetry::access_log::Writer;
 use telemetry::stats::{Registry, Shard};
 use tls::Loader;
 use tokio::sync::mpsc;
@@ -113,7 +114,12 @@ impl Server {
     ///
     /// # Errors
     /// When the system gives no threads or no event queue.
-    pub fn start(concurrency: usize, stats: &Arc<Registry>, tls: &Arc<Loader>) -> io::Result<Server> {
+    pub fn start(
+        concurrency: usize,
+        stats: &Arc<Registry>,
+        tls: &Arc<Loader>,
+        logs: &Arc<Writer>,
+    ) -> io::Result<Server> {
         let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let totals = Arc::new(Totals::default());
         let mut workers = Vec::with_capacity(concurrency);
@@ -129,7 +135,7 @@ impl Server {
                 thread: Some(thread),
             });
         }
-        let compiler = Compiler::new(Arc::clone(stats), Arc::clone(tls), LogSinks::default());
+        let compiler = Compiler::new(Arc::clone(stats), Arc::clone(tls), LogSinks::new(Arc::clone(logs)));
         Ok(Server {
             compiler,
             snapshots,

@@ -80,10 +80,6 @@ impl<T> Slab<T> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     pub(crate) fn insert(&mut self, value: T) -> Key<T> {
         self.len += 1;
         if self.first_free == NO_SLOT {
@@ -183,7 +179,7 @@ mod tests {
         for key in &keys {
             slab.remove(*key);
         }
-        assert_eq!(slab.len(), 0);
+        assert_eq!(slab.len, 0);
         assert!(slab.slots.len() <= SHRINK_ABOVE);
         for n in 0..1000 {
             slab.insert(n);

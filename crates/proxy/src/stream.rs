@@ -20,12 +20,12 @@ use codec::event::StreamId;
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use config::route::{Action, RouteAction};
+use telemetry::access_log::ResponseFlag;
 use upstream::breaker::RoutingPriority;
 use upstream::cluster::ClusterHandle;
 use upstream::endpoint::{ActiveRequest, EndpointState};
 
 use crate::connection::Connection;
-use crate::failure::ResponseFlag;
 use crate::manager::Manager;
 use crate::pool::PendingPermit;
 use crate::route_table::{RouteRef, RouteTable};
@@ -66,8 +66,6 @@ pub(crate) struct Attempt {
     pub(crate) id: StreamId,
     /// The connection's output position before the first byte of this request.
     pub(crate) output_start: u64,
-    /// When the request was given to the connection.
-    pub(crate) sent_at: Instant,
     /// Bytes of the body that have been passed on to the connection's output.
     pub(crate) body_passed: u64,
 }
@@ -93,7 +91,14 @@ pub(crate) struct RequestBody {
 pub(crate) struct Record {
     pub(crate) started: Instant,
     pub(crate) request_received_at: Option<Instant>,
+    pub(crate) sent_upstream_at: Option<Instant>,
     pub(crate) response_started_at: Option<Instant>,
+    /// The endpoint of the last attempt.
+    pub(crate) endpoint: Option<Arc<EndpointState>>,
+    pub(crate) attempts: u32,
+    /// The answer's head as it went downstream, where something is logged.
+    pub(crate) response_head: Option<Box<HeaderBlock>>,
+    pub(crate) response_trailers: Option<Box<HeaderBlock>>,
     pub(crate) status: u16,
     pub(crate) grpc_status: Option<u32>,
     pub(crate) flag: Option<ResponseFlag>,
@@ -209,7 +214,7 @@ impl Stream {
 
 impl Attempt {
     /// A try at `endpoint` that has no connection yet.
-    pub(crate) fn new(endpoint: Arc<EndpointState>, now: Instant) -> Attempt {
+    pub(crate) fn new(endpoint: Arc<EndpointState>) -> Attempt {
         Attempt {
             endpoint,
             active: None,
@@ -217,7 +222,6 @@ impl Attempt {
             connection: Key::NONE,
             id: StreamId::default(),
             output_start: 0,
-            sent_at: now,
             body_passed: 0,
         }
     }
@@ -236,13 +240,32 @@ impl Record {
         Record {
             started,
             request_received_at: None,
+            sent_upstream_at: None,
             response_started_at: None,
+            endpoint: None,
+            attempts: 0,
+            response_head: None,
+            response_trailers: None,
             status: 0,
             grpc_status: None,
             flag: None,
             details: "",
             bytes_sent: 0,
             local_reply: false,
+        }
+    }
+
+    /// Keeps the answer's head if somebody will log it.
+    pub(crate) fn keep_head(&mut self, manager: &Manager, head: &HeaderBlock) {
+        if manager.logs_requests() {
+            self.response_head = Some(Box::new(head.clone()));
+        }
+    }
+
+    /// Keeps the answer's trailers if somebody will log them.
+    pub(crate) fn keep_trailers(&mut self, manager: &Manager, trailers: &HeaderBlock) {
+        if manager.logs_requests() {
+            self.response_trailers = Some(Box::new(trailers.clone()));
         }
     }
 }

@@ -19,7 +19,6 @@ use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::pickers::Pickers;
 use crate::pool::Pools;
-use crate::random::Random;
 use crate::server::Totals;
 use crate::slab::{Key, Slab};
 use crate::snapshot::Snapshot;
@@ -70,12 +69,13 @@ pub(crate) struct Worker {
     /// When the timer task will wake by itself.
     timers_wake_at: Option<Instant>,
     timer_task: Option<Waker>,
-    pub(crate) random: Random,
     pub(crate) pickers: Pickers,
     pub(crate) totals: Arc<Totals>,
     /// What streams of a connection that is being ended failed with, where that is not plain termination.
     pub(crate) ending_with: Option<Failure>,
     pub(crate) date: crate::date::DateHeader,
+    /// Buffer for access-log entries.
+    pub(crate) log_line: Vec<u8>,
     spare_blocks: Vec<Box<HeaderBlock>>,
 }
 
@@ -101,11 +101,11 @@ impl WorkerCell {
                 timers: TimerWheel::new(now),
                 timers_wake_at: None,
                 timer_task: None,
-                random: Random::from_entropy(),
                 pickers: Pickers::new(shard),
                 totals,
                 ending_with: None,
                 date: crate::date::DateHeader::new(),
+                log_line: Vec::new(),
                 spare_blocks: Vec::new(),
             }),
             buffers: RefCell::new(Buffers {
@@ -163,13 +163,6 @@ impl Worker {
     /// Disarms a timer; a handle whose timer fired or was disarmed is ignored.
     pub(crate) fn disarm(&mut self, key: TimerKey) {
         self.timers.cancel(key);
-    }
-
-    /// Marks a connection as having output (or something else to do) and wakes its task, once.
-    pub(crate) fn wake_connection(&mut self, key: Key<Connection>) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.wake();
-        }
     }
 }
 

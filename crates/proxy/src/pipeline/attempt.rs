@@ -25,7 +25,6 @@ pub(crate) fn start(worker: &mut Worker, key: Key<Stream>) {
 }
 
 fn try_start(worker: &mut Worker, key: Key<Stream>) -> Result<(), Failure> {
-    let now = worker.now;
     let Some(stream) = worker.streams.get_mut(key) else {
         return Ok(());
     };
@@ -35,10 +34,14 @@ fn try_start(worker: &mut Worker, key: Key<Stream>) -> Result<(), Failure> {
     let priority = stream.routing_priority();
     let endpoint = worker
         .pickers
-        .pick(&cluster, &stream.tried, &mut worker.random)
+        .pick(&cluster, &stream.tried)
         .map_err(|_| Failure::NoHealthyUpstream)?;
     stream.phase = Phase::Connecting;
-    stream.attempt = Some(Attempt::new(Arc::clone(&endpoint), now));
+    stream.record.attempts += 1;
+    if stream.manager.logs_requests() {
+        stream.record.endpoint = Some(Arc::clone(&endpoint));
+    }
+    stream.attempt = Some(Attempt::new(Arc::clone(&endpoint)));
     match pool::acquire(worker, key, &endpoint, &cluster, priority)? {
         Acquired::Ready(connection) => on_connection_ready(worker, key, connection),
         Acquired::Pending(permit) => {
@@ -86,7 +89,7 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
     attempt.connection = connection;
     attempt.id = id;
     attempt.output_start = codec.output_total();
-    attempt.sent_at = now;
+    stream.record.sent_upstream_at = Some(now);
     attempt.body_passed = 0;
     codec.set_tag(id, key.to_bits());
     let body = &stream.body;
@@ -181,9 +184,6 @@ fn credit(worker: &mut Worker, key: Key<Stream>) {
 
 /// The endpoint (or our codec, for a fault of the endpoint's) ended the stream.
 pub(crate) fn on_reset(worker: &mut Worker, key: Key<Stream>, reason: &ResetReason) {
-    let Some(stream) = worker.streams.get_mut(key) else {
-        return;
-    };
     let failure = classify(worker, key, reason);
     let Some(stream) = worker.streams.get(key) else {
         return;

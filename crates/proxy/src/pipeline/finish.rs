@@ -7,12 +7,14 @@ use std::time::Duration;
 use codec::event::{ErrorCode, ResetReason, StreamId};
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
+use telemetry::access_log::ResponseFlag;
 use telemetry::stats::{Shard, cluster as cluster_stat, http as stat};
 use upstream::cluster::ClusterHandle;
 
 use super::{attempt, response};
+use crate::access_log::Entry;
 use crate::connection::{Connection, Role};
-use crate::failure::{Failure, Meaning, ResponseFlag, grpc_status_of_http};
+use crate::failure::{Failure, Meaning, grpc_status_of_http};
 use crate::response_headers;
 use crate::slab::Key;
 use crate::stream::{Phase, Record, Stream};
@@ -136,7 +138,7 @@ fn local_reply(worker: &mut Worker, key: Key<Stream>, meaning: Meaning, overload
     };
     stream.record.details = meaning.details;
     let status = match (meaning.flag, stream.cluster_not_found_status()) {
-        (Some(ResponseFlag::NoCluster), Some(status)) => status,
+        (Some(ResponseFlag::NoClusterFound), Some(status)) => status,
         _ => meaning.status,
     };
     send_reply(
@@ -185,6 +187,7 @@ fn send_reply(
         worker.date.value(worker.now),
         stream.request_id(),
     );
+    stream.record.keep_head(&stream.manager, &head);
     response::send_head(worker, key, &head, end_with_head);
     worker.give_block(head);
     if !end_with_head && let Some(stream) = worker.streams.get_mut(key) {
@@ -237,11 +240,20 @@ fn finish(worker: &mut Worker, key: Key<Stream>) {
         if let Role::Downstream(downstream) = &mut found.role {
             downstream.stream_ended(now);
             if stream.manager.logs_requests() {
-                crate::access_log::write(&stream, downstream, now);
+                let entry = Entry {
+                    stream: &stream,
+                    downstream,
+                    now,
+                };
+                stream
+                    .manager
+                    .access_logs
+                    .write(&entry, worker.shard, &mut worker.log_line);
             }
         }
         found.wake();
     }
+    crate::downstream::after_request(worker, stream.downstream);
     worker.recycle(stream);
 }
 

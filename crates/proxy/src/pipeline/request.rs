@@ -107,11 +107,10 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
     else {
         return Err(Refusal::Answered);
     };
-    request_headers::prepare(&mut stream.request, downstream, &stream.manager, &mut worker.random)
-        .map_err(Refusal::Failure)?;
+    request_headers::prepare(&mut stream.request, downstream, &stream.manager).map_err(Refusal::Failure)?;
 
     let snapshot = Rc::clone(&stream.snapshot);
-    let random = worker.random.next();
+    let random = telemetry::random::next();
     let manager = Rc::clone(&stream.manager);
     let table = manager
         .route_table(&snapshot)
@@ -136,7 +135,7 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
         }
         Action::NonForwarding => return Err(Refusal::Failure(Failure::NoRoute)),
     }
-    let Some(choice) = table.cluster(found, &stream.request, worker.random.next()) else {
+    let Some(choice) = table.cluster(found, &stream.request, telemetry::random::next()) else {
         return Err(Refusal::Failure(Failure::NoCluster));
     };
     let Some(cluster) = choice.cluster(&snapshot) else {

@@ -25,6 +25,7 @@ pub(crate) fn on_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBl
     let upstream_time = now.saturating_duration_since(record.request_received_at.unwrap_or(record.started));
     response_headers::from_upstream(head, stream, upstream_time);
     response_headers::finish(head, &stream.manager, worker.date.value(now), stream.request_id());
+    stream.record.keep_head(&stream.manager, head);
     send_head(worker, key, head, end_stream);
     if end_stream {
         finish::complete(worker, key);
@@ -85,6 +86,7 @@ pub(crate) fn on_trailers(worker: &mut Worker, key: Key<Stream>, trailers: &mut 
     if let Some(status) = trailers.get(KnownName::GrpcStatus).and_then(parse_grpc_status) {
         stream.record.grpc_status = Some(status);
     }
+    stream.record.keep_trailers(&stream.manager, trailers);
     if let Some(found) = worker.connections.get_mut(stream.downstream)
         && let Some(codec) = found.open_codec()
     {
