@@ -89,6 +89,8 @@ pub struct Assembler {
     deadlines: BTreeSet<(Instant, ResourceKey)>,
     /// Resources whose target is not published.
     waiting: BTreeSet<ResourceKey>,
+    /// How many of each type are in `waiting`.
+    waiting_of: [usize; ResourceType::ALL.len()],
     /// New clusters that wait for the data plane and nothing else.
     awaiting_data_plane: BTreeSet<Arc<str>>,
     data_plane_changed: bool,
@@ -111,6 +113,7 @@ impl Assembler {
             touched: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            waiting_of: [0; ResourceType::ALL.len()],
             awaiting_data_plane: BTreeSet::new(),
             data_plane_changed: false,
             initial: None,
@@ -264,10 +267,7 @@ impl Assembler {
 
     /// How many resources of a type are accepted and not published.
     pub fn waiting_of(&self, resource_type: ResourceType) -> usize {
-        self.waiting
-            .iter()
-            .filter(|key| key.resource_type == resource_type)
-            .count()
+        self.waiting_of[resource_type as usize]
     }
 
     /// Everything that is published.

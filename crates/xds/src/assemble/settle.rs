@@ -215,7 +215,7 @@ impl Assembler {
             node.wait_deadline = Some(until);
             self.deadlines.insert((until, key.clone()));
         }
-        self.waiting.insert(key.clone());
+        self.waiting_of[key.resource_type as usize] += usize::from(self.waiting.insert(key.clone()));
     }
 
     /// Nothing is waited for: it is as it should be, or gone.
@@ -232,7 +232,7 @@ impl Assembler {
                 self.deadlines.remove(&(deadline, key.clone()));
             }
         }
-        self.waiting.remove(key);
+        self.waiting_of[key.resource_type as usize] -= usize::from(self.waiting.remove(key));
         if key.resource_type == ResourceType::Cluster {
             self.data_plane_changed |= self.awaiting_data_plane.remove(&key.name);
         }

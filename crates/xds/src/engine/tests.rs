@@ -3,6 +3,7 @@
 mod model;
 mod properties;
 mod rules;
+mod scale;
 mod traps;
 
 use std::collections::BTreeMap;
