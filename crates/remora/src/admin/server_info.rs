@@ -1,0 +1,32 @@
+//! `/server_info`.
+
+use xds_api::envoy::admin::v3::ServerInfo;
+use xds_api::google::protobuf::Duration;
+use xds_api::{JsonStyle, to_json_styled};
+
+use super::Answer;
+use super::routes::Request;
+
+pub(super) fn answer(request: &Request<'_>) -> Answer {
+    let source = request.source;
+    let seconds = i64::try_from(source.uptime().as_secs()).unwrap_or(i64::MAX);
+    let uptime = Duration { seconds, nanos: 0 };
+    let info = ServerInfo {
+        version: crate::version::text(),
+        state: source.state().in_server_info().into(),
+        uptime_current_epoch: Some(uptime.clone()),
+        uptime_all_epochs: Some(uptime),
+        hot_restart_version: source.hot_restart_version().to_owned(),
+        command_line_options: Some(source.command_line_options()),
+        node: Some(source.node()),
+        ..ServerInfo::default()
+    };
+    Answer::json(to_json_styled(
+        &info,
+        JsonStyle {
+            pretty: true,
+            defaults: true,
+            redact: false,
+        },
+    ))
+}

@@ -1,0 +1,553 @@
+//! Serving: the threads, what starts and stops in which order, and the loop of the control thread.
+//!
+//! ```text
+//!   control thread   xDS client, health checks, DNS ──▶ Config ──▶ clusters ──▶ Snapshot for the workers
+//!   workers          one runtime and one set of sockets each; know nothing but the Snapshot
+//!   admin thread     reads views, sends commands to the control thread
+//! ```
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use config::bootstrap::{Admin, Bootstrap};
+use config::listener::TrafficDirection;
+use config::{Config, Extensions, Fingerprint, Parsed, Resource};
+use proxy::server::Server;
+use telemetry::access_log::Writer;
+use telemetry::stats::{self, Registry, Scope, Shard};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use upstream::balancer::Random;
+use upstream::clusters::{ClusterMap, Clusters, Driver};
+use upstream::dns::HickoryResolver;
+use upstream::health::NetworkChecker;
+use upstream::registry::StateRegistry;
+use xds::{ConfigWatch, DecodedResource, ExtensionsDecoder, Readiness};
+use xds_api::envoy::config::bootstrap::v3 as pb;
+use xds_api::prost::Message as _;
+
+use crate::admin::{AdminServer, AdminSettings, DrainRequest, ServerState};
+use crate::admin_source::{self, ProxyView};
+use crate::command_line::{Mode, Options};
+use crate::dialer::Dialer;
+use crate::lifecycle::{Command, Lifecycle};
+use crate::logging;
+
+/// How often a draining process looks whether its connections have ended.
+const DRAIN_CHECK: Duration = Duration::from_millis(20);
+
+/// How long the process waits for access logs to be written out at its end.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why the process cannot serve.
+#[derive(Debug)]
+pub(crate) enum ServeError {
+    /// The system gives no threads, sockets or signals.
+    System(io::Error),
+    /// The admin address cannot be listened on.
+    Admin(String, io::Error),
+    /// Listeners of the bootstrap whose address cannot be listened on.
+    Listeners(Vec<proxy::server::ListenError>),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(error) => write!(f, "cannot start: {error}"),
+            Self::Admin(address, error) => write!(f, "admin endpoint: cannot listen on {address}: {error}"),
+            Self::Listeners(errors) => {
+                for (index, error) in errors.iter().enumerate() {
+                    let divider = if index == 0 { "" } else { "; " };
+                    write!(f, "{divider}{error}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl From<io::Error> for ServeError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// Serves until a signal or the admin endpoint says to end.
+///
+/// # Errors
+/// Something that is needed cannot be had.
+pub(crate) fn run(
+    options: &Options,
+    message: pb::Bootstrap,
+    extensions: Extensions,
+    parsed: Parsed<Bootstrap>,
+) -> Result<(), ServeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut control = Control::start(options, message, extensions, parsed)?;
+        let served = control.serve(options.mode).await;
+        control.stop().await;
+        served
+    })
+}
+
+/// The control thread.
+struct Control {
+    server: Server,
+    logs: Arc<Writer>,
+    driver: Driver,
+    configs: ConfigWatch,
+    readiness: watch::Receiver<Readiness>,
+    xds: xds::Handle,
+    lifecycle: Arc<Lifecycle>,
+    commands: mpsc::Receiver<Command>,
+    signals: Signals,
+    flush: Interval,
+    view: Arc<ProxyView>,
+    admin: Option<AdminServer>,
+    stats: ManagerStats,
+    drain_time: Duration,
+    static_listeners: HashSet<Arc<str>>,
+    config: Arc<Config>,
+    clusters: Arc<ClusterMap>,
+    /// Whether listeners are open.
+    serving: bool,
+    draining: Option<Draining>,
+}
+
+/// A drain under way.
+struct Draining {
+    request: DrainRequest,
+    ends: Instant,
+    /// The process ends with it, and as soon as no connection is left.
+    exits: bool,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    user1: Signal,
+    hang_up: Signal,
+}
+
+/// Blocks of the managers of listeners and clusters.
+struct ManagerStats {
+    listeners: Arc<stats::Block>,
+    clusters: Arc<stats::Block>,
+    server: Arc<stats::Block>,
+    registry: Arc<Registry>,
+}
+
+/// What the control thread woke up for.
+enum Happened {
+    Configured(Arc<Config>),
+    ClusterWarm(Arc<str>, Fingerprint),
+    Ready(Readiness),
+    Asked(Command),
+    Terminate,
+    Flush,
+    DrainCheck,
+}
+
+impl Control {
+    fn start(
+        options: &Options,
+        message: pb::Bootstrap,
+        extensions: Extensions,
+        parsed: Parsed<Bootstrap>,
+    ) -> Result<Self, ServeError> {
+        let Parsed {
+            value: bootstrap,
+            without_effect,
+        } = parsed;
+        if let Some(format) = bootstrap
+            .application_log_format
+            .as_ref()
+            .filter(|_| options.log_format.is_none())
+        {
+            logging::set_format(format);
+        }
+        let workers = options.workers();
+        let registry = Registry::new(workers);
+        let loader = tls::Loader::new();
+        let clusters = Clusters::new(
+            Arc::new(StateRegistry::new(Arc::clone(&registry))),
+            Arc::clone(&loader),
+            Random::from_entropy(),
+        );
+        let driver = Driver::new(
+            clusters,
+            Arc::new(HickoryResolver::from_system()),
+            Arc::new(NetworkChecker),
+        );
+        let node = admin_source::node(bootstrap.node.clone());
+        let xds_options = xds::Options {
+            node: node.clone(),
+            static_resources: static_resources(&bootstrap),
+            ads_config: bootstrap.dynamic_resources.ads_config.clone(),
+            cds_config: bootstrap.dynamic_resources.cds_config.clone(),
+            lds_config: bootstrap.dynamic_resources.lds_config.clone(),
+            ..xds::Options::default()
+        };
+        let decoder = Arc::new(ExtensionsDecoder::new(Arc::new(extensions)));
+        let client = xds::Client::new(xds_options, decoder, Arc::new(Dialer::new(driver.view())), &registry);
+        let xds = client.handle();
+        let logs = Writer::new(&registry, options.file_flush_interval())?;
+        let server = Server::start(workers, &registry, &loader, &logs)?;
+        let (lifecycle, commands) = Lifecycle::new();
+        let lifecycle = Arc::new(lifecycle);
+        let stats = ManagerStats::new(&registry, workers);
+        let mut configs = xds.configs();
+        let config = configs.current();
+        let view = Arc::new(ProxyView {
+            lifecycle: Arc::clone(&lifecycle),
+            options: options.shown(),
+            node,
+            bootstrap: message.encode_to_vec().into(),
+            without_effect: without_effect.into(),
+            started: SystemTime::now(),
+            stats: Arc::clone(&registry),
+            server_stats: Arc::clone(&stats.server),
+            clusters: driver.view(),
+            static_clusters: bootstrap
+                .clusters
+                .iter()
+                .map(|cluster| Arc::clone(&cluster.name))
+                .collect(),
+            connections: server.connection_count(),
+            xds: xds.clone(),
+            layers: bootstrap.layered_runtime,
+            config: ArcSwap::new(Arc::clone(&config)),
+            listeners: ArcSwap::default(),
+        });
+        let admin = bootstrap
+            .admin
+            .map_or(Ok(None), |admin| start_admin(admin, options, &view))?;
+        let mut flush = tokio::time::interval(bootstrap.stats.flush_interval);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let static_listeners = bootstrap
+            .listeners
+            .iter()
+            .map(|listener| Arc::clone(&listener.name))
+            .collect();
+        let control = Self {
+            server,
+            logs,
+            driver,
+            configs,
+            readiness: xds.readiness(),
+            xds,
+            lifecycle,
+            commands,
+            signals: Signals::new()?,
+            flush,
+            view,
+            admin,
+            stats,
+            drain_time: options.drain_time(),
+            static_listeners,
+            config,
+            clusters: Arc::default(),
+            serving: false,
+            draining: None,
+        };
+        tokio::spawn(client.run());
+        tracing::info!("starting with {workers} workers, version {}", crate::version::text());
+        Ok(control)
+    }
+
+    /// Serves until the end.
+    async fn serve(&mut self, mode: Mode) -> Result<(), ServeError> {
+        self.clusters = self.driver.reconcile(&self.config);
+        self.lifecycle.set_state(ServerState::Initializing);
+        let readiness = *self.readiness.borrow_and_update();
+        self.begin_if_ready(readiness).await?;
+        loop {
+            if mode == Mode::InitOnly && self.serving {
+                return Ok(());
+            }
+            match self.next().await {
+                Happened::Configured(config) => self.apply(config).await?,
+                Happened::ClusterWarm(name, fingerprint) => self.xds.cluster_warm(&name, fingerprint),
+                Happened::Ready(readiness) => self.begin_if_ready(readiness).await?,
+                Happened::Asked(Command::Quit) => {
+                    tracing::info!("asked to quit");
+                    return Ok(());
+                }
+                Happened::Asked(Command::Drain(request)) => self.begin_drain(request, !request.skip_exit).await,
+                Happened::Asked(Command::ReopenLogs) => self.reopen_logs(),
+                Happened::Terminate if self.draining.as_ref().is_some_and(|draining| draining.exits) => {
+                    tracing::warn!("told to end again: requests in flight are cut off");
+                    return Ok(());
+                }
+                Happened::Terminate => {
+                    tracing::info!("draining for at most {} s", self.drain_time.as_secs());
+                    self.lifecycle.set_state(ServerState::Draining);
+                    self.server.drain(None, true).await;
+                    self.draining = Some(Draining {
+                        request: DrainRequest {
+                            graceful: true,
+                            ..DrainRequest::default()
+                        },
+                        ends: Instant::now() + self.drain_time,
+                        exits: true,
+                    });
+                }
+                Happened::Flush => {
+                    self.view.refresh_stats();
+                    self.stats.registry.flush();
+                }
+                Happened::DrainCheck => {
+                    if self.end_drain().await {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Happened {
+        let draining = self.draining.is_some();
+        tokio::select! {
+            Some(config) = self.configs.next() => Happened::Configured(config),
+            event = self.driver.next() => match event {
+                upstream::clusters::Event::Warm { name, fingerprint } => Happened::ClusterWarm(name, fingerprint),
+            },
+            Ok(()) = self.readiness.changed() => Happened::Ready(*self.readiness.borrow_and_update()),
+            Some(command) = self.commands.recv() => Happened::Asked(command),
+            happened = self.signals.next() => happened,
+            _ = self.flush.tick() => Happened::Flush,
+            () = tokio::time::sleep(DRAIN_CHECK), if draining => Happened::DrainCheck,
+        }
+    }
+
+    /// Puts a configuration in force. Before the first answers of management servers only its clusters are: that is
+    /// how those servers are reached.
+    async fn apply(&mut self, config: Arc<Config>) -> Result<(), ServeError> {
+        self.clusters = self.driver.reconcile(&config);
+        self.stats.count_clusters(&self.config, &config);
+        self.config = config;
+        self.view.config.store(Arc::clone(&self.config));
+        if self.serving { self.publish().await } else { Ok(()) }
+    }
+
+    /// Opens the listeners once everything that is waited for has come or was given up on.
+    async fn begin_if_ready(&mut self, readiness: Readiness) -> Result<(), ServeError> {
+        if self.serving || !readiness.ready {
+            return Ok(());
+        }
+        self.serving = true;
+        // The configuration that made it ready may still be on its way to us.
+        self.config = self.configs.current();
+        self.clusters = self.driver.reconcile(&self.config);
+        self.view.config.store(Arc::clone(&self.config));
+        self.publish().await?;
+        self.lifecycle.set_state(ServerState::Live);
+        self.stats.begin(self.lifecycle.uptime());
+        tracing::info!("all dependencies initialized, serving");
+        Ok(())
+    }
+
+    async fn publish(&mut self) -> Result<(), ServeError> {
+        let errors = self.server.publish(&self.config, &self.clusters).await;
+        let listeners = self.server.listeners();
+        self.stats.listeners.set(
+            Shard::CONTROL,
+            stats::listener_manager::TOTAL_LISTENERS_ACTIVE,
+            listeners.len() as u64,
+        );
+        self.view.listeners.store(Arc::new(listeners));
+        // As in Envoy a listener of the bootstrap has to be there; one that came later may fail.
+        let (fatal, later): (Vec<_>, Vec<_>) = errors
+            .into_iter()
+            .partition(|error| self.static_listeners.contains(&error.listener));
+        for error in later {
+            tracing::error!("{error}");
+        }
+        if fatal.is_empty() {
+            Ok(())
+        } else {
+            Err(ServeError::Listeners(fatal))
+        }
+    }
+
+    async fn begin_drain(&mut self, request: DrainRequest, exits: bool) {
+        let only = request.inbound_only.then_some(TrafficDirection::Inbound);
+        tracing::info!(
+            "draining {} listeners",
+            if request.inbound_only { "inbound" } else { "all" }
+        );
+        self.server.drain(only, !request.graceful).await;
+        if request.graceful && self.draining.is_none() {
+            self.draining = Some(Draining {
+                request,
+                ends: Instant::now() + self.drain_time,
+                exits,
+            });
+        }
+    }
+
+    /// Ends a drain whose time is over, or, when the process ends with it, whose connections are gone. Returns whether
+    /// the process ends.
+    async fn end_drain(&mut self) -> bool {
+        let Some(draining) = &self.draining else { return false };
+        let stopping = self.lifecycle.state() == ServerState::Draining;
+        let over = Instant::now() >= draining.ends;
+        let idle = stopping && draining.exits && self.server.downstream_connections() == 0;
+        if !over && !idle {
+            return false;
+        }
+        let Some(draining) = self.draining.take() else {
+            return false;
+        };
+        if over && stopping {
+            tracing::warn!(
+                "the drain time is over: {} connections are cut off",
+                self.server.downstream_connections()
+            );
+        } else if !stopping {
+            let only = draining.request.inbound_only.then_some(TrafficDirection::Inbound);
+            self.server.drain(only, true).await;
+        }
+        draining.exits
+    }
+
+    fn reopen_logs(&self) {
+        self.logs.reopen();
+        if let Err(error) = logging::reopen() {
+            tracing::error!(%error, "cannot open the log file anew");
+        }
+    }
+
+    async fn stop(self) {
+        self.server.stop().await;
+        if !self.logs.flush(LOG_PATIENCE) {
+            tracing::warn!("access logs could not be written out in time");
+        }
+        if let Some(admin) = self.admin {
+            admin.close();
+        }
+        tracing::info!("exiting");
+    }
+}
+
+/// The resources of the bootstrap as the xDS client takes them.
+fn static_resources(bootstrap: &Bootstrap) -> Vec<DecodedResource> {
+    let clusters = bootstrap.clusters.iter().cloned().map(Resource::Cluster);
+    let secrets = bootstrap.secrets.iter().cloned().map(Resource::Secret);
+    let listeners = bootstrap.listeners.iter().cloned().map(Resource::Listener);
+    clusters
+        .chain(secrets)
+        .chain(listeners)
+        .map(|resource| DecodedResource::new(resource, Vec::new()))
+        .collect()
+}
+
+fn start_admin(admin: Admin, options: &Options, view: &Arc<ProxyView>) -> Result<Option<AdminServer>, ServeError> {
+    let Some(address) = admin.address else { return Ok(None) };
+    let shown = address.to_string();
+    let settings = AdminSettings {
+        address,
+        allow_paths: admin.allow_paths,
+        address_path: options.admin_address_path.clone(),
+    };
+    let view: Arc<ProxyView> = Arc::clone(view);
+    let server = AdminServer::start(settings, view).map_err(|error| ServeError::Admin(shown, error))?;
+    tracing::info!("admin address: {}", server.address());
+    Ok(Some(server))
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            user1: signal(SignalKind::user_defined1())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Happened {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => {
+                    tracing::warn!("caught SIGTERM");
+                    return Happened::Terminate;
+                }
+                _ = self.interrupt.recv() => {
+                    tracing::warn!("caught SIGINT");
+                    return Happened::Terminate;
+                }
+                _ = self.user1.recv() => {
+                    tracing::info!("caught SIGUSR1, opening log files anew");
+                    return Happened::Asked(Command::ReopenLogs);
+                }
+                // As Envoy does.
+                _ = self.hang_up.recv() => tracing::warn!("caught SIGHUP, ignored"),
+            }
+        }
+    }
+}
+
+impl ManagerStats {
+    fn new(registry: &Arc<Registry>, workers: usize) -> Self {
+        let block = |prefix, table| registry.block(Scope::Process(prefix), table);
+        let stats = Self {
+            listeners: block("listener_manager.", &stats::listener_manager::TABLE),
+            clusters: block("cluster_manager.", &stats::cluster_manager::TABLE),
+            server: block("server.", &stats::server::TABLE),
+            registry: Arc::clone(registry),
+        };
+        let (major, minor, patch) = crate::version::numbers();
+        let version = u64::from(major) * 1_000_000 + u64::from(minor) * 1_000 + u64::from(patch);
+        stats.server.set(Shard::CONTROL, stats::server::VERSION, version);
+        stats
+            .server
+            .set(Shard::CONTROL, stats::server::CONCURRENCY, workers as u64);
+        stats
+    }
+
+    /// The listeners are open.
+    fn begin(&self, uptime: Duration) {
+        self.listeners
+            .set(Shard::CONTROL, stats::listener_manager::WORKERS_STARTED, 1);
+        let milliseconds = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
+        self.server
+            .record(Shard::CONTROL, stats::server::INITIALIZATION_TIME_MS, milliseconds);
+    }
+
+    fn count_clusters(&self, before: &Config, after: &Config) {
+        use stats::cluster_manager::{ACTIVE_CLUSTERS, CLUSTER_ADDED, CLUSTER_MODIFIED, CLUSTER_REMOVED};
+        let count = |counter, n: usize| {
+            if n > 0 {
+                self.clusters.add(Shard::CONTROL, counter, n as u64);
+            }
+        };
+        let added = after
+            .clusters
+            .iter()
+            .filter(|(name, _)| !before.clusters.contains_key(*name))
+            .count();
+        let modified = after.clusters.iter().filter(|(name, cluster)| {
+            before
+                .clusters
+                .get(*name)
+                .is_some_and(|earlier| !Arc::ptr_eq(earlier, cluster))
+        });
+        let removed = before
+            .clusters
+            .iter()
+            .filter(|(name, _)| !after.clusters.contains_key(*name))
+            .count();
+        count(CLUSTER_MODIFIED, modified.count());
+        count(CLUSTER_ADDED, added);
+        count(CLUSTER_REMOVED, removed);
+        self.clusters
+            .set(Shard::CONTROL, ACTIVE_CLUSTERS, after.clusters.len() as u64);
+    }
+}
