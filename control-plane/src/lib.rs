@@ -15,4 +15,6 @@ pub mod objects;
 pub mod serve;
 pub mod source;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod validate;

@@ -193,9 +193,8 @@ impl NodeResources {
     /// Whether nothing differs, seen without looking at each shared resource.
     pub fn is_same(&self, other: &Self) -> bool {
         let versions = |set: &ResourceSet| set.values().map(|resource| resource.version).collect::<Vec<_>>();
-        Arc::ptr_eq(&self.shared, &other.shared)
-            && self.own.keys().eq(other.own.keys())
-            && versions(&self.own) == versions(&other.own)
+        let shares = Arc::ptr_eq(&self.shared, &other.shared) || (self.shared.is_empty() && other.shared.is_empty());
+        shares && self.own.keys().eq(other.own.keys()) && versions(&self.own) == versions(&other.own)
     }
 }
 
