@@ -3,11 +3,14 @@
 //! Envoy, "Outlier detection" (arch_overview/upstream/outlier). The consecutive detectors judge on the request that
 //! crosses the threshold, on the worker; un-ejection is a sweep on the control thread.
 
+mod rates;
+
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use config::cluster::OutlierDetection;
+use rates::Tally;
 use telemetry::stats::{self, Shard, cluster_outlier_detection as stat};
 use tracing::info;
 
@@ -69,6 +72,10 @@ pub(crate) struct OutlierState {
     backoff: AtomicU32,
     /// When its ejection began, jitter included, in milliseconds of [`millis`].
     ejected_at: AtomicU64,
+    /// What it answered in the running interval; while errors of local origin are not split off, those too.
+    answers: Tally,
+    /// Whether it could be reached in the running interval, where that is split off.
+    connects: Tally,
 }
 
 /// What a detector found.
@@ -77,6 +84,10 @@ enum Detection {
     Consecutive5xx,
     ConsecutiveGatewayFailure,
     ConsecutiveLocalOriginFailure,
+    SuccessRate,
+    FailurePercentage,
+    LocalOriginSuccessRate,
+    LocalOriginFailurePercentage,
 }
 
 impl Detection {
@@ -86,6 +97,10 @@ impl Detection {
             Self::Consecutive5xx => settings.enforcing_consecutive_5xx,
             Self::ConsecutiveGatewayFailure => settings.enforcing_consecutive_gateway_failure,
             Self::ConsecutiveLocalOriginFailure => settings.enforcing_consecutive_local_origin_failure,
+            Self::SuccessRate => settings.enforcing_success_rate,
+            Self::FailurePercentage => settings.enforcing_failure_percentage,
+            Self::LocalOriginSuccessRate => settings.enforcing_local_origin_success_rate,
+            Self::LocalOriginFailurePercentage => settings.enforcing_failure_percentage_local_origin,
         }
     }
 
@@ -104,6 +119,22 @@ impl Detection {
                 stat::EJECTIONS_DETECTED_CONSECUTIVE_LOCAL_ORIGIN_FAILURE,
                 stat::EJECTIONS_ENFORCED_CONSECUTIVE_LOCAL_ORIGIN_FAILURE,
             ),
+            Self::SuccessRate => (
+                stat::EJECTIONS_DETECTED_SUCCESS_RATE,
+                stat::EJECTIONS_ENFORCED_SUCCESS_RATE,
+            ),
+            Self::FailurePercentage => (
+                stat::EJECTIONS_DETECTED_FAILURE_PERCENTAGE,
+                stat::EJECTIONS_ENFORCED_FAILURE_PERCENTAGE,
+            ),
+            Self::LocalOriginSuccessRate => (
+                stat::EJECTIONS_DETECTED_LOCAL_ORIGIN_SUCCESS_RATE,
+                stat::EJECTIONS_ENFORCED_LOCAL_ORIGIN_SUCCESS_RATE,
+            ),
+            Self::LocalOriginFailurePercentage => (
+                stat::EJECTIONS_DETECTED_LOCAL_ORIGIN_FAILURE_PERCENTAGE,
+                stat::EJECTIONS_ENFORCED_LOCAL_ORIGIN_FAILURE_PERCENTAGE,
+            ),
         }
     }
 }
@@ -120,6 +151,9 @@ pub(crate) fn record(
 ) {
     let record = endpoint.outlier();
     let local = matches!(outcome, Outcome::ConnectFailure | Outcome::Timeout);
+    if settings.split_external_local_origin_errors {
+        record.connects.count(!local);
+    }
     if local && settings.split_external_local_origin_errors {
         let crossed = count(
             &record.consecutive_local_origin_failures,
@@ -139,6 +173,7 @@ pub(crate) fn record(
     }
     clear(&record.consecutive_local_origin_failures);
     let status = outcome.status();
+    record.answers.count(status < 500);
     if status < 500 {
         clear(&record.consecutive_5xx);
         clear(&record.consecutive_gateway_failures);
@@ -236,15 +271,51 @@ fn detected(
     }
     count(stat::EJECTIONS_ENFORCED_TOTAL);
     count(enforced);
-    if detection == Detection::Consecutive5xx {
+    // Envoy's older counter knows these two alone.
+    if matches!(detection, Detection::Consecutive5xx | Detection::SuccessRate) {
         count(stat::EJECTIONS_TOTAL);
     }
     info!(cluster = endpoint.cluster().name(), endpoint = %endpoint.address(), ?detection, "endpoint ejected");
 }
 
-/// Ends the endpoint's ejection if its time has passed; a time without ejection makes the next one shorter. To be
-/// called once an interval.
-pub(crate) fn sweep(endpoint: &EndpointState, settings: &OutlierDetection, now: Instant) {
+/// What is done once an interval: ends ejections whose time has passed, then ejects endpoints that did worse than the
+/// others in the interval.
+pub(crate) fn sweep(endpoints: &[&EndpointState], settings: &OutlierDetection, now: Instant) {
+    for endpoint in endpoints {
+        sweep_ejection(endpoint, settings, now);
+    }
+    let not_ejected = |endpoint: &&&EndpointState| !endpoint.health_flags().contains(HealthFlags::FAILED_OUTLIER_CHECK);
+    let judged: Vec<&EndpointState> = endpoints.iter().filter(not_ejected).copied().collect();
+    let answers: Vec<_> = judged
+        .iter()
+        .map(|endpoint| endpoint.outlier().answers.take())
+        .collect();
+    let connects: Vec<_> = judged
+        .iter()
+        .map(|endpoint| endpoint.outlier().connects.take())
+        .collect();
+    let eject = |outliers: Vec<usize>, detection| {
+        for at in outliers {
+            detected(judged[at], detection, settings, endpoints.len(), Shard::CONTROL, now);
+        }
+    };
+    eject(rates::below_success_rate(&answers, settings), Detection::SuccessRate);
+    eject(
+        rates::above_failure_percentage(&answers, settings),
+        Detection::FailurePercentage,
+    );
+    eject(
+        rates::below_success_rate(&connects, settings),
+        Detection::LocalOriginSuccessRate,
+    );
+    eject(
+        rates::above_failure_percentage(&connects, settings),
+        Detection::LocalOriginFailurePercentage,
+    );
+}
+
+/// Ends the endpoint's ejection if its time has passed; an interval without ejection makes the next one shorter.
+fn sweep_ejection(endpoint: &EndpointState, settings: &OutlierDetection, now: Instant) {
     let record = endpoint.outlier();
     let backoff = record.backoff.load(Ordering::Relaxed);
     if !endpoint.health_flags().contains(HealthFlags::FAILED_OUTLIER_CHECK) {
@@ -271,6 +342,9 @@ pub(crate) fn uneject(endpoint: &EndpointState) {
     ] {
         clear(counter);
     }
+    // What it did before it was ejected is paid for.
+    record.answers.take();
+    record.connects.take();
     let before = endpoint.update_health(HealthFlags::NONE, HealthFlags::FAILED_OUTLIER_CHECK);
     if before.contains(HealthFlags::FAILED_OUTLIER_CHECK) {
         endpoint.cluster().ejected().fetch_sub(1, Ordering::AcqRel);

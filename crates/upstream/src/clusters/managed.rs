@@ -321,9 +321,8 @@ impl Managed {
                 let Some(detection) = self.handle.config().outlier_detection.clone() else {
                     return;
                 };
-                for host in self.hosts.iter() {
-                    outlier::sweep(&host.state, &detection, now);
-                }
+                let endpoints: Vec<&EndpointState> = self.hosts.iter().map(|host| &*host.state).collect();
+                outlier::sweep(&endpoints, &detection, now);
                 self.sweep_scheduled = true;
                 work.timers
                     .insert(now + detection.interval, (self.id, Job::OutlierSweep));

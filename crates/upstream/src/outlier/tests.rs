@@ -58,9 +58,8 @@ impl Detected {
     }
 
     fn sweep(&self) {
-        self.hosts
-            .iter()
-            .for_each(|host| sweep(&host.state, &self.settings, self.now));
+        let endpoints: Vec<&EndpointState> = self.hosts.iter().map(|host| &*host.state).collect();
+        sweep(&endpoints, &self.settings, self.now);
     }
 
     fn counter(&self, counter: stats::Counter) -> u64 {
@@ -232,4 +231,57 @@ fn grpc_statuses_count_as_the_http_statuses_they_stand_for() {
     ] {
         assert_eq!(Outcome::from_grpc_status(grpc), Outcome::Response(http));
     }
+}
+
+#[test]
+fn an_endpoint_that_does_worse_than_the_others_is_ejected_by_the_sweep() {
+    let mut detected = Detected::new(5);
+    detected.settings.consecutive_5xx = 1_000;
+    for host in 0..5 {
+        let bad = if host == 3 { 50 } else { 1 };
+        detected.record(host, &vec![BAD; bad]);
+        detected.record(host, &vec![GOOD; 100 - bad]);
+    }
+    detected.sweep();
+    assert_eq!(
+        (0..5).filter(|&host| detected.is_ejected(host)).collect::<Vec<_>>(),
+        [3]
+    );
+    assert_eq!(detected.counter(stat::EJECTIONS_ENFORCED_SUCCESS_RATE), 1);
+    detected.now += 30 * SECOND;
+    detected.sweep();
+    assert!(!detected.is_ejected(3), "the interval before is forgotten");
+}
+
+#[test]
+fn a_failure_percentage_ejects_only_if_enforced() {
+    let mut detected = Detected::new(5);
+    detected.settings.consecutive_5xx = 1_000;
+    detected.settings.enforcing_success_rate = 0;
+    for enforcing in [0, 100] {
+        detected.settings.enforcing_failure_percentage = enforcing;
+        for host in 0..5 {
+            detected.record(host, &[if host == 0 { BAD } else { GOOD }; 50]);
+        }
+        detected.sweep();
+        assert_eq!(detected.is_ejected(0), enforcing == 100);
+    }
+    assert_eq!(detected.counter(stat::EJECTIONS_DETECTED_FAILURE_PERCENTAGE), 2);
+    assert_eq!(detected.counter(stat::EJECTIONS_ENFORCED_FAILURE_PERCENTAGE), 1);
+}
+
+#[test]
+fn split_off_errors_of_local_origin_have_rates_of_their_own() {
+    let mut detected = Detected::new(5);
+    detected.settings.consecutive_5xx = 1_000;
+    detected.settings.consecutive_local_origin_failure = 1_000;
+    detected.settings.split_external_local_origin_errors = true;
+    for host in 0..5 {
+        let outcome = if host == 2 { Outcome::ConnectFailure } else { GOOD };
+        detected.record(host, &[outcome; 100]);
+    }
+    detected.sweep();
+    assert!(detected.is_ejected(2));
+    assert_eq!(detected.counter(stat::EJECTIONS_ENFORCED_LOCAL_ORIGIN_SUCCESS_RATE), 1);
+    assert_eq!(detected.counter(stat::EJECTIONS_DETECTED_SUCCESS_RATE), 0);
 }
