@@ -331,3 +331,6 @@ pub struct Tracing {
     /// Whether the span of the upstream request is one of its own.
     pub spawn_upstream_span: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,3 +183,6 @@ impl fmt::Debug for RegexRewrite {
         write!(f, "/{}/ -> {:?}", self.pattern, self.substitution)
     }
 }
+
+#[cfg(test)]
+mod tests;

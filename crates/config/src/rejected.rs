@@ -113,3 +113,6 @@ impl<T> Parsed<T> {
 /// It can only be made by recording a fault, so a parser that fails has always said why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reported(pub(crate) ());
+
+#[cfg(test)]
+mod tests;

@@ -279,3 +279,6 @@ pub enum QueryParameterMatchSpecifier {
     /// By its being there.
     Present(bool),
 }
+
+#[cfg(test)]
+mod tests;

@@ -544,12 +544,9 @@ fn transport_sockets_are_chosen_by_metadata_of_the_endpoint_then_of_its_locality
 
 #[test]
 fn the_same_content_has_the_same_fingerprint() {
-    assert_eq!(
-        cluster("name: c").fingerprint,
-        cluster("name: c\ntype: STATIC").fingerprint
-    );
-    assert_ne!(
-        cluster("name: c").fingerprint,
-        cluster("name: c\nconnect_timeout: 1s").fingerprint
-    );
+    let first = cluster("name: c\ntype: EDS\neds_cluster_config: {eds_config: {ads: {}}}");
+    let second = cluster("eds_cluster_config: {eds_config: {ads: {}}}\ntype: EDS\nname: c");
+    let other = cluster("name: c\ntype: EDS\neds_cluster_config: {eds_config: {self: {}}}");
+    assert_eq!(first.fingerprint, second.fingerprint);
+    assert_ne!(first.fingerprint, other.fingerprint);
 }

@@ -15,7 +15,7 @@ fn endpoints_have_their_locality_priority_weight_health_and_metadata() {
         "cluster_name: s
 policy: {{overprovisioning_factor: 100, drop_overloads: [{{category: d, drop_percentage: {{numerator: 5}}}}]}}
 endpoints:
-- locality: {{region: r, zone: z, sub_zone: y}}
+- locality: {{region: r, zone: z, sub_zone: s}}
   load_balancing_weight: 7
   lb_endpoints:
   - endpoint: {{{ADDRESS}, hostname: h, health_check_config: {{port_value: 81}}}}
@@ -26,15 +26,39 @@ endpoints:
   lb_endpoints: [{{endpoint: {{address: {{pipe: {{path: /run/s}}}}}}}}]"
     ));
     assert_eq!((assignment.len(), assignment.overprovisioning_factor), (2, 100));
-    assert_eq!(assignment.drop_overloads[0].drop_percentage, FractionalPercent { numerator: 5, denominator: 100 });
-    let [first, second] = assignment.endpoints.as_slice() else { panic!("{assignment:?}") };
-    let locality = Locality { region: "r".into(), zone: "z".into(), sub_zone: "y".into() };
-    assert_eq!((&first.locality, first.priority, first.load_balancing_weight), (&locality, 0, Some(7)));
+    assert_eq!(
+        assignment.drop_overloads[0].drop_percentage,
+        FractionalPercent {
+            numerator: 5,
+            denominator: 100
+        }
+    );
+    let [first, second] = assignment.endpoints.as_slice() else {
+        panic!("{assignment:?}")
+    };
+    let locality = Locality {
+        region: "r".into(),
+        zone: "z".into(),
+        sub_zone: "s".into(),
+    };
+    assert_eq!(
+        (&first.locality, first.priority, first.load_balancing_weight),
+        (&locality, 0, Some(7))
+    );
     let endpoint = &first.endpoints[0];
-    assert_eq!(endpoint.address, Address::Socket(SocketAddr::from(([127, 0, 0, 1], 80))));
-    assert_eq!((endpoint.hostname.as_deref(), endpoint.load_balancing_weight), (Some("h"), 3));
+    assert_eq!(
+        endpoint.address,
+        Address::Socket(SocketAddr::from(([127, 0, 0, 1], 80)))
+    );
+    assert_eq!(
+        (endpoint.hostname.as_deref(), endpoint.load_balancing_weight),
+        (Some("h"), 3)
+    );
     assert_eq!(endpoint.health_status, HealthStatus::Draining);
-    assert_eq!(endpoint.metadata().value("envoy.lb", &["canary"]), Some(&crate::metadata::Value::Bool(true)));
+    assert_eq!(
+        endpoint.metadata().value("envoy.lb", &["canary"]),
+        Some(&crate::metadata::Value::Bool(true))
+    );
     assert_eq!(endpoint.health_check_config.as_ref().unwrap().port_value, Some(81));
     let endpoint = &second.endpoints[0];
     assert_eq!((second.priority, endpoint.load_balancing_weight), (1, 1));
@@ -103,9 +127,16 @@ fn what_is_refused_of_endpoints_is_named_with_its_path() {
             "policy.drop_overloads[0].drop_percentage: is required".to_owned(),
         ),
     ];
-    let cases: Vec<_> = cases.iter().map(|(added, fault)| (added.as_str(), fault.as_str())).collect();
+    let cases: Vec<_> = cases
+        .iter()
+        .map(|(added, fault)| (added.as_str(), fault.as_str()))
+        .collect();
     refuse_each(ClusterLoadAssignment::parse, "cluster_name: s", &cases);
-    refuse_each(ClusterLoadAssignment::parse, "", &[("{}", "cluster_name: is required and must not be empty")]);
+    refuse_each(
+        ClusterLoadAssignment::parse,
+        "",
+        &[("{}", "cluster_name: is required and must not be empty")],
+    );
 }
 
 #[test]

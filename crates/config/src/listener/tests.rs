@@ -22,12 +22,18 @@ fn with_chain(chain: &str) -> String {
 #[test]
 fn a_listener_has_envoys_defaults() {
     let listener = listener(&with_chain(""));
-    assert_eq!((&*listener.name, listener.address.to_string().as_str()), ("l", "127.0.0.1:8080"));
+    assert_eq!(
+        (&*listener.name, listener.address.to_string().as_str()),
+        ("l", "127.0.0.1:8080")
+    );
     assert!(listener.bind_to_port && listener.enable_reuse_port && !listener.use_original_dst);
     assert_eq!(listener.listener_filters_timeout, Some(Duration::from_secs(15)));
     assert_eq!(listener.per_connection_buffer_limit_bytes, 1024 * 1024);
     assert_eq!(listener.connection_balance, ConnectionBalance::Kernel);
-    assert_eq!(listener.filter_chains[0].filter_chain_match, FilterChainMatch::default());
+    assert_eq!(
+        listener.filter_chains[0].filter_chain_match,
+        FilterChainMatch::default()
+    );
     assert!(listener.filter_chains[0].transport_socket.is_none());
 }
 
@@ -60,10 +66,22 @@ listener_filters:
     ));
     assert!(!listener.bind_to_port && listener.use_original_dst && !listener.enable_reuse_port);
     assert_eq!(listener.additional_addresses[0].to_string(), "[::1]:8080");
-    assert_eq!((listener.listener_filters_timeout, listener.continue_on_listener_filters_timeout), (None, true));
+    assert_eq!(
+        (
+            listener.listener_filters_timeout,
+            listener.continue_on_listener_filters_timeout
+        ),
+        (None, true)
+    );
     assert_eq!(listener.connection_balance, ConnectionBalance::Exact);
-    assert_eq!((listener.drain_type, listener.traffic_direction), (DrainType::ModifyOnly, TrafficDirection::Outbound));
-    assert_eq!(listener.tcp_keepalive.unwrap().keepalive_time, Some(Duration::from_secs(60)));
+    assert_eq!(
+        (listener.drain_type, listener.traffic_direction),
+        (DrainType::ModifyOnly, TrafficDirection::Outbound)
+    );
+    assert_eq!(
+        listener.tcp_keepalive.unwrap().keepalive_time,
+        Some(Duration::from_secs(60))
+    );
     assert_eq!(listener.all_filter_chains().count(), 2);
     let disabled = listener.listener_filters[0].filter_disabled.as_ref().unwrap();
     assert!(disabled.matches(80) && !disabled.matches(81));
@@ -89,7 +107,10 @@ fn a_filter_chain_match_has_all_its_criteria() {
         FilterChainMatch {
             destination_port: Some(443),
             prefix_ranges: vec![range("10.0.0.0", 8)],
-            server_names: vec![ServerName::Exact("example.com".into()), ServerName::Suffix(".example.com".into())],
+            server_names: vec![
+                ServerName::Exact("example.com".into()),
+                ServerName::Suffix(".example.com".into())
+            ],
             transport_protocol: TransportProtocol::Tls,
             application_protocols: vec!["istio".into()],
             direct_source_prefix_ranges: vec![range("::1", 128)],
@@ -110,10 +131,22 @@ fn what_is_refused_of_a_listener_is_named_with_its_path() {
                 "max_connections_to_accept_per_socket_event: 0",
                 "max_connections_to_accept_per_socket_event: is 0, expected at least 1",
             ),
-            ("udp_listener_config: {}", "udp_listener_config: is not supported: listeners are for TCP and Unix sockets"),
-            ("internal_listener: {}", "internal_listener: is not supported: there are no internal listeners"),
-            ("connection_balance_config: {}", "connection_balance_config: has no exact_balance"),
-            ("listener_filters: [{name: x}]", "listener_filters[0].typed_config: is required"),
+            (
+                "udp_listener_config: {}",
+                "udp_listener_config: is not supported: listeners are for TCP and Unix sockets",
+            ),
+            (
+                "internal_listener: {}",
+                "internal_listener: is not supported: there are no internal listeners",
+            ),
+            (
+                "connection_balance_config: {}",
+                "connection_balance_config: has no exact_balance",
+            ),
+            (
+                "listener_filters: [{name: x}]",
+                "listener_filters[0].typed_config: is required",
+            ),
             (
                 "listener_filters: [{name: x, typed_config: {'@type': \
                  type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector}}]",
@@ -121,7 +154,10 @@ fn what_is_refused_of_a_listener_is_named_with_its_path() {
                  \"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector\" is not supported",
             ),
             ("access_log: [{name: x}]", "access_log[0].typed_config: is required"),
-            ("socket_options: [{level: 1}]", "socket_options: is not supported: raw socket options are not set"),
+            (
+                "socket_options: [{level: 1}]",
+                "socket_options: is not supported: raw socket options are not set",
+            ),
         ],
     );
     assert_eq!(
@@ -136,8 +172,14 @@ fn what_is_refused_of_a_listener_is_named_with_its_path() {
 #[test]
 fn what_is_refused_of_a_filter_chain_is_named_with_its_path() {
     let cases = [
-        (", filter_chain_match: {destination_port: 0}", "filter_chain_match.destination_port: is 0, expected 1 to 65535"),
-        (", filter_chain_match: {source_ports: [70000]}", "filter_chain_match.source_ports[0]: is 70000, expected 1 to 65535"),
+        (
+            ", filter_chain_match: {destination_port: 0}",
+            "filter_chain_match.destination_port: is 0, expected 1 to 65535",
+        ),
+        (
+            ", filter_chain_match: {source_ports: [70000]}",
+            "filter_chain_match.source_ports[0]: is 70000, expected 1 to 65535",
+        ),
         (
             ", filter_chain_match: {server_names: ['*']}",
             "filter_chain_match.server_names[0]: is \"*\": the only wildcard is the first label, as in \"*.example.com\"",
@@ -163,17 +205,28 @@ fn what_is_refused_of_a_filter_chain_is_named_with_its_path() {
             "use_proxy_proto: is not supported: it is deprecated: write the listener filter \
              envoy.filters.listener.proxy_protocol",
         ),
-        (", transport_socket: {name: x}", "transport_socket.typed_config: is required"),
+        (
+            ", transport_socket: {name: x}",
+            "transport_socket.typed_config: is required",
+        ),
     ];
     for (added, fault) in cases {
-        assert_eq!(refuse(Listener::parse, &with_chain(added)), [format!("filter_chains[0].{fault}")]);
+        assert_eq!(
+            refuse(Listener::parse, &with_chain(added)),
+            [format!("filter_chains[0].{fault}")]
+        );
     }
 }
 
 #[test]
 fn two_chains_for_the_same_connections_are_refused() {
     let chain = |port: u16| format!("{{filters: [{TCP}], filter_chain_match: {{destination_port: {port}}}}}");
-    let text = format!("name: l\n{ADDRESS}\nfilter_chains: [{}, {}, {}]", chain(1), chain(2), chain(1));
+    let text = format!(
+        "name: l\n{ADDRESS}\nfilter_chains: [{}, {}, {}]",
+        chain(1),
+        chain(2),
+        chain(1)
+    );
     assert_eq!(
         refuse(Listener::parse, &text),
         ["filter_chains[2].filter_chain_match: is the same as that of filter_chains[0]"]
@@ -192,7 +245,10 @@ fn a_chain_has_one_terminal_filter_at_its_end() {
 #[test]
 fn what_has_no_effect_in_a_listener_is_listed() {
     let text = format!("{}\nreuse_port: true\ntcp_fast_open_queue_length: 3", with_chain(""));
-    assert_eq!(without_effect(Listener::parse, &text), ["tcp_fast_open_queue_length", "reuse_port"]);
+    assert_eq!(
+        without_effect(Listener::parse, &text),
+        ["tcp_fast_open_queue_length", "reuse_port"]
+    );
 }
 
 #[test]
@@ -214,12 +270,30 @@ fn a_listener_needs_the_route_tables_and_clusters_that_its_filters_name() {
         type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, \
         stat_prefix: h, rds: {route_config_name: r, config_source: {ads: {}}}, http_filters: [{name: router, typed_config: \
         {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]}}";
-    let listener =
-        listener(&format!("{}\ndefault_filter_chain: {{filters: [{manager}]}}", with_chain("")));
-    let references: Vec<_> =
-        listener.references().iter().map(|reference| (reference.resource_type, reference.name.to_string())).collect();
-    assert_eq!(references, [(ResourceType::Cluster, "c".into()), (ResourceType::RouteConfiguration, "r".into())]);
-    assert!(listener.default_filter_chain.as_ref().unwrap().http_connection_manager().is_some());
+    let listener = listener(&format!(
+        "{}\ndefault_filter_chain: {{filters: [{manager}]}}",
+        with_chain("")
+    ));
+    let references: Vec<_> = listener
+        .references()
+        .iter()
+        .map(|reference| (reference.resource_type, reference.name.to_string()))
+        .collect();
+    assert_eq!(
+        references,
+        [
+            (ResourceType::Cluster, "c".into()),
+            (ResourceType::RouteConfiguration, "r".into())
+        ]
+    );
+    assert!(
+        listener
+            .default_filter_chain
+            .as_ref()
+            .unwrap()
+            .http_connection_manager()
+            .is_some()
+    );
 }
 
 #[test]
@@ -234,8 +308,10 @@ fn a_fault_deep_inside_has_its_whole_path() {
     let text = format!("name: l\n{ADDRESS}\nfilter_chains: [{{filters: [{manager}]}}]");
     assert_eq!(
         refuse(Listener::parse, &text),
-        ["filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0].routes[0].route.timeout: is -1s, expected a \
-          duration of zero or more"]
+        [
+            "filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0].routes[0].route.timeout: is -1s, expected a \
+          duration of zero or more"
+        ]
     );
 }
 
@@ -250,7 +326,10 @@ fn what_is_refused_of_a_tcp_proxy_is_named_with_its_path() {
     let cases = [
         ("cluster: c", "stat_prefix: is required and must not be empty"),
         ("stat_prefix: s", "has no cluster or weighted_clusters"),
-        ("stat_prefix: s, weighted_clusters: {}", "weighted_clusters.clusters: is required and must not be empty"),
+        (
+            "stat_prefix: s, weighted_clusters: {}",
+            "weighted_clusters.clusters: is required and must not be empty",
+        ),
         (
             "stat_prefix: s, weighted_clusters: {clusters: [{name: a}]}",
             "weighted_clusters.clusters[0].weight: is 0, expected at least 1",
@@ -259,7 +338,10 @@ fn what_is_refused_of_a_tcp_proxy_is_named_with_its_path() {
             "stat_prefix: s, weighted_clusters: {clusters: [{name: a, weight: 4294967295}, {name: b, weight: 1}]}",
             "weighted_clusters: has weights that add up to more than 4294967295",
         ),
-        ("stat_prefix: s, cluster: c, max_connect_attempts: 0", "max_connect_attempts: is 0, expected at least 1"),
+        (
+            "stat_prefix: s, cluster: c, max_connect_attempts: 0",
+            "max_connect_attempts: is 0, expected at least 1",
+        ),
         (
             "stat_prefix: s, cluster: c, hash_policy: [{filter_state: {key: k}}]",
             "hash_policy[0].filter_state: is not supported: there is no filter state to hash",
@@ -274,17 +356,30 @@ fn what_is_refused_of_a_tcp_proxy_is_named_with_its_path() {
         ),
     ];
     for (fields, fault) in cases {
-        let colon = if fault.starts_with("has") { ": " } else { "." };
-        assert_eq!(refuse(Listener::parse, &tcp(fields)), [format!("filter_chains[0].filters[0].typed_config{colon}{fault}")]);
+        let colon = if fault.starts_with("has no") { ": " } else { "." };
+        assert_eq!(
+            refuse(Listener::parse, &tcp(fields)),
+            [format!("filter_chains[0].filters[0].typed_config{colon}{fault}")]
+        );
     }
 }
 
 #[test]
 fn weighted_clusters_are_picked_by_their_weight() {
-    let text = with_chain("").replace("cluster: c", "weighted_clusters: {clusters: [{name: a, weight: 1}, {name: b, weight: 3}]}");
+    let text = with_chain("").replace(
+        "cluster: c",
+        "weighted_clusters: {clusters: [{name: a, weight: 1}, {name: b, weight: 3}]}",
+    );
     let listener = listener(&text);
-    let NetworkFilterConfig::TcpProxy(proxy) = &listener.filter_chains[0].filters[0].config else { panic!() };
-    let picked: String = (0..8).map(|random| proxy.clusters.pick(random).name.to_string()).collect();
+    let NetworkFilterConfig::TcpProxy(proxy) = &listener.filter_chains[0].filters[0].config else {
+        panic!()
+    };
+    let picked: String = (0..8)
+        .map(|random| proxy.clusters.pick(random).name.to_string())
+        .collect();
     assert_eq!(picked, "abbbabbb");
-    assert_eq!((proxy.idle_timeout, proxy.max_connect_attempts), (Some(Duration::from_secs(3600)), 1));
+    assert_eq!(
+        (proxy.idle_timeout, proxy.max_connect_attempts),
+        (Some(Duration::from_secs(3600)), 1)
+    );
 }

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use crate::route::{PathSpecifier, Route};
 
-/// Below this many routes trying them one after the other is as good.
-const FEW: usize = 8;
+/// Up to this many routes, trying one after the other is as good.
+const FEW: usize = 4;
 
 /// Routes by path.
 ///
 /// ```text
-///             exact:   sorted paths, each with its routes
-///  path ───►  prefix:  sorted prefixes, each with its routes and the next shorter prefix of itself
+///  path ───►  tree:    nodes for the texts of exact paths and prefixes, by shared beginnings (a radix tree)
 ///             others:  routes that any path may match (regular expressions, ignored case, CONNECT)
 /// ```
-/// The candidates for a path are the routes of its exact entry, of the prefixes that it begins with, and the others;
-/// they are merged so that they come in the order of the configuration, where the first match counts.
+/// The candidates for a path are the routes for exactly this path, those of the prefixes that it begins with, and the
+/// others; they are merged so that they come in the order of the configuration, where the first match counts. A look-up
+/// reads the path once, however many routes there are.
 #[derive(Debug)]
 pub(super) struct Paths {
     total: usize,
@@ -23,20 +23,38 @@ pub(super) struct Paths {
     index: Option<Index>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Index {
-    exact: Vec<Entry>,
-    prefixes: Vec<Entry>,
+    /// The first one is the root.
+    nodes: Vec<Node>,
+    /// Positions of the routes that any path may match, ascending.
     others: Vec<u32>,
 }
 
-#[derive(Debug)]
-pub(super) struct Entry {
-    text: Arc<str>,
-    /// Positions of its routes, ascending.
-    routes: Vec<u32>,
-    /// Index of the longest other prefix that this one begins with.
+/// A text: the labels from the root to here.
+#[derive(Debug, Default)]
+struct Node {
+    /// What it adds to the text of its parent; empty for the root alone.
+    label: Vec<u8>,
+    /// First bytes of the children's labels, which differ.
+    keys: Vec<u8>,
+    /// The children, in the order of `keys`.
+    children: Vec<usize>,
+    /// Positions of the routes for exactly this path, ascending.
+    exact: Vec<u32>,
+    /// Positions of the routes for paths that begin with this text, ascending.
+    prefix: Vec<u32>,
+    /// The nearest node above that has `prefix` routes.
     shorter: Option<usize>,
+}
+
+impl Node {
+    fn child(&self, key: u8) -> Option<usize> {
+        self.keys
+            .iter()
+            .position(|other| *other == key)
+            .map(|at| self.children[at])
+    }
 }
 
 impl Paths {
@@ -51,84 +69,109 @@ impl Paths {
     pub(super) fn candidates<'a>(&'a self, path: &[u8]) -> Candidates<'a> {
         match &self.index {
             None => Candidates::All(0..self.total),
-            Some(index) => Candidates::Merged {
-                index,
-                exact: find_exact(&index.exact, path).map_or(&[], |entry| entry.routes.as_slice()),
-                prefix: index.longest_prefix(path),
-                next: 0,
-            },
+            Some(index) => {
+                let (exact, prefix) = index.find(path);
+                Candidates::Merged {
+                    index,
+                    exact,
+                    prefix,
+                    next: 0,
+                }
+            }
         }
     }
 }
 
 impl Index {
     fn new(routes: &[Arc<Route>]) -> Self {
-        let mut index = Self::default();
+        let mut index = Self {
+            nodes: vec![Node::default()],
+            others: Vec::new(),
+        };
         for (position, route) in (0..).zip(routes) {
-            let case_sensitive = route.route_match.case_sensitive;
             match &route.route_match.path {
-                PathSpecifier::Path(path) if case_sensitive => insert(&mut index.exact, path, position),
-                PathSpecifier::Prefix(prefix) | PathSpecifier::PathSeparatedPrefix(prefix) if case_sensitive => {
-                    insert(&mut index.prefixes, prefix, position);
+                _ if !route.route_match.case_sensitive => index.others.push(position),
+                PathSpecifier::Path(path) => {
+                    let node = index.insert(path.as_bytes());
+                    index.nodes[node].exact.push(position);
                 }
-                _ => index.others.push(position),
+                PathSpecifier::Prefix(prefix) | PathSpecifier::PathSeparatedPrefix(prefix) => {
+                    let node = index.insert(prefix.as_bytes());
+                    index.nodes[node].prefix.push(position);
+                }
+                PathSpecifier::SafeRegex(_) | PathSpecifier::ConnectMatcher => index.others.push(position),
             }
         }
-        settle(&mut index.exact);
-        settle(&mut index.prefixes);
-        // In sorted order everything between a prefix and a text that begins with it begins with it too, so the
-        // longest shorter prefix of an entry is its predecessor or one that the predecessor leads to.
-        for at in 1..index.prefixes.len() {
-            let (before, rest) = index.prefixes.split_at_mut(at);
-            rest[0].shorter = longest_prefix_from(before, Some(at - 1), rest[0].text.as_bytes());
-        }
+        index.link_shorter();
         index
     }
 
-    fn longest_prefix(&self, path: &[u8]) -> Option<usize> {
-        let after = self.prefixes.partition_point(|entry| entry.text.as_bytes() <= path);
-        longest_prefix_from(&self.prefixes, after.checked_sub(1), path)
-    }
-}
-
-fn insert(entries: &mut Vec<Entry>, text: &Arc<str>, position: u32) {
-    entries.push(Entry {
-        text: Arc::clone(text),
-        routes: vec![position],
-        shorter: None,
-    });
-}
-
-/// Sorts entries and joins those with the same text. The sort is stable, so positions stay ascending.
-fn settle(entries: &mut Vec<Entry>) {
-    entries.sort_by(|a, b| a.text.cmp(&b.text));
-    entries.dedup_by(|later, earlier| {
-        let same = later.text == earlier.text;
-        if same {
-            earlier.routes.append(&mut later.routes);
+    /// The node of a text, made if need be.
+    fn insert(&mut self, text: &[u8]) -> usize {
+        let (mut at, mut rest) = (0, text);
+        while let Some(key) = rest.first() {
+            let Some(child) = self.nodes[at].child(*key) else {
+                let leaf = self.nodes.len();
+                self.nodes.push(Node {
+                    label: rest.to_vec(),
+                    ..Node::default()
+                });
+                self.nodes[at].keys.push(*key);
+                self.nodes[at].children.push(leaf);
+                return leaf;
+            };
+            let label = &self.nodes[child].label;
+            let shared = label.iter().zip(rest).take_while(|(a, b)| a == b).count();
+            if shared < label.len() {
+                self.split(child, shared);
+            }
+            (at, rest) = (child, &rest[shared..]);
         }
-        same
-    });
-}
-
-/// Follows `shorter` from `start` to the first entry that `text` begins with.
-fn longest_prefix_from(entries: &[Entry], start: Option<usize>, text: &[u8]) -> Option<usize> {
-    let mut at = start;
-    while let Some(index) = at {
-        let entry = &entries[index];
-        if text.starts_with(entry.text.as_bytes()) {
-            return Some(index);
-        }
-        at = entry.shorter;
+        at
     }
-    None
-}
 
-fn find_exact<'a>(entries: &'a [Entry], path: &[u8]) -> Option<&'a Entry> {
-    entries
-        .binary_search_by(|entry| entry.text.as_bytes().cmp(path))
-        .ok()
-        .map(|at| &entries[at])
+    /// Puts a node with the first bytes of a node's label above the rest of it. The upper part keeps the place.
+    fn split(&mut self, at: usize, shared: usize) {
+        let lower = self.nodes.len();
+        let mut node = std::mem::take(&mut self.nodes[at]);
+        let rest = node.label.split_off(shared);
+        self.nodes[at] = Node {
+            label: node.label,
+            keys: vec![rest[0]],
+            children: vec![lower],
+            ..Node::default()
+        };
+        node.label = rest;
+        self.nodes.push(node);
+    }
+
+    fn link_shorter(&mut self) {
+        let mut open = vec![0];
+        while let Some(at) = open.pop() {
+            let node = &self.nodes[at];
+            let shorter = if node.prefix.is_empty() { node.shorter } else { Some(at) };
+            for child in node.children.clone() {
+                self.nodes[child].shorter = shorter;
+                open.push(child);
+            }
+        }
+    }
+
+    /// Routes for exactly this path, and the node of the longest prefix of it that has routes.
+    fn find(&self, path: &[u8]) -> (&[u32], Option<usize>) {
+        let (mut at, mut rest) = (0, path);
+        loop {
+            let node = &self.nodes[at];
+            let next = rest.first().and_then(|key| node.child(*key));
+            match next.and_then(|child| Some((child, rest.strip_prefix(self.nodes[child].label.as_slice())?))) {
+                Some(below) => (at, rest) = below,
+                None => {
+                    let exact = if rest.is_empty() { node.exact.as_slice() } else { &[] };
+                    return (exact, if node.prefix.is_empty() { node.shorter } else { Some(at) });
+                }
+            }
+        }
+    }
 }
 
 /// Positions of routes, ascending.
@@ -170,11 +213,11 @@ impl Iterator for Candidates<'_> {
                     (a, b) => a.or(b),
                 };
                 let mut at = *prefix;
-                while let Some(entry) = at.map(|at| &index.prefixes[at]) {
-                    if let Some(position) = first(&entry.routes) {
+                while let Some(node) = at.map(|at| &index.nodes[at]) {
+                    if let Some(position) = first(&node.prefix) {
                         found = Some(found.map_or(position, |found| found.min(position)));
                     }
-                    at = entry.shorter;
+                    at = node.shorter;
                 }
                 *next = found? + 1;
                 found.map(|position| position as usize)
