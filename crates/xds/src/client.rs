@@ -1,6 +1,7 @@
 //! The client as the binary uses it.
 
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct Options {
     pub cds_config: Option<Arc<ConfigSource>>,
     /// `dynamic_resources.lds_config`.
     pub lds_config: Option<Arc<ConfigSource>>,
+    /// Where the last-good cache is kept (`--xds-cache`); none keeps nothing. The directory must exist.
+    pub cache_directory: Option<PathBuf>,
     /// What Envoy has no field for.
     pub settings: Settings,
 }
@@ -67,6 +70,8 @@ pub struct Settings {
     pub keepalive: (Duration, Duration),
     /// How long a connection attempt may take.
     pub connect_timeout: Duration,
+    /// How often the last-good cache is written at most.
+    pub cache_interval: Duration,
 }
 
 impl Default for Settings {
@@ -79,6 +84,7 @@ impl Default for Settings {
             backoff: (Backoff::INITIAL, Backoff::MAXIMUM),
             keepalive: (Duration::from_secs(30), Duration::from_secs(10)),
             connect_timeout: Duration::from_secs(5),
+            cache_interval: Duration::from_secs(5),
         }
     }
 }
@@ -136,6 +142,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Who we are, as the servers are told.
+    pub fn node(&self) -> &Node {
+        &self.shared.node
+    }
+
     /// The configurations from now on, each complete and consistent. A slow reader sees only the newest.
     pub fn configs(&self) -> ConfigWatch {
         ConfigWatch {

@@ -1,5 +1,6 @@
 //! The engine behind real streams: one task per stream, one for the clock, nothing that waits while it holds the engine.
 
+mod keeper;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -7,6 +8,7 @@ mod transport;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -14,6 +16,7 @@ use config::{Config, Fingerprint};
 use telemetry::stats::Registry;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use xds_api::envoy::config::core::v3::Node;
 
 use crate::client::{Connector, Options, Settings};
 use crate::decode::Decoder;
@@ -27,6 +30,10 @@ pub(crate) struct Shared {
     engine: Mutex<Engine>,
     connector: Arc<dyn Connector>,
     settings: Settings,
+    pub(crate) node: Node,
+    cache_directory: Option<PathBuf>,
+    /// Wakes the keeper of the last-good cache: something may have changed.
+    accepted: Notify,
     pub(crate) configs: watch::Sender<Arc<Config>>,
     pub(crate) readiness: watch::Sender<Readiness>,
     pub(crate) warming: watch::Sender<Arc<Config>>,
@@ -44,6 +51,7 @@ impl Shared {
         statistics: &Arc<Registry>,
     ) -> Arc<Self> {
         let settings = options.settings;
+        let (node, cache_directory) = (options.node.clone(), options.cache_directory);
         let options = EngineOptions {
             node: options.node,
             static_resources: options.static_resources,
@@ -55,6 +63,9 @@ impl Shared {
             does_not_exist_timeout: Some(settings.does_not_exist_timeout),
         };
         let mut engine = Engine::new(options, decoder, statistics, now(), SystemTime::now());
+        if let Some(directory) = &cache_directory {
+            keeper::restore(&mut engine, directory, &node, now());
+        }
         let shared = Self {
             configs: watch::Sender::new(engine.take_config().unwrap_or_default()),
             readiness: watch::Sender::new(engine.readiness()),
@@ -62,6 +73,9 @@ impl Shared {
             engine: Mutex::new(engine),
             connector,
             settings,
+            node,
+            cache_directory,
+            accepted: Notify::new(),
             clock: Notify::new(),
             streams: Mutex::default(),
         };
@@ -79,6 +93,9 @@ impl Shared {
     /// The clock: opens streams as they are wanted and does what is due.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut tasks = JoinSet::new();
+        if let Some(directory) = self.cache_directory.clone() {
+            tasks.spawn(keeper::keep(Arc::clone(&self), directory));
+        }
         loop {
             let (new, deadline) = {
                 let mut engine = self.lock();
@@ -101,8 +118,11 @@ impl Shared {
     /// Calls the engine and passes on what the call brought about.
     fn with<T>(&self, call: impl FnOnce(&mut Engine, Instant) -> T) -> T {
         let mut engine = self.lock();
-        let before = engine.deadline();
+        let (deadline, changes) = (engine.deadline(), engine.changes());
         let result = call(&mut engine, now());
+        if engine.changes() != changes {
+            self.accepted.notify_one();
+        }
         if let Some(config) = engine.take_config() {
             self.configs.send_replace(config);
         }
@@ -112,7 +132,7 @@ impl Shared {
         let readiness = engine.readiness();
         self.readiness
             .send_if_modified(|current| std::mem::replace(current, readiness) != readiness);
-        if engine.has_new_streams() || engine.deadline() != before {
+        if engine.has_new_streams() || engine.deadline() != deadline {
             self.clock.notify_one();
         }
         let wakers = self.wakers();

@@ -18,7 +18,9 @@
 
 pub mod assemble;
 pub mod backoff;
+mod cache;
 pub mod client;
+pub mod csds;
 pub mod decode;
 mod driver;
 pub mod engine;

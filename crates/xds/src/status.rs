@@ -32,6 +32,8 @@ pub enum InitialFetch {
     Done,
     /// `initial_fetch_timeout` ran out.
     TimedOut,
+    /// No answer, as no server was reached; the last-good cache had one.
+    Cached,
 }
 
 impl InitialFetch {
@@ -115,6 +117,8 @@ pub struct ErrorState {
     pub version: Arc<str>,
     /// All faults, with field paths.
     pub details: Arc<str>,
+    /// The message as it was sent, where there was one.
+    pub encoded: Option<Arc<[u8]>>,
     /// When it was rejected.
     pub last_update_attempt: SystemTime,
 }

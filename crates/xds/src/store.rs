@@ -66,6 +66,8 @@ pub struct Rejection {
     pub version: Arc<str>,
     /// All its faults.
     pub details: Arc<str>,
+    /// The message as it was sent, where there was one that could be told by its name.
+    pub encoded: Option<Arc<[u8]>>,
     /// When it was refused.
     pub at: SystemTime,
 }
@@ -74,9 +76,16 @@ pub struct Rejection {
 #[derive(Debug, Default)]
 pub struct Store {
     entries: [HashMap<Arc<str>, Entry>; ResourceType::ALL.len()],
+    /// Rises with every change of an accepted value.
+    changes: u64,
 }
 
 impl Store {
+    /// A number that differs when an accepted value does.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// What is known of a resource.
     pub fn entry(&self, resource_type: ResourceType, name: &str) -> Option<&Entry> {
         self.entries[resource_type as usize].get(name)
@@ -101,6 +110,7 @@ impl Store {
 
     /// A value was accepted.
     pub fn accept(&mut self, key: &ResourceKey, value: Arc<Value>, version: Arc<str>, at: SystemTime) {
+        self.changes += 1;
         let entry = self.entry_mut(key);
         entry.accepted = Some(Accepted { value, version, at });
         entry.rejection = None;
@@ -108,15 +118,16 @@ impl Store {
     }
 
     /// A value was refused; the accepted one stays.
-    pub fn reject(&mut self, key: &ResourceKey, version: Arc<str>, details: Arc<str>, at: SystemTime) {
+    pub fn reject(&mut self, key: &ResourceKey, rejection: Rejection) {
         let entry = self.entry_mut(key);
-        entry.rejection = Some(Rejection { version, details, at });
+        entry.rejection = Some(rejection);
         entry.client_status = ClientStatus::Nacked;
     }
 
     /// The server says that the resource does not exist, or its time to live ran out: its version is not claimed again.
     pub fn remove(&mut self, key: &ResourceKey) {
         if let Some(entry) = self.entries[key.resource_type as usize].get_mut(&key.name) {
+            self.changes += 1;
             entry.accepted = None;
             entry.expires = None;
             entry.client_status = ClientStatus::DoesNotExist;
@@ -139,6 +150,7 @@ impl Store {
 
     /// Nobody wants the resource any more: its value and version are gone, so that neither can be claimed.
     pub fn forget(&mut self, key: &ResourceKey) {
+        self.changes += 1;
         self.entries[key.resource_type as usize].remove(&key.name);
     }
 

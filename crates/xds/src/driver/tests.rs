@@ -537,3 +537,54 @@ fn a_server_that_closes_at_once_is_not_hammered() {
         assert!((1..20).contains(&connections), "{connections} in half a second");
     });
 }
+
+#[test]
+fn a_proxy_restarted_while_its_control_plane_is_away_serves_what_it_last_accepted() {
+    both(|delta| async move {
+        let directory = std::env::temp_dir().join(format!("xds-last-good-{}-{delta}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let with_cache = |address| {
+            let mut options = options(delta, &[address]);
+            options.node.id = "sidecar".into();
+            options.cache_directory = Some(directory.clone());
+            options.settings.cache_interval = Duration::from_millis(1);
+            options
+        };
+        let mut server = Server::start().await;
+        let address = server.address;
+        let first = Client::new(with_cache(address), Arc::new(FixtureDecoder), Arc::new(Dial), &Registry::new(1));
+        let handle = first.handle();
+        let running = tokio::spawn(first.run());
+        let mut stream = server.accept().await;
+        stream.send(CDS, "1", &[fixture("c", &["eds:e"])]);
+        stream.send(LDS, "1", &[fixture("l", &["cds:c"])]);
+        stream.request_of(EDS).await;
+        stream.send(EDS, "1", &[fixture("e", &[])]);
+        until(&handle, "cds:c eds:e lds:l").await;
+        let file = directory.join("last-good");
+        // The last write may still be under way: the file is complete when it holds the listener and the endpoints.
+        let complete = || crate::cache::read(&directory, "sidecar", "").ok().flatten().map(|image| image.resources.len());
+        while complete() != Some(3) {
+            tokio::task::yield_now().await;
+        }
+        running.abort();
+        server.task.abort();
+        let _ = server.task.await;
+        drop(stream);
+
+        let handle = start(with_cache(address));
+        let mut readiness = handle.readiness();
+        readiness.wait_for(|readiness| readiness.ready).await.expect("the client runs");
+        assert!(handle.readiness().borrow().from_cache);
+        until(&handle, "cds:c eds:e lds:l").await;
+
+        let mut server = Server::at(address, false).await;
+        let mut stream = server.accept().await;
+        stream.request_of(LDS).await;
+        stream.send(LDS, "2", &[fixture("l", &["cds:c"]), fixture("new", &[])]);
+        until(&handle, "cds:c eds:e lds:l lds:new").await;
+        assert!(!handle.readiness().borrow().from_cache);
+        assert!(file.exists());
+        let _ = std::fs::remove_dir_all(&directory);
+    });
+}

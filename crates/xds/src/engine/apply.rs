@@ -13,14 +13,20 @@ use crate::decode::{DecodedResource, name_hint};
 use crate::key::ResourceKey;
 use crate::session::{Incoming, Receipt, Update};
 use crate::source::SourceId;
-use crate::store::Value;
+use crate::store::{Rejection, Value};
 
-/// What came of one resource.
-enum Outcome {
-    /// Taken over, or nothing to take over.
-    Good,
-    /// Refused, with all its faults.
-    Refused(String),
+/// Why a resource was refused.
+pub(super) struct Fault {
+    /// All that is wrong with it.
+    pub(super) details: String,
+    /// The message as it was sent.
+    encoded: Option<Vec<u8>>,
+}
+
+impl From<String> for Fault {
+    fn from(details: String) -> Self {
+        Self { details, encoded: None }
+    }
 }
 
 impl Engine {
@@ -46,15 +52,15 @@ impl Engine {
         let names: Vec<Option<Arc<str>>> = resources.iter().map(incoming_name).collect();
         let duplicates = duplicates(&names, &removed);
         for name in &duplicates {
-            const DETAILS: &str = "is in the response more than once";
-            refusal.add(Some(name), 0, DETAILS);
+            let fault = Fault::from("is in the response more than once".to_owned());
+            refusal.add(Some(name), 0, &fault.details);
             let key = ResourceKey {
                 resource_type,
                 name: Arc::clone(name),
             };
             if self.is_wanted(source, &key) {
                 self.answered(source, &key);
-                self.refuse(&key, &receipt.version, DETAILS, now);
+                self.refuse(&key, &receipt.version, fault, now);
             }
         }
         // Without a name it cannot be told what is absent: then nothing is.
@@ -73,9 +79,9 @@ impl Engine {
                 continue;
             }
             self.answered(source, &key);
-            if let Outcome::Refused(details) = self.apply_resource(&key, incoming, now) {
-                refusal.add(Some(name), place, &details);
-                self.refuse(&key, &receipt.version, &details, now);
+            if let Err(fault) = self.apply_resource(&key, incoming, now) {
+                refusal.add(Some(name), place, &fault.details);
+                self.refuse(&key, &receipt.version, fault, now);
             }
         }
         for name in removed.into_iter().filter(|name| !duplicates.contains(name)) {
@@ -85,12 +91,8 @@ impl Engine {
             let key = ResourceKey { resource_type, name };
             if self.is_wanted(source, &key) {
                 self.answered(source, &key);
-                self.refuse(
-                    &key,
-                    &receipt.version,
-                    &format!("the control plane reports: {message}"),
-                    now,
-                );
+                let fault = Fault::from(format!("the control plane reports: {message}"));
+                self.refuse(&key, &receipt.version, fault, now);
             }
         }
         if complete && !nameless {
@@ -100,48 +102,43 @@ impl Engine {
         (receipt, refusal.finish())
     }
 
-    fn apply_resource(&mut self, key: &ResourceKey, incoming: Incoming, now: Instant) -> Outcome {
-        let Incoming {
-            name: outer_name,
-            version,
-            body,
-            ttl,
-        } = incoming;
+    /// Takes over one resource.
+    pub(super) fn apply_resource(&mut self, key: &ResourceKey, incoming: Incoming, now: Instant) -> Result<(), Fault> {
+        let Incoming { version, body, ttl, .. } = incoming;
         let expires = ttl.map(|ttl| now + ttl);
         let Some(any) = body else {
             // A heartbeat: the version held lives on. For another version there is nothing to keep alive.
-            let held = self
-                .store
-                .entry(key.resource_type, &key.name)
-                .and_then(|entry| entry.accepted.as_ref());
+            let entry = self.store.entry(key.resource_type, &key.name);
+            let held = entry.and_then(|entry| entry.accepted.as_ref());
             if held.is_some_and(|accepted| accepted.version == version) {
                 self.set_expiry(key, expires);
             }
-            return Outcome::Good;
+            return Ok(());
         };
         if ResourceType::from_type_url(&any.type_url) != Some(key.resource_type) {
-            return Outcome::Refused(wrong_type(key.resource_type, &any.type_url));
+            return Err(wrong_type(key.resource_type, &any.type_url).into());
         }
         if key.name.starts_with("xdstp:") {
-            return Outcome::Refused("xdstp names are not supported".to_owned());
+            return Err("xdstp names are not supported".to_owned().into());
         }
         let value = match self.known(key, &any) {
             Some(known) => known,
-            None => match self.decoder.decode(key.resource_type, &any) {
-                Ok(decoded) => match outer_name.filter(|outer| outer != decoded.name()) {
-                    Some(outer) => {
-                        return Outcome::Refused(format!("is named {:?} inside and {outer:?} outside", decoded.name()));
-                    }
-                    None => Arc::new(Value::received(decoded, any.value)),
-                },
-                Err(faults) => return Outcome::Refused(describe(&faults)),
-            },
+            None => self.decode(key, any)?,
         };
         self.statistics.accepted(&value.resource, &version, self.wall(now));
         self.store.accept(key, Arc::clone(&value), version, self.wall(now));
         self.set_expiry(key, expires);
         self.assembler.accept(key, value);
-        Outcome::Good
+        Ok(())
+    }
+
+    fn decode(&self, key: &ResourceKey, any: Any) -> Result<Arc<Value>, Fault> {
+        let details = match self.decoder.decode(key.resource_type, &any) {
+            Ok(decoded) if *decoded.name() == key.name => return Ok(Arc::new(Value::received(decoded, any.value))),
+            Ok(decoded) => format!("is named {:?} inside and {:?} outside", decoded.name(), key.name),
+            Err(faults) => describe(&faults),
+        };
+        Err(Fault { details, encoded: Some(any.value) })
     }
 
     /// The value held, when the bytes are the same: nothing is decoded and nothing downstream changes.
@@ -163,9 +160,14 @@ impl Engine {
         }
     }
 
-    fn refuse(&mut self, key: &ResourceKey, version: &Arc<str>, details: &str, now: Instant) {
-        self.store
-            .reject(key, Arc::clone(version), details.into(), self.wall(now));
+    fn refuse(&mut self, key: &ResourceKey, version: &Arc<str>, fault: Fault, now: Instant) {
+        let rejection = Rejection {
+            version: Arc::clone(version),
+            details: fault.details.into(),
+            encoded: fault.encoded.map(Arc::from),
+            at: self.wall(now),
+        };
+        self.store.reject(key, rejection);
         self.statistics.rejected(key);
         self.assembler.reject(key);
     }

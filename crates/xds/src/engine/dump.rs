@@ -48,6 +48,7 @@ impl Engine {
             error: entry.rejection.as_ref().map(|rejection| ErrorState {
                 version: Arc::clone(&rejection.version),
                 details: Arc::clone(&rejection.details),
+                encoded: rejection.encoded.clone(),
                 last_update_attempt: rejection.at,
             }),
             active: self.assembler.is_active(&key),

@@ -5,6 +5,7 @@
 
 mod apply;
 mod dump;
+mod image;
 mod refusal;
 mod stream;
 #[cfg(test)]
@@ -75,6 +76,10 @@ pub struct Engine {
     initial: [Initial; 2],
     /// When resources with a time to live expire.
     expiries: BTreeSet<(Instant, ResourceKey)>,
+    /// What of the last-good cache is not taken over yet; empty but while it is read.
+    cached: image::Cached,
+    /// Whether what is served comes from the cache and no server has confirmed it.
+    from_cache: bool,
     /// The same moment on both clocks: what is shown has a date, what is decided has a monotonic time.
     started: (Instant, SystemTime),
     statistics: Statistics,
@@ -127,6 +132,8 @@ impl Engine {
                 initial(ResourceType::Listener, &options.lds_config),
             ],
             expiries: BTreeSet::new(),
+            cached: image::Cached::new(),
+            from_cache: false,
             started: (now, wall),
             statistics: Statistics::new(statistics),
             options,
@@ -192,11 +199,16 @@ impl Engine {
             stream.since = now;
         }
         stream.last_error = Some(reason);
+        let never_answered = !stream.answered;
         self.statistics.connected(source, false);
         for initial in &self.initial {
             if stream.session.wants_all(initial.resource_type) {
                 self.statistics.update_failed(initial.resource_type);
             }
+        }
+        if never_answered && self.from_cache {
+            self.serve_from_cache();
+            self.settle(now);
         }
     }
 
@@ -239,6 +251,8 @@ impl Engine {
             return Err(Unexpected::WrongVariant);
         };
         let update = stream.session.receive(response)?;
+        stream.answered = true;
+        self.from_cache = false;
         let (receipt, refusal) = self.apply(source, update, now);
         let resource_type = receipt.resource_type;
         self.initial_answer(resource_type, InitialFetch::Done);
@@ -327,7 +341,7 @@ impl Engine {
             clusters: clusters.fetch,
             listeners: listeners.fetch,
             ready: self.assembler.is_initialized(),
-            from_cache: false,
+            from_cache: self.from_cache,
         }
     }
 
@@ -357,6 +371,7 @@ impl Engine {
                     Some(stream) => stream.session.subscribe(&key),
                     None => self.assembler.unavailable(&key),
                 }
+                self.restore_resource(&key, now);
             }
             Interest::Lost(key, source) => {
                 self.store.forget(&key);

@@ -19,6 +19,8 @@ pub(super) struct Stream {
     pub(super) since: Instant,
     pub(super) control_plane: String,
     pub(super) last_error: Option<String>,
+    /// Whether a server ever sent anything.
+    pub(super) answered: bool,
     pub(super) rate_limit: Option<RateLimit>,
     /// Until when requests wait for a token.
     pub(super) held_back: Option<Instant>,
@@ -36,6 +38,7 @@ impl Stream {
             since: now,
             control_plane: String::new(),
             last_error: None,
+            answered: false,
             rate_limit: api.rate_limit_settings.map(|settings| RateLimit::new(settings, now)),
             held_back: None,
             versions: Default::default(),

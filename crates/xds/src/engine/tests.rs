@@ -1,5 +1,6 @@
 //! Scripts: the server says, the client says, the configuration is.
 
+mod cached;
 mod model;
 mod properties;
 mod rules;
