@@ -226,6 +226,35 @@ impl KnownName {
     }
 }
 
+impl KnownName {
+    /// The id of a name in any case, if it is a known one: how HTTP/1.1 has them. `name` must be a token (RFC 9110
+    /// section 5.6.2).
+    #[inline]
+    pub(crate) fn from_token(name: &[u8]) -> Option<KnownName> {
+        if name.len() < 2 || name.len() > LONGEST {
+            return None;
+        }
+        let mut slot = hash(name);
+        loop {
+            let id = SLOTS[slot & (SLOT_COUNT - 1)];
+            if id == EMPTY {
+                return None;
+            }
+            let known = NAMES[id as usize].as_bytes();
+            // Among the characters of a token, only letters become one of a known name's when the bit is set. No early
+            // exit: this form is vectorised.
+            let difference = known
+                .iter()
+                .zip(name)
+                .fold(0, |all, (&known, &byte)| all | (known ^ (byte | LOWER)));
+            if known.len() == name.len() && difference == 0 {
+                return Some(Self::ALL[id as usize]);
+            }
+            slot += 1;
+        }
+    }
+}
+
 impl std::fmt::Debug for KnownName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
@@ -314,15 +343,18 @@ const LONGEST: usize = longest();
 /// strings, or none.
 static SLOTS: [u8; SLOT_COUNT] = slots();
 
-/// Length, first, middle and last two bytes tell nearly all known names apart.
+/// The bit that tells lower from upper case.
+const LOWER: u8 = 0x20;
+
+/// Length, first, middle and last two bytes tell nearly all known names apart. The same for letters in either case.
 const fn hash(name: &[u8]) -> usize {
     let length = name.len();
     let mixed = (length as u32)
         .wrapping_mul(0x9e37_79b1)
-        .wrapping_add((name[0] as u32).wrapping_mul(0x85eb_ca77))
-        .wrapping_add((name[length / 2] as u32).wrapping_mul(0xc2b2_ae3d))
-        .wrapping_add((name[length - 2] as u32).wrapping_mul(0x27d4_eb2f))
-        .wrapping_add((name[length - 1] as u32).wrapping_mul(0x1656_67b1));
+        .wrapping_add(((name[0] | LOWER) as u32).wrapping_mul(0x85eb_ca77))
+        .wrapping_add(((name[length / 2] | LOWER) as u32).wrapping_mul(0xc2b2_ae3d))
+        .wrapping_add(((name[length - 2] | LOWER) as u32).wrapping_mul(0x27d4_eb2f))
+        .wrapping_add(((name[length - 1] | LOWER) as u32).wrapping_mul(0x1656_67b1));
     (mixed >> 16) as usize
 }
 
@@ -365,6 +397,21 @@ mod tests {
             assert_eq!(KnownName::from_bytes(&longer), None, "{known}x");
             let upper = known.as_bytes().to_ascii_uppercase();
             assert_eq!(KnownName::from_bytes(&upper), None);
+            assert_eq!(KnownName::from_token(&upper), Some(known));
+            assert_eq!(KnownName::from_token(&longer), None);
+            // No other token is taken for it.
+            for position in (0..upper.len()).filter(|_| !known.is_pseudo()) {
+                for byte in (0..=255).filter(|&byte| crate::headers::validate::is_token(&[byte])) {
+                    let mut other = upper.clone();
+                    other[position] = byte;
+                    let expected = KnownName::from_bytes(&other.to_ascii_lowercase());
+                    assert_eq!(
+                        KnownName::from_token(&other),
+                        expected.filter(|known| !known.is_pseudo()),
+                        "{other:?}"
+                    );
+                }
+            }
         }
         for unknown in [&b""[..], b"x", b"x-custom", b"content-typf", &[0xff; 300]] {
             assert_eq!(KnownName::from_bytes(unknown), None);

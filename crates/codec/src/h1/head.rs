@@ -1,6 +1,5 @@
 //! Complete heads and trailer sections to header blocks.
 
-use super::scan::has_bare_cr;
 use super::{Config, HeaderKeyFormat, Refusal};
 use crate::headers::{HeaderBlock, hop_by_hop, validate};
 use crate::names::KnownName;
@@ -44,9 +43,6 @@ fn request_with<'b>(
         // The empty line is there, so a parser that wants more has lost its place.
         Ok(_) => return Err(Refusal::RequestLine),
         Err(error) => return Err(request_refusal(head, error)),
-    }
-    if has_bare_cr(head) {
-        return Err(Refusal::BareCr);
     }
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
         return Err(Refusal::RequestLine);
@@ -94,9 +90,6 @@ fn response_with<'b>(
             });
         }
     }
-    if has_bare_cr(head) {
-        return Err(Refusal::BareCr);
-    }
     let (Some(status @ 100..), Some(minor)) = (response.code, response.version) else {
         return Err(Refusal::StatusLine);
     };
@@ -124,9 +117,6 @@ pub(super) fn trailers(section: &[u8], lines: usize, config: &Config, block: &mu
         Ok(Status::Complete((length, headers))) if length == section.len() => fields(headers, config, block),
         Ok(_) => return Err(Refusal::HeaderName),
         Err(error) => return Err(fields_refusal(section, error)),
-    }
-    if has_bare_cr(section) {
-        return Err(Refusal::BareCr);
     }
     // RFC 9110 section 6.5.1: what decides about framing and routing has no place here, and a recipient that merged it
     // would be steered by it.

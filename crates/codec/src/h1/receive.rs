@@ -320,7 +320,10 @@ impl Connection {
         }
         // Line by line, so that nothing behind the section is taken.
         while !source.is_empty() {
-            let length = super::scan::find_lf(source, 0).map_or(source.len(), |lf| lf + 1);
+            let length = source
+                .iter()
+                .position(|&byte| byte == b'\n')
+                .map_or(source.len(), |lf| lf + 1);
             let (line, rest) = source.split_at(length);
             self.partial.extend_from_slice(line);
             *source = rest;

@@ -20,13 +20,18 @@ impl Scanner {
     /// its empty line is there. At most `max_bytes` are allowed, and `max_lines` before the empty one.
     pub(super) fn scan(&mut self, section: &[u8], max_bytes: usize, max_lines: u32) -> Result<Option<usize>, Refusal> {
         let within = &section[..section.len().min(max_bytes)];
-        while let Some(lf) = find_lf(within, self.position) {
-            if lf == 0 || within[lf - 1] != b'\r' || lf == self.line_start {
+        while let Some(end) = find_line_end(within, self.position) {
+            if within[end] == b'\n' {
                 return Err(Refusal::BareLf);
             }
-            let is_empty = lf == self.line_start + 1;
-            if is_empty {
-                return Ok(Some(lf + 1));
+            self.position = end;
+            match within.get(end + 1) {
+                Some(b'\n') => {}
+                Some(_) => return Err(Refusal::BareCr),
+                None => break,
+            }
+            if end == self.line_start {
+                return Ok(Some(end + 2));
             }
             if self.lines > 0 && matches!(within[self.line_start], b' ' | b'\t') {
                 return Err(Refusal::ObsFold);
@@ -35,10 +40,9 @@ impl Scanner {
             if self.lines > max_lines {
                 return Err(Refusal::TooManyHeaders);
             }
-            self.position = lf + 1;
-            self.line_start = lf + 1;
+            self.position = end + 2;
+            self.line_start = end + 2;
         }
-        self.position = within.len();
         if section.len() >= max_bytes {
             Err(Refusal::HeadersTooLarge)
         } else {
@@ -52,30 +56,30 @@ impl Scanner {
     }
 }
 
-/// Whether some CR of a section, in which every LF follows a CR, is not followed by LF.
-pub(super) fn has_bare_cr(section: &[u8]) -> bool {
-    let count = |wanted| section.iter().filter(|&&byte| byte == wanted).count();
-    count(b'\r') != count(b'\n')
+/// The position of the first CR or LF from `from`.
+#[inline]
+fn find_line_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let rest = bytes.get(from..)?;
+    let (words, tail) = rest.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = zero_bytes(word ^ repeated(b'\r')) | zero_bytes(word ^ repeated(b'\n'));
+        if found != 0 {
+            return Some(from + index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let offset = tail.iter().position(|&byte| matches!(byte, b'\r' | b'\n'))?;
+    Some(from + words.len() * 8 + offset)
 }
 
-/// The position of the first LF from `from`.
+const fn repeated(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The high bit of each byte that is zero; of those above the lowest zero byte it may be wrong.
 #[inline]
-pub(super) fn find_lf(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut position = from;
-    let (chunks, rest) = bytes.get(from..)?.as_chunks::<16>();
-    for chunk in chunks {
-        // No early exit within a chunk: this is one vector comparison.
-        if chunk.iter().fold(false, |found, &byte| found | (byte == b'\n')) {
-            return chunk
-                .iter()
-                .position(|&byte| byte == b'\n')
-                .map(|offset| position + offset);
-        }
-        position += chunk.len();
-    }
-    rest.iter()
-        .position(|&byte| byte == b'\n')
-        .map(|offset| position + offset)
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(repeated(0x01)) & !word & repeated(0x80)
 }
 
 #[cfg(test)]
@@ -128,8 +132,24 @@ mod tests {
     }
 
     #[test]
-    fn bare_cr_shows_in_the_counts() {
-        assert!(!has_bare_cr(b"a: b\r\n\r\n"));
-        assert!(has_bare_cr(b"a: b\rc\r\n\r\n"));
+    fn bare_cr_is_refused_where_it_stands() {
+        assert_eq!(scan(b"a: b\rc\r\n\r\n"), Err(Refusal::BareCr));
+        assert_eq!(scan(b"a\r\r\n\r\n"), Err(Refusal::BareCr));
+        assert_eq!(scan(b"a: b\r"), Ok(None));
+    }
+
+    #[test]
+    fn line_ends_are_found_at_every_distance() {
+        for distance in 0..40 {
+            for end in [b'\r', b'\n'] {
+                let mut bytes = vec![b'x'; distance];
+                bytes.extend([end, b'\r', b'\n', b'\x0b', end]);
+                for from in 0..=distance {
+                    assert_eq!(find_line_end(&bytes, from), Some(distance));
+                }
+            }
+        }
+        assert_eq!(find_line_end(&[0x0c; 20], 0), None);
+        assert_eq!(find_line_end(b"abc", 3), None);
     }
 }

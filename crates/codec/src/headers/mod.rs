@@ -341,10 +341,22 @@ impl HeaderBlock {
         self.commit_pseudo(name, start, hash, sensitive);
     }
 
-    /// As [`append`](Self::append), for names as HTTP/1.1 has them: usually with upper-case letters.
+    /// As [`append`](Self::append), for names as HTTP/1.1 has them: often with upper-case letters, never of
+    /// pseudo-headers.
     #[inline]
     pub(crate) fn append_wire(&mut self, name: &[u8], value: &[u8]) {
-        self.append_flagged(Name::Other(name), value, 0, None);
+        let start = self.bytes.len();
+        match KnownName::from_token(name) {
+            Some(known) => {
+                self.bytes.extend_from_slice(value);
+                self.commit_known(known, start, 0, 0);
+            }
+            None => {
+                self.push_lower(name);
+                self.bytes.extend_from_slice(value);
+                self.commit_other(start, name.len(), 0, 0);
+            }
+        }
     }
 
     fn append_flagged(&mut self, name: Name<'_>, value: &[u8], flags: u8, spelling: Option<&[u8]>) {

@@ -246,7 +246,11 @@ pub fn decimal(value: &[u8]) -> Option<u64> {
 pub fn field(known: Option<KnownName>, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
     let (is_valid, fault) = match known {
         None if !is_field_name(name) => {
-            return Err(if name.starts_with(b":") { Malformed::UnknownPseudo } else { Malformed::Name });
+            return Err(if name.starts_with(b":") {
+                Malformed::UnknownPseudo
+            } else {
+                Malformed::Name
+            });
         }
         Some(KnownName::Method) => (is_token(value), Malformed::Method),
         Some(KnownName::Scheme) => (is_scheme(value), Malformed::Scheme),
@@ -317,7 +321,11 @@ fn request(block: &mut HeaderBlock, extended_connect: bool) -> Result<(), Malfor
         }
         if block.protocol().is_none() {
             // Section 8.5: only :method and :authority.
-            return if scheme.is_some() || path.is_some() { Err(Malformed::MissingPseudo) } else { Ok(()) };
+            return if scheme.is_some() || path.is_some() {
+                Err(Malformed::MissingPseudo)
+            } else {
+                Ok(())
+            };
         }
     }
     match (scheme, path) {
