@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use crate::identity::rfc2253;
 use crate::subject_alt_name::SubjectAltName;
 
 /// What `/certs` shows of one certificate, and the names a server certificate is chosen by.
@@ -20,6 +21,8 @@ pub struct CertificateDetails {
     pub serial_number: Box<str>,
     /// Subject alternative names, in the order of the certificate.
     pub subject_alt_names: Box<[SubjectAltName]>,
+    /// Subject, written as RFC 2253 has it.
+    pub subject: Box<str>,
     /// Common name of the subject, where it has one.
     pub common_name: Option<Box<str>>,
     /// First moment of its validity.
@@ -46,6 +49,7 @@ impl CertificateDetails {
             path: Arc::clone(path),
             serial_number: serial_number(certificate.raw_serial()),
             subject_alt_names: subject_alt_names(&certificate).into(),
+            subject: rfc2253(certificate.subject()).into(),
             common_name: common_name.map(Into::into),
             valid_from: moment(certificate.validity().not_before.timestamp()),
             expiration_time: moment(certificate.validity().not_after.timestamp()),
@@ -94,6 +98,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 pub(crate) struct Identity {
     pub(crate) certified: Arc<CertifiedKey>,
     pub(crate) chain: Box<[CertificateDetails]>,
+    /// The first of the chain, to be shared by sessions.
+    pub(crate) leaf: Arc<CertificateDetails>,
 }
 
 impl Identity {
@@ -114,6 +120,13 @@ impl Identity {
         if key.windows(9).any(|window| window == b"ENCRYPTED") {
             return Err("private_key is encrypted, which is not supported".to_owned());
         }
+        // `certificates` gives at least one.
+        let leaf = Arc::new(
+            details
+                .first()
+                .cloned()
+                .ok_or("certificate_chain holds no PEM certificate")?,
+        );
         let key = PrivateKeyDer::from_pem_slice(key)
             .map_err(|error| format!("private_key is no PEM private key: {error}"))?;
         let key = provider
@@ -131,6 +144,7 @@ impl Identity {
         Ok(Identity {
             certified: Arc::new(certified),
             chain: details,
+            leaf,
         })
     }
 }

@@ -85,6 +85,11 @@ impl ClientContext {
         self.material.identities.first().map_or(&[], |identity| &identity.chain)
     }
 
+    /// The certificate this context presents when asked.
+    pub(crate) fn leaf(&self) -> Option<&Arc<CertificateDetails>> {
+        self.material.identities.first().map(|identity| &identity.leaf)
+    }
+
     /// The authorities this context trusts.
     pub fn authorities(&self) -> &[CertificateDetails] {
         self.material.authorities()

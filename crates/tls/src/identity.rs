@@ -20,8 +20,10 @@ pub struct PeerIdentity {
     pub uri_sans: Box<[Box<str>]>,
     /// DNS names.
     pub dns_sans: Box<[Box<str>]>,
-    /// Mail and address names, as text.
-    pub other_sans: Box<[Box<str>]>,
+    /// Mail names.
+    pub email_sans: Box<[Box<str>]>,
+    /// Addresses, as text.
+    pub ip_sans: Box<[Box<str>]>,
     /// Subject, written as RFC 2253 has it (last part first).
     pub subject: Box<str>,
     /// Issuer, written like the subject.
@@ -50,7 +52,8 @@ impl PeerIdentity {
         Some(PeerIdentity {
             uri_sans: of(|name| matches!(name, SubjectAltName::Uri(_))),
             dns_sans: of(|name| matches!(name, SubjectAltName::Dns(_))),
-            other_sans: of(|name| matches!(name, SubjectAltName::Email(_) | SubjectAltName::IpAddress(_))),
+            email_sans: of(|name| matches!(name, SubjectAltName::Email(_))),
+            ip_sans: of(|name| matches!(name, SubjectAltName::IpAddress(_))),
             subject: rfc2253(certificate.subject()).into(),
             issuer: rfc2253(certificate.issuer()).into(),
             serial_number: serial_number(certificate.raw_serial()),
@@ -136,7 +139,7 @@ fn write_encoded_pem(der: &[u8], out: &mut String) {
 }
 
 /// A name as RFC 2253 writes it: last part first, `+` inside a part, special characters escaped.
-fn rfc2253(name: &X509Name<'_>) -> String {
+pub(crate) fn rfc2253(name: &X509Name<'_>) -> String {
     let mut out = String::new();
     for (position, part) in name.iter().collect::<Vec<_>>().into_iter().rev().enumerate() {
         if position > 0 {

@@ -23,6 +23,7 @@ use crate::verifier::ClientVerifier;
 #[derive(Debug)]
 pub struct ServerContext {
     with_alpn: Arc<ServerConfig>,
+    resolver: Arc<Resolver>,
     /// The same without application protocols, for clients that offer none of ours.
     without_alpn: Arc<ServerConfig>,
     pub(crate) peers: Arc<Peers>,
@@ -56,8 +57,11 @@ impl ServerContext {
             })),
             None => builder.with_no_client_auth(),
         };
-        let resolver = Resolver::new(&material.identities, settings.full_scan_certs_on_sni_mismatch);
-        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        let resolver = Arc::new(Resolver::new(
+            &material.identities,
+            settings.full_scan_certs_on_sni_mismatch,
+        ));
+        let mut config = builder.with_cert_resolver(Arc::clone(&resolver) as Arc<dyn ResolvesServerCert>);
         // Sessions are kept by the clients, in tickets.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         if settings.disable_stateless_session_resumption {
@@ -80,6 +84,7 @@ impl ServerContext {
         let verified = validation.is_some_and(|it| it.validator.verifies());
         Ok(ServerContext {
             with_alpn: Arc::new(config),
+            resolver,
             without_alpn,
             peers: Peers::new(verified),
             material,
@@ -110,6 +115,17 @@ impl ServerContext {
             .iter()
             .any(|protocol| hello.offers(protocol));
         Arc::clone(if overlap { &self.with_alpn } else { &self.without_alpn })
+    }
+}
+
+impl ServerContext {
+    /// The certificate a client that asks for this name is shown.
+    pub(crate) fn leaf_for(&self, server_name: Option<&str>) -> Option<&Arc<CertificateDetails>> {
+        let named = server_name.and_then(|name| self.resolver.candidates(name)?.first());
+        self.material
+            .identities
+            .get(named.copied().unwrap_or(0))
+            .map(|identity| &identity.leaf)
     }
 }
 

@@ -27,6 +27,7 @@ pub use context::{
 pub use flags::{ResponseFlag, ResponseFlags};
 pub use format::{Format, FormatError, JsonTemplate};
 pub use sink::{Sink, Writer};
+pub use timestamp::iso_8601;
 
 /// Envoy's default format.
 pub const DEFAULT_FORMAT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" \

@@ -109,6 +109,15 @@ impl TimeFormat {
     }
 }
 
+/// A moment as `%START_TIME%` writes it without an argument: `2026-11-20T13:12:08.659Z`.
+pub fn iso_8601(moment: SystemTime) -> String {
+    let mut out = Vec::with_capacity(24);
+    if let Ok(format) = TimeFormat::parse("") {
+        format.write(moment, &mut out);
+    }
+    String::from_utf8(out).unwrap_or_default()
+}
+
 fn shortened(name: &str, long: bool) -> &str {
     if long { name } else { &name[..3] }
 }
@@ -240,6 +249,7 @@ mod tests {
     #[test]
     fn the_default_is_iso_8601_with_milliseconds() {
         assert_eq!(written("", 1_795_180_328, 659_352_000), "2026-11-20T13:12:08.659Z");
+        assert_eq!(iso_8601(UNIX_EPOCH), "1970-01-01T00:00:00.000Z");
         assert_eq!(
             written("%Y-%m-%dT%H:%M:%E3SZ", 1_795_180_328, 659_352_000),
             "2026-11-20T13:12:08.659Z"

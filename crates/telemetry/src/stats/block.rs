@@ -52,10 +52,10 @@ const GAUGE_ZERO: u64 = 1 << 63;
 pub struct Block {
     pub(crate) prefix: Arc<Prefix>,
     pub(crate) table: &'static Table,
-    shards: Box<[OnceLock<Storage>]>,
-    texts: OnceLock<Mutex<Box<[Arc<str>]>>>,
+    shards: Box<[OnceLock<Box<Storage>>]>,
+    texts: OnceLock<Box<Mutex<Box<[Arc<str>]>>>>,
     /// Histograms as the last flush found them, and what had been recorded since the one before.
-    flushed: Mutex<Vec<Option<Flushed>>>,
+    flushed: OnceLock<Box<Mutex<Vec<Option<Flushed>>>>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -71,7 +71,7 @@ impl Block {
             table,
             shards: (0..shards.max(1)).map(|_| OnceLock::new()).collect(),
             texts: OnceLock::new(),
-            flushed: Mutex::new(Vec::new()),
+            flushed: OnceLock::new(),
         }
     }
 
@@ -88,7 +88,7 @@ impl Block {
         } else {
             0
         };
-        let storage = self.shards[index].get_or_init(|| Storage::new(self.table));
+        let storage = self.shards[index].get_or_init(|| Box::new(Storage::new(self.table)));
         Local {
             storage,
             shared: index == 0,
@@ -139,7 +139,7 @@ impl Block {
     pub fn set_text(&self, text: Text, value: &str) {
         let texts = self
             .texts
-            .get_or_init(|| Mutex::new(vec![Arc::from(""); self.table.texts.len()].into()));
+            .get_or_init(|| Box::new(Mutex::new(vec![Arc::from(""); self.table.texts.len()].into())));
         let mut texts = texts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = texts.get_mut(usize::from(text.0)) {
             *slot = Arc::from(value);
@@ -207,7 +207,10 @@ impl Block {
     }
 
     pub(crate) fn interval(&self, histogram: Histogram) -> Distribution {
-        let flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(flushed) = self.flushed.get() else {
+            return Distribution::default();
+        };
+        let flushed = flushed.lock().unwrap_or_else(PoisonError::into_inner);
         flushed
             .get(usize::from(histogram.0))
             .cloned()
@@ -250,7 +253,11 @@ impl Block {
         if self.table.histograms.is_empty() || self.storages().next().is_none() {
             return;
         }
-        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flushed = self
+            .flushed
+            .get_or_init(Box::default)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         flushed.resize(self.table.histograms.len(), None);
         for (index, slot) in flushed.iter_mut().enumerate() {
             let cumulative = self.distribution(Histogram(index as u16));
@@ -265,7 +272,7 @@ impl Block {
     }
 
     fn storages(&self) -> impl Iterator<Item = &Storage> {
-        self.shards.iter().filter_map(OnceLock::get)
+        self.shards.iter().filter_map(OnceLock::get).map(|storage| &**storage)
     }
 }
 

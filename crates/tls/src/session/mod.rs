@@ -7,6 +7,7 @@
 //! ```
 
 mod handshake;
+mod log_field;
 mod record;
 
 use std::fmt;
@@ -16,7 +17,9 @@ use std::sync::Arc;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
+use telemetry::access_log::TlsField;
 
+use crate::certificate::CertificateDetails;
 use crate::client::ClientContext;
 use crate::error::TlsError;
 use crate::identity::PeerIdentity;
@@ -73,6 +76,7 @@ struct Facts {
     alpn: Option<Box<[u8]>>,
     server_name: Option<Box<str>>,
     peer: Option<Arc<PeerIdentity>>,
+    local: Option<Arc<CertificateDetails>>,
     version: Option<ProtocolVersion>,
     suite: Option<CipherSuite>,
     group: Option<NamedGroup>,
@@ -109,6 +113,7 @@ impl Session {
         handshake.read(&[], &mut Vec::new(), output)?;
         let facts = Facts {
             server_name: sni,
+            local: context.leaf().cloned(),
             ..Facts::default()
         };
         Ok(Session {
@@ -171,6 +176,7 @@ impl Session {
             Peek::Hello(hello) => hello,
         };
         let handshake = Box::new(handshake::server(context.config_for(&hello), std::mem::take(received))?);
+        self.facts.local = context.leaf_for(hello.server_name.as_deref()).cloned();
         self.facts.server_name = hello.server_name;
         self.state = State::Handshaking {
             handshake,
@@ -281,6 +287,16 @@ impl Session {
     /// Who the peer is, where it showed a certificate and the handshake is done.
     pub fn peer_identity(&self) -> Option<&Arc<PeerIdentity>> {
         self.facts.peer.as_ref()
+    }
+
+    /// Our own certificate: of a server the one for the name asked for, of a client the one it presents when asked.
+    pub fn local_certificate(&self) -> Option<&Arc<CertificateDetails>> {
+        self.facts.local.as_ref()
+    }
+
+    /// Appends what `%DOWNSTREAM_PEER_SUBJECT%` and its like say. False, and nothing appended, when that is nothing.
+    pub fn write_log_field(&self, field: TlsField, out: &mut Vec<u8>) -> bool {
+        log_field::write(self, field, out)
     }
 
     /// `TLSv1.2` or `TLSv1.3`, once the handshake is done.

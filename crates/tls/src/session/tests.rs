@@ -1,3 +1,4 @@
+mod other_peer;
 mod verification;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -119,6 +120,23 @@ fn both_sides_of_mutual_tls_know_each_other() {
         assert!(side.session.is_established() && !side.session.resumed());
         assert_eq!(side.session.server_name(), None);
     }
+    let logged = |field| {
+        let mut out = Vec::new();
+        server
+            .session
+            .write_log_field(field, &mut out)
+            .then(|| String::from_utf8(out).unwrap())
+    };
+    assert_eq!(logged(TlsField::PeerUriSan).as_deref(), Some(FRONTEND));
+    assert_eq!(logged(TlsField::LocalUriSan).as_deref(), Some(BACKEND));
+    assert_eq!(
+        logged(TlsField::LocalSubject).unwrap(),
+        format!("O=Acme\\, Inc.,CN={BACKEND}")
+    );
+    assert_eq!(logged(TlsField::PeerIssuer).as_deref(), Some("CN=mesh"));
+    assert_eq!(logged(TlsField::Version).as_deref(), Some("TLSv1.3"));
+    assert_eq!(logged(TlsField::PeerDnsSan), None);
+    assert!(logged(TlsField::PeerCertEnd).unwrap().ends_with(":00:00.000Z"));
     client.write(b"ping");
     server.write(b"pong");
     converse(&mut client, &mut server, usize::MAX);
