@@ -60,7 +60,9 @@ fn scenarios() -> Vec<Scenario> {
         ("unary_request_unique_ids", 1, || forward(&unary_request(), true)),
         ("s9_request_warm", 1, || forward(&s9_request(), false)),
         ("s9_request_unique_ids", 1, || forward(&s9_request(), true)),
-        ("s9_request_first_of_connection", 1, || first_of_connection(&s9_request())),
+        ("s9_request_first_of_connection", 1, || {
+            first_of_connection(&s9_request())
+        }),
         ("h1_exchange", 1, h1_exchange),
     ]
 }

@@ -218,7 +218,10 @@ impl Decoder {
         } else if let Some(&(known, _)) = static_table::ENTRIES.get(name_index - 1) {
             Some(known)
         } else {
-            let entry = self.table.entry(name_index - static_table::LEN - 1).ok_or(DecodeError::InvalidIndex)?;
+            let entry = self
+                .table
+                .entry(name_index - static_table::LEN - 1)
+                .ok_or(DecodeError::InvalidIndex)?;
             pass.block.bytes.extend_from_slice(self.table.name_and_value(entry).0);
             entry.known
         };
@@ -308,15 +311,29 @@ impl Pass<'_> {
 
     #[inline]
     fn store(&mut self, field: Decoding) -> Result<(), Decoded> {
-        let Decoding { known, start, name_len, hash, flags, fault, .. } = field;
-        let Some(size_left) = self.size_left.checked_sub(field.size) else { return Err(Decoded::TooLarge) };
-        let Some(fields_left) = self.fields_left.checked_sub(1) else { return Err(Decoded::TooLarge) };
+        let Decoding {
+            known,
+            start,
+            name_len,
+            hash,
+            flags,
+            fault,
+            ..
+        } = field;
+        let Some(size_left) = self.size_left.checked_sub(field.size) else {
+            return Err(Decoded::TooLarge);
+        };
+        let Some(fields_left) = self.fields_left.checked_sub(1) else {
+            return Err(Decoded::TooLarge);
+        };
         self.size_left = size_left;
         self.fields_left = fields_left;
         if let Some(known) = known
             && known.is_pseudo()
         {
-            return self.pseudo(known, start, hash, flags & SENSITIVE != 0, fault).map_err(Decoded::Malformed);
+            return self
+                .pseudo(known, start, hash, flags & SENSITIVE != 0, fault)
+                .map_err(Decoded::Malformed);
         }
         if let Some(fault) = fault {
             return Err(Decoded::Malformed(fault));

@@ -46,7 +46,9 @@ impl Entry {
     /// Size as section 4.1 counts it.
     #[inline]
     pub(super) fn size(&self) -> usize {
-        let name_len = self.known.map_or(self.name_len as usize, |known| known.as_bytes().len());
+        let name_len = self
+            .known
+            .map_or(self.name_len as usize, |known| known.as_bytes().len());
         name_len + self.value_len as usize + ENTRY_OVERHEAD
     }
 }

@@ -81,7 +81,17 @@ impl Encoder {
         }
         for (name, value, hash, is_sensitive) in block.pseudo_fields() {
             let huffman = &[];
-            self.field(RawField { known: Some(name), octets: value, name_len: 0, hash, is_sensitive, huffman }, output);
+            self.field(
+                RawField {
+                    known: Some(name),
+                    octets: value,
+                    name_len: 0,
+                    hash,
+                    is_sensitive,
+                    huffman,
+                },
+                output,
+            );
         }
         for field in block.raw_fields() {
             self.field(field, output);
@@ -107,8 +117,17 @@ impl Encoder {
 
     #[inline]
     fn field(&mut self, field: RawField<'_>, output: &mut Vec<u8>) {
-        let RawField { known, octets, name_len, .. } = field;
-        let policy = if field.is_sensitive { Policy::Never } else { policy::of(known) };
+        let RawField {
+            known,
+            octets,
+            name_len,
+            ..
+        } = field;
+        let policy = if field.is_sensitive {
+            Policy::Never
+        } else {
+            policy::of(known)
+        };
         if policy == Policy::Never {
             return self.literal(field, 4, 0x10, output);
         }
@@ -120,7 +139,11 @@ impl Encoder {
             return self.literal(field, 4, 0, output);
         }
         let (name, value) = octets.split_at(name_len);
-        let hash = if field.hash == 0 { field_hash(known, name, value) } else { field.hash };
+        let hash = if field.hash == 0 {
+            field_hash(known, name, value)
+        } else {
+            field.hash
+        };
         let found = self.slots.find(&self.table, hash, |entry| {
             entry.hash == hash
                 && entry.known == known
@@ -198,12 +221,7 @@ const SLOTS_PER_ENTRY: usize = 4;
 impl Slots {
     /// The index of the newest-probed entry that `is_it` accepts.
     #[inline]
-    fn find(
-        &self,
-        table: &DynamicTable,
-        hash: u32,
-        is_it: impl Fn(&Entry) -> bool,
-    ) -> Option<usize> {
+    fn find(&self, table: &DynamicTable, hash: u32, is_it: impl Fn(&Entry) -> bool) -> Option<usize> {
         let mask = self.numbers.len().checked_sub(1)?;
         for probe in 0..PROBES {
             let number = self.numbers[(hash as usize + probe) & mask];

@@ -104,7 +104,10 @@ const _: () = assert!(4 * STEP <= 56, "four steps between two refills");
 
 const fn steps() -> Steps {
     let tables = derive();
-    let mut steps = Steps { lengths: [0; 1 << STEP], symbols: [0; 1 << STEP] };
+    let mut steps = Steps {
+        lengths: [0; 1 << STEP],
+        symbols: [0; 1 << STEP],
+    };
     let mut first = 0;
     while first < 256 {
         let Code { code, length } = tables.codes[first];
