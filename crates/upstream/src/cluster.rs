@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
-use config::cluster::Cluster;
+use config::cluster::{Cluster, HealthCheck, TransportSocketMatch};
 use telemetry::stats::{self, Shard, cluster as stat, cluster_membership};
 
 use crate::balancer::{LbTable, NoEndpoint, Panic, PickContext, WorkerLb};
@@ -99,6 +99,17 @@ impl ClusterHandle {
     /// How connections to `endpoint` are secured.
     pub fn transport(&self, endpoint: &EndpointState) -> &Transport {
         self.transports.named(&endpoint.key().transport)
+    }
+
+    /// How health checks of `endpoint` are secured: by the first `transport_socket_matches` entry that the check's own
+    /// criteria meet, else as other connections (`HealthCheck.transport_socket_match_criteria`).
+    pub(crate) fn transport_for_check(&self, endpoint: &EndpointState, check: &HealthCheck) -> &Transport {
+        let Some(criteria) = &check.transport_socket_match_criteria else {
+            return self.transport(endpoint);
+        };
+        let matches = |entry: &&TransportSocketMatch| entry.matches(Some(criteria), None);
+        let entry = self.config.transport_socket_matches.iter().find(matches);
+        self.transports.named(entry.map_or("", |entry| &entry.name))
     }
 
     /// Counts a request to `endpoint` against `max_requests` and the endpoint's load until the guard drops. `None`,

@@ -109,7 +109,7 @@ impl Checks {
             address: checked.address.clone(),
             authority: checked.authority.clone(),
             hostname: checked.endpoint.key().hostname.clone(),
-            transport: handle.transport(&checked.endpoint).clone(),
+            transport: handle.transport_for_check(&checked.endpoint, &self.settings).clone(),
             connection: checked.connection.take(),
         };
         let token = Token {

@@ -1,10 +1,11 @@
 //! Clusters joined to the network: resolutions and health checks as tasks of the control thread.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use config::Config;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 
 use super::{Action, ClusterMap, Clusters, ClustersView, Event, Token};
 use crate::dns::{Resolution, Resolve, ResolveError};
@@ -28,6 +29,14 @@ pub struct Driver {
     checker: Arc<dyn Check>,
     /// Dropped with the driver, which ends them.
     tasks: JoinSet<Completed>,
+    /// What each task is for, should it panic: its endpoint or name is tried again later like after any failure.
+    started: HashMap<task::Id, Started>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Started {
+    Resolving(Token),
+    Checking(Token),
 }
 
 /// How a task ended.
@@ -45,6 +54,7 @@ impl Driver {
             resolver,
             checker,
             tasks: JoinSet::new(),
+            started: HashMap::new(),
         }
     }
 
@@ -90,32 +100,58 @@ impl Driver {
             tokio::select! {
                 () = sleep => {}
                 () = registry.signals().marked() => self.clusters.on_marked(now()),
-                Some(completed) = self.tasks.join_next() => match completed {
-                    Ok(Completed::Resolved(token, result)) => self.clusters.on_resolved(token, result, now()),
-                    Ok(Completed::Checked(token, result, connection)) => {
+                Some(ended) = self.tasks.join_next_with_id() => self.on_ended(ended),
+            }
+        }
+    }
+
+    fn on_ended(&mut self, ended: Result<(task::Id, Completed), JoinError>) {
+        match ended {
+            Ok((id, completed)) => {
+                self.started.remove(&id);
+                match completed {
+                    Completed::Resolved(token, result) => self.clusters.on_resolved(token, result, now()),
+                    Completed::Checked(token, result, connection) => {
                         self.clusters.on_checked(token, result, connection, now());
                     }
-                    Err(error) => tracing::error!(%error, "a resolution or health check ended unexpectedly"),
-                },
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "a resolution or health check panicked");
+                match self.started.remove(&error.id()) {
+                    Some(Started::Resolving(token)) => {
+                        let panicked = ResolveError("the resolver panicked".to_owned());
+                        self.clusters.on_resolved(token, Err(panicked), now());
+                    }
+                    Some(Started::Checking(token)) => {
+                        self.clusters
+                            .on_checked(token, CheckResult::NetworkFailure, None, now());
+                    }
+                    None => {}
+                }
             }
         }
     }
 
     fn start(&mut self, action: Action) {
-        match action {
+        let (task, started) = match action {
             Action::Resolve { token, host, family } => {
                 let resolving = self.resolver.resolve(host, family);
-                self.tasks
+                let task = self
+                    .tasks
                     .spawn(async move { Completed::Resolved(token, resolving.await) });
+                (task, Started::Resolving(token))
             }
             Action::Check { token, request } => {
                 let checking = self.checker.check(*request);
-                self.tasks.spawn(async move {
+                let task = self.tasks.spawn(async move {
                     let (result, connection) = checking.await;
                     Completed::Checked(token, result, connection)
                 });
+                (task, Started::Checking(token))
             }
-        }
+        };
+        self.started.insert(task.id(), started);
     }
 }
 

@@ -1,12 +1,11 @@
 //! One cluster on the control thread: what its handle is made of, and what keeps that current.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use config::cluster::{Cluster, Discovery};
-use config::endpoint::{ClusterLoadAssignment, Endpoint, HealthStatus, LocalityEndpoints};
+use config::cluster::Cluster;
+use config::endpoint::ClusterLoadAssignment;
 use config::secret::Secret;
 use config::{Config, Fingerprint, ResourceType};
 use telemetry::stats::{Scope, Shard, cluster_membership as stat, cluster_outlier_detection};
@@ -14,20 +13,20 @@ use tls::Loader;
 use tracing::warn;
 
 use super::checks::Checks;
+use super::members::{self, Members};
 use super::names::Names;
 use super::{ClusterId, Event, Job, Token, Work};
 use crate::balancer::{LbTable, TableSettings};
 use crate::cluster::ClusterHandle;
-use crate::cluster_state::ClusterState;
 use crate::dns::{Resolution, ResolveError};
 use crate::endpoint::EndpointState;
 use crate::health::IdleConnection;
-use crate::health::state::{CheckResult, UNCHECKED};
+use crate::health::state::CheckResult;
 use crate::health_flags::HealthFlags;
 use crate::hosts::HostSet;
 use crate::outlier;
 use crate::registry::StateRegistry;
-use crate::transport::{Transports, transport_name};
+use crate::transport::Transports;
 
 /// What clusters are made with.
 #[derive(Clone, Copy)]
@@ -65,7 +64,7 @@ impl Managed {
         now: Instant,
     ) -> Self {
         let state = site.registry.cluster(&cluster.name, cluster.stat_name());
-        let assignment = assignment(cluster, config);
+        let assignment = members::assignment(cluster, config);
         let hosts = Arc::new(HostSet::new(assignment.clone(), |_, _| Vec::new()));
         let table = Arc::new(LbTable::new(hosts.clone(), TableSettings::new(cluster, &assignment)));
         let secrets = secrets(cluster, config);
@@ -116,7 +115,7 @@ impl Managed {
                 transports(cluster, &self.secrets, site.loader),
             ));
         }
-        let assignment = assignment(cluster, config);
+        let assignment = members::assignment(cluster, config);
         let same_assignment =
             Arc::ptr_eq(&assignment, &self.assignment) || assignment.fingerprint == self.assignment.fingerprint;
         if !same_assignment {
@@ -172,36 +171,38 @@ impl Managed {
 
     /// Members as configuration and DNS have them now; their health flags, their checks, and a table of them.
     fn set_members(&mut self, work: &mut Work, now: Instant) {
-        let (config, state) = (self.handle.config().clone(), self.handle.state().clone());
-        let names = self.names.as_ref();
-        let hosts = HostSet::new(self.assignment.clone(), |locality, endpoint| {
-            endpoints(&config, &state, names, locality, endpoint)
-        });
+        let config = self.handle.config().clone();
+        let members = Members {
+            config: &config,
+            state: self.handle.state(),
+            names: self.names.as_ref(),
+        };
+        let discovered = members.hosts(self.assignment.clone());
+        let lingering = match &self.checks {
+            Some(_) => members.lingering(&self.hosts, &discovered),
+            None => Vec::new(),
+        };
+        let hosts = if lingering.is_empty() {
+            discovered
+        } else {
+            members.hosts(members::with_lingering(&self.assignment, &self.hosts, &lingering))
+        };
         let before = std::mem::replace(&mut self.hosts, Arc::new(hosts));
         for host in self.hosts.iter() {
-            let endpoint = self.hosts.endpoint(host);
-            let eds = eds_flags(endpoint.health_status);
-            host.state.update_health_quietly(eds, HealthFlags::FROM_EDS - eds);
-            if host.state.join() {
-                let disabled = endpoint
-                    .health_check_config
-                    .as_ref()
-                    .is_some_and(|c| c.disable_active_health_check);
-                let checked = self.checks.is_some() && !disabled;
-                let unchecked = if checked { UNCHECKED } else { HealthFlags::NONE };
-                let stale = HealthFlags::FROM_ACTIVE_HEALTH_CHECK - unchecked;
-                host.state
-                    .update_health_quietly(unchecked, stale | HealthFlags::REMOVED);
-            }
-        }
-        leave(&before);
-        let membership = |hosts: &HostSet| {
-            hosts
+            members::set_flags(host, self.hosts.endpoint(host), self.checks.is_some());
+            let lingers = lingering
                 .iter()
-                .map(|host| Arc::as_ptr(&host.state))
-                .collect::<HashSet<_>>()
-        };
-        if membership(&before) != membership(&self.hosts) {
+                .any(|lingering| Arc::ptr_eq(&lingering.state, &host.state));
+            let pending = HealthFlags::PENDING_DYNAMIC_REMOVAL;
+            let (set, clear) = if lingers {
+                (pending, HealthFlags::NONE)
+            } else {
+                (HealthFlags::NONE, pending)
+            };
+            host.state.update_health_quietly(set, clear);
+        }
+        members::leave(&before);
+        if !members::are_the_same(&before, &self.hosts) {
             self.handle
                 .state()
                 .membership_stats()
@@ -210,8 +211,8 @@ impl Managed {
         if let Some(checks) = &mut self.checks {
             checks.set_hosts(&config.name, &self.hosts, work, now);
         }
-        drop(before);
-        state.prune();
+        drop((before, lingering));
+        self.handle.state().prune();
         self.rebuild();
         self.announce_if_warm(work);
     }
@@ -274,6 +275,11 @@ impl Managed {
                 .is_some_and(|o| o.successful_active_health_check_uneject_host);
         if ends_ejection {
             outlier::uneject(endpoint);
+        }
+        if flags.contains(HealthFlags::PENDING_DYNAMIC_REMOVAL | HealthFlags::FAILED_ACTIVE_HEALTH_CHECK) {
+            // Only its health kept it.
+            self.set_members(work, now);
+            return;
         }
         if changed || ends_ejection {
             self.on_health_changed(work, now);
@@ -397,81 +403,8 @@ impl Managed {
 
     /// No configuration has it any more.
     pub(super) fn retire(self) {
-        leave(&self.hosts);
+        members::leave(&self.hosts);
         self.handle.state().notify_changed();
-    }
-}
-
-/// Its members are no longer those of a current table. Who is in none begins anew when it comes back.
-fn leave(hosts: &HostSet) {
-    for host in hosts.iter() {
-        host.state.leave();
-        if host.state.is_removed() {
-            outlier::uneject(&host.state);
-        }
-    }
-}
-
-/// The endpoints as configured: the cluster's own, or what EDS says.
-fn assignment(cluster: &Cluster, config: &Config) -> Arc<ClusterLoadAssignment> {
-    match &cluster.discovery {
-        Discovery::Static { endpoints } | Discovery::StrictDns { endpoints } | Discovery::LogicalDns { endpoints } => {
-            endpoints.clone()
-        }
-        Discovery::Eds { service_name, .. } => config
-            .endpoints
-            .get(service_name)
-            .cloned()
-            .unwrap_or_else(|| no_endpoints(service_name)),
-        Discovery::OriginalDst(_) => no_endpoints(&cluster.name),
-    }
-}
-
-fn no_endpoints(name: &Arc<str>) -> Arc<ClusterLoadAssignment> {
-    Arc::new(ClusterLoadAssignment {
-        cluster_name: name.clone(),
-        endpoints: Vec::new(),
-        overprovisioning_factor: ClusterLoadAssignment::DEFAULT_OVERPROVISIONING_FACTOR,
-        weighted_priority_health: false,
-        drop_overloads: Vec::new(),
-        endpoint_stale_after: None,
-        fingerprint: Fingerprint::of(b""),
-    })
-}
-
-/// The states of one configured endpoint: one, or for a name as many as it has addresses.
-fn endpoints(
-    cluster: &Cluster,
-    state: &Arc<ClusterState>,
-    names: Option<&Names>,
-    locality: &LocalityEndpoints,
-    endpoint: &Endpoint,
-) -> Vec<Arc<EndpointState>> {
-    let transport = transport_name(cluster, locality, endpoint);
-    let resolved_from = match &endpoint.address {
-        config::address::Address::Name { host, .. } => host,
-        _ => "",
-    };
-    let hostname = endpoint.hostname.as_deref().unwrap_or(resolved_from);
-    let addresses = match names {
-        Some(names) => names.addresses(endpoint),
-        None => crate::endpoint::EndpointAddress::from_config(&endpoint.address)
-            .into_iter()
-            .collect(),
-    };
-    addresses
-        .into_iter()
-        .map(|address| state.endpoint(address, transport, hostname))
-        .collect()
-}
-
-/// The flags that EDS sets (`core.v3.HealthStatus`).
-fn eds_flags(status: HealthStatus) -> HealthFlags {
-    match status {
-        HealthStatus::Unknown | HealthStatus::Healthy => HealthFlags::NONE,
-        HealthStatus::Unhealthy | HealthStatus::Timeout => HealthFlags::FAILED_EDS_HEALTH,
-        HealthStatus::Draining => HealthFlags::FAILED_EDS_HEALTH | HealthFlags::EDS_STATUS_DRAINING,
-        HealthStatus::Degraded => HealthFlags::DEGRADED_EDS_HEALTH,
     }
 }
 

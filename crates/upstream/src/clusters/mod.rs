@@ -16,6 +16,7 @@ mod dependents;
 mod driver;
 mod listing;
 mod managed;
+mod members;
 mod names;
 mod timers;
 

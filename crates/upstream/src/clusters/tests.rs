@@ -118,6 +118,16 @@ impl Scripted {
         resolutions
     }
 
+    /// What is to be done now, of either kind, by name or address.
+    fn due(&mut self) -> HashMap<String, Token> {
+        self.clusters.on_deadline(self.now);
+        let named = |action| match action {
+            Action::Resolve { token, host, .. } => (host.to_string(), token),
+            Action::Check { token, request } => (request.address.to_string(), token),
+        };
+        std::iter::from_fn(|| self.clusters.poll_action()).map(named).collect()
+    }
+
     fn resolve(&mut self, addresses: &[&str]) {
         let tokens = self.resolutions();
         assert_eq!(tokens.len(), 1, "one name is due");

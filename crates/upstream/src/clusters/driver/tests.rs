@@ -19,6 +19,7 @@ const SUCCESS: CheckResult = CheckResult::Success { degraded: false };
 struct Script {
     names: Arc<Mutex<HashMap<&'static str, Vec<&'static str>>>>,
     results: Arc<Mutex<HashMap<&'static str, CheckResult>>>,
+    panics: Arc<Mutex<bool>>,
 }
 
 impl Resolve for Script {
@@ -39,7 +40,9 @@ impl Resolve for Script {
 impl Check for Script {
     fn check(&self, request: CheckRequest) -> Checking {
         let result = self.results.lock().unwrap().get(&*request.address.to_string()).copied();
+        let panics = *self.panics.lock().unwrap();
         Box::pin(async move {
+            assert!(!panics, "as the test wants it");
             match result {
                 Some(result) => (result, None),
                 None => std::future::pending().await,
@@ -100,7 +103,12 @@ async fn names_are_resolved_and_their_endpoints_checked_until_the_cluster_is_war
     let Event::Warm { name, .. } = driver.next().await;
     assert_eq!(&*name, "c");
     assert_eq!(healthy(&map), ["10.1.0.1:80"]);
-    script.results.lock().unwrap().insert("10.1.0.2:80", SUCCESS);
+    // What discovery loses stays for as long as it is well.
+    script
+        .results
+        .lock()
+        .unwrap()
+        .extend([("10.1.0.2:80", SUCCESS), ("10.1.0.1:80", CheckResult::Failure)]);
     script.names.lock().unwrap().insert("svc", vec!["10.1.0.2"]);
     run(&mut driver, Duration::from_secs(65)).await;
     assert_eq!(healthy(&map), ["10.1.0.2:80"]);
@@ -142,4 +150,30 @@ async fn giving_up_waiting_loses_nothing() {
         }
     }
     assert!(warm);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_is_a_failure_and_is_made_again() {
+    let script = Script::default();
+    script.results.lock().unwrap().insert("10.0.0.1:80", SUCCESS);
+    *script.panics.lock().unwrap() = true;
+    let mut cluster = testing::cluster("c", vec![locality(0, 0, 0, &[1])]);
+    cluster.health_checks = vec![Arc::new(testing::health_check(1, 1))];
+    let mut driver = driver(&script);
+    let map = driver.reconcile(&config(cluster));
+    driver.next().await;
+    assert!(healthy(&map).is_empty());
+    *script.panics.lock().unwrap() = false;
+    run(&mut driver, Duration::from_secs(65)).await;
+    assert_eq!(healthy(&map), ["10.0.0.1:80"]);
+}
+
+/// The binary may run it on a runtime that moves tasks between threads.
+#[test]
+fn the_driver_can_be_moved_to_another_thread() {
+    fn assert_send<T: Send>(value: T) -> T {
+        value
+    }
+    let mut driver = assert_send(driver(&Script::default()));
+    drop(assert_send(driver.next()));
 }

@@ -202,3 +202,62 @@ fn a_successful_health_check_ends_an_ejection() {
     assert_eq!(scripted.check(SUCCESS), 1);
     assert!(endpoint.is_usable());
 }
+
+/// Envoy, "On eventually consistent service discovery": discovered and healthy, or not discovered and unhealthy, are
+/// clear; an endpoint that is healthy though discovery lost it gets requests.
+#[test]
+fn an_endpoint_that_discovery_lost_stays_while_its_checks_pass() {
+    let mut scripted = Scripted::with(checked(eds(), testing::health_check(1, 1)));
+    scripted.set_endpoints("c", vec![locality(0, 0, 0, &[1, 1])]);
+    let lost = scripted.endpoint("10.0.0.2:80");
+    let _connection = lost.start_connection();
+    scripted.check(SUCCESS);
+    scripted.set_endpoints("c", vec![locality(0, 0, 0, &[1])]);
+    assert_eq!(scripted.addresses(), ["10.0.0.1:80", "10.0.0.2:80"]);
+    assert_eq!(lost.health_flags().to_string(), "/pending_dynamic_removal");
+    assert!(lost.is_usable() && !lost.should_drain());
+
+    scripted.set_endpoints("c", vec![]);
+    scripted.set_endpoints("c", vec![locality(0, 0, 0, &[1])]);
+    assert!(lost.is_usable(), "however often discovery says so");
+    scripted.advance(5 * SECOND);
+    let token = scripted.checks()["10.0.0.2:80"];
+    scripted
+        .clusters
+        .on_checked(token, CheckResult::NetworkFailure, None, scripted.now);
+    assert_eq!(scripted.addresses(), ["10.0.0.1:80"]);
+    assert!(lost.is_removed());
+}
+
+#[test]
+fn an_endpoint_that_discovery_lost_and_found_is_an_ordinary_member() {
+    let mut scripted = Scripted::with(checked(strict_dns(&["a"]), testing::health_check(1, 1)));
+    scripted.resolve(&["10.1.0.1", "10.1.0.2"]);
+    let endpoint = scripted.endpoint("10.1.0.2:80");
+    let _connection = endpoint.start_connection();
+    scripted.check(SUCCESS);
+    scripted.now += 5 * SECOND;
+    let tokens = scripted.due();
+    scripted
+        .clusters
+        .on_resolved(tokens["a"], answer(&["10.1.0.1"]), scripted.now);
+    assert_eq!(endpoint.health_flags(), HealthFlags::PENDING_DYNAMIC_REMOVAL);
+    scripted.now += 5 * SECOND;
+    let tokens = scripted.due();
+    scripted
+        .clusters
+        .on_resolved(tokens["a"], answer(&["10.1.0.2"]), scripted.now);
+    assert_eq!(endpoint.health_flags(), HealthFlags::NONE);
+    assert_eq!(scripted.addresses(), ["10.1.0.1:80", "10.1.0.2:80"]);
+}
+
+#[test]
+fn an_endpoint_that_discovery_lost_goes_at_once_if_its_health_shall_be_ignored() {
+    let mut cluster = checked(eds(), testing::health_check(1, 1));
+    cluster.ignore_health_on_host_removal = true;
+    let mut scripted = Scripted::with(cluster);
+    scripted.set_endpoints("c", vec![locality(0, 0, 0, &[1, 1])]);
+    scripted.check(SUCCESS);
+    scripted.set_endpoints("c", vec![locality(0, 0, 0, &[1])]);
+    assert_eq!(scripted.addresses(), ["10.0.0.1:80"]);
+}
