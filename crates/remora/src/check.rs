@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::bootstrap::{LoadError, merge_file};
 use crate::command_line::{CheckFormat, CheckOptions};
-use crate::extensions;
+use crate::{extensions, warnings};
 
 /// What was found, and the status that the process ends with.
 pub(crate) struct Report {
@@ -22,6 +22,7 @@ struct Findings {
     unreadable: Option<String>,
     rejected: Vec<Rejected>,
     unknown: Vec<Rejected>,
+    warnings: Vec<String>,
     without_effect: Vec<(String, Option<u32>, &'static str)>,
 }
 
@@ -43,6 +44,7 @@ pub(crate) fn run(options: &CheckOptions) -> Report {
             findings.unknown = source.unknown().to_vec();
             match source.parse(&extensions::all()) {
                 Ok(parsed) => {
+                    findings.warnings = warnings::of(&parsed.value);
                     let notes = parsed.without_effect.iter();
                     let note = |note: &config::WithoutEffect| {
                         (note.path.to_string(), source.line(note.path.as_str()), note.reason)
@@ -93,6 +95,12 @@ fn write_text(out: &mut String, file: &str, findings: &Findings) -> std::fmt::Re
             writeln!(out, "  {}", shown(fault))?;
         }
     }
+    if !findings.warnings.is_empty() {
+        writeln!(out, "accepted, but doubtful:")?;
+        for warning in &findings.warnings {
+            writeln!(out, "  {warning}")?;
+        }
+    }
     if !findings.without_effect.is_empty() {
         writeln!(out, "accepted without effect:")?;
         for (path, line, reason) in &findings.without_effect {
@@ -130,6 +138,7 @@ fn json(file: &str, findings: &Findings) -> String {
         "error": findings.unreadable,
         "rejected": findings.rejected.iter().map(fault).collect::<Vec<Value>>(),
         "unknown": findings.unknown.iter().map(fault).collect::<Vec<Value>>(),
+        "warnings": findings.warnings,
         "without_effect": findings
             .without_effect
             .iter()

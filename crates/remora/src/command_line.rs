@@ -91,6 +91,9 @@ pub(crate) struct Options {
     /// Do not warn of fields of dynamic resources that do not exist
     #[arg(long, help_heading = "Configuration")]
     pub(crate) ignore_unknown_dynamic_fields: bool,
+    /// Keep the last good dynamic resources in this folder, to start from while no control plane answers
+    #[arg(long, value_name = "FOLDER", help_heading = "Configuration")]
+    pub(crate) xds_cache: Option<PathBuf>,
     /// serve; validate: read and check the configuration, then exit; init_only: also build everything, then exit
     #[arg(long, default_value = "serve", value_name = "MODE", help_heading = "Configuration")]
     pub(crate) mode: Mode,

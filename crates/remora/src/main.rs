@@ -14,6 +14,7 @@ mod lifecycle;
 mod logging;
 mod serve;
 mod version;
+mod warnings;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -93,6 +94,9 @@ fn run(options: &Options) -> ExitCode {
     };
     for field in source.unknown() {
         tracing::warn!("ignored: {field}");
+    }
+    for warning in warnings::of(&parsed.value) {
+        tracing::warn!("{warning}");
     }
     for note in &parsed.without_effect {
         tracing::info!("without effect: {}: {}", note.path, note.reason);

@@ -102,6 +102,8 @@ struct Control {
     logs: Arc<Writer>,
     driver: Driver,
     configs: ConfigWatch,
+    /// What a coming configuration contains, to be warmed.
+    warming: ConfigWatch,
     readiness: watch::Receiver<Readiness>,
     xds: xds::Handle,
     lifecycle: Arc<Lifecycle>,
@@ -135,10 +137,9 @@ struct Signals {
     hang_up: Signal,
 }
 
-/// Blocks of the managers of listeners and clusters.
+/// Statistics that the control thread keeps.
 struct ManagerStats {
     listeners: Arc<stats::Block>,
-    clusters: Arc<stats::Block>,
     server: Arc<stats::Block>,
     registry: Arc<Registry>,
 }
@@ -146,6 +147,7 @@ struct ManagerStats {
 /// What the control thread woke up for.
 enum Happened {
     Configured(Arc<Config>),
+    Warming(Arc<Config>),
     ClusterWarm(Arc<str>, Fingerprint),
     Ready(Readiness),
     Asked(Command),
@@ -192,11 +194,19 @@ impl Control {
             ads_config: bootstrap.dynamic_resources.ads_config.clone(),
             cds_config: bootstrap.dynamic_resources.cds_config.clone(),
             lds_config: bootstrap.dynamic_resources.lds_config.clone(),
+            cache_directory: options.xds_cache.clone(),
+            settings: xds::Settings {
+                await_data_plane: true,
+                ..xds::Settings::default()
+            },
             ..xds::Options::default()
         };
         let decoder = Arc::new(ExtensionsDecoder::new(Arc::new(extensions)));
         let client = xds::Client::new(xds_options, decoder, Arc::new(Dialer::new(driver.view())), &registry);
         let xds = client.handle();
+        if let Some(folder) = &options.xds_cache {
+            std::fs::create_dir_all(folder)?;
+        }
         let logs = Writer::new(&registry, options.file_flush_interval())?;
         let server = Server::start(workers, &registry, &loader, &logs)?;
         let (lifecycle, commands) = Lifecycle::new();
@@ -240,6 +250,7 @@ impl Control {
             logs,
             driver,
             configs,
+            warming: xds.warming(),
             readiness: xds.readiness(),
             xds,
             lifecycle,
@@ -273,6 +284,7 @@ impl Control {
             }
             match self.next().await {
                 Happened::Configured(config) => self.apply(config).await?,
+                Happened::Warming(candidates) => self.driver.warm(&candidates),
                 Happened::ClusterWarm(name, fingerprint) => self.xds.cluster_warm(&name, fingerprint),
                 Happened::Ready(readiness) => self.begin_if_ready(readiness).await?,
                 Happened::Asked(Command::Quit) => {
@@ -315,6 +327,7 @@ impl Control {
         let draining = self.draining.is_some();
         tokio::select! {
             Some(config) = self.configs.next() => Happened::Configured(config),
+            Some(candidates) = self.warming.next() => Happened::Warming(candidates),
             event = self.driver.next() => match event {
                 upstream::clusters::Event::Warm { name, fingerprint } => Happened::ClusterWarm(name, fingerprint),
             },
@@ -330,7 +343,6 @@ impl Control {
     /// how those servers are reached.
     async fn apply(&mut self, config: Arc<Config>) -> Result<(), ServeError> {
         self.clusters = self.driver.reconcile(&config);
-        self.stats.count_clusters(&self.config, &config);
         self.config = config;
         self.view.config.store(Arc::clone(&self.config));
         if self.serving { self.publish().await } else { Ok(()) }
@@ -499,7 +511,6 @@ impl ManagerStats {
         let block = |prefix, table| registry.block(Scope::Process(prefix), table);
         let stats = Self {
             listeners: block("listener_manager.", &stats::listener_manager::TABLE),
-            clusters: block("cluster_manager.", &stats::cluster_manager::TABLE),
             server: block("server.", &stats::server::TABLE),
             registry: Arc::clone(registry),
         };
@@ -519,35 +530,5 @@ impl ManagerStats {
         let milliseconds = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
         self.server
             .record(Shard::CONTROL, stats::server::INITIALIZATION_TIME_MS, milliseconds);
-    }
-
-    fn count_clusters(&self, before: &Config, after: &Config) {
-        use stats::cluster_manager::{ACTIVE_CLUSTERS, CLUSTER_ADDED, CLUSTER_MODIFIED, CLUSTER_REMOVED};
-        let count = |counter, n: usize| {
-            if n > 0 {
-                self.clusters.add(Shard::CONTROL, counter, n as u64);
-            }
-        };
-        let added = after
-            .clusters
-            .iter()
-            .filter(|(name, _)| !before.clusters.contains_key(*name))
-            .count();
-        let modified = after.clusters.iter().filter(|(name, cluster)| {
-            before
-                .clusters
-                .get(*name)
-                .is_some_and(|earlier| !Arc::ptr_eq(earlier, cluster))
-        });
-        let removed = before
-            .clusters
-            .iter()
-            .filter(|(name, _)| !after.clusters.contains_key(*name))
-            .count();
-        count(CLUSTER_MODIFIED, modified.count());
-        count(CLUSTER_ADDED, added);
-        count(CLUSTER_REMOVED, removed);
-        self.clusters
-            .set(Shard::CONTROL, ACTIVE_CLUSTERS, after.clusters.len() as u64);
     }
 }

@@ -124,3 +124,28 @@ fn unknown_fields_are_faults_or_listed() {
         report.text
     );
 }
+
+#[test]
+fn what_is_accepted_but_doubtful_is_said() {
+    let listener = |name: &str| {
+        format!(
+            "  - {{name: {name}, address: {{socket_address: {{address: 127.0.0.1, port_value: 80}}}}, filter_chains: [{{filters: [\
+             {{name: t, typed_config: {{'@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, \
+             stat_prefix: x, route_config: {{}}, http_filters: [{{name: r, typed_config: {{'@type': \
+             type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}]}}}}]}}]}}\n"
+        )
+    };
+    let path = file(
+        "doubtful.yaml",
+        &format!("static_resources:\n  listeners:\n{}{}", listener("a"), listener("b")),
+    );
+    let report = check(&path, CheckFormat::Text);
+    assert_eq!(report.status, 0, "{}", report.text);
+    assert!(
+        report
+            .text
+            .contains("accepted, but doubtful:\n  listeners \"a\" and \"b\" listen on the same address, 127.0.0.1:80"),
+        "{}",
+        report.text
+    );
+}

@@ -304,10 +304,15 @@ fn json_value(value: &Value) -> String {
     }
 }
 
-/// The number in a thread's debug form: the standard library gives no other.
+/// The kernel's number of this thread: what the link `/proc/thread-self` ends with. Empty where there is no such link.
 fn thread_id() -> String {
-    let id = format!("{:?}", std::thread::current().id());
-    id.chars().filter(char::is_ascii_digit).collect()
+    thread_local! {
+        static ID: String = {
+            let link = std::fs::read_link("/proc/thread-self").unwrap_or_default();
+            link.file_name().map(|id| id.to_string_lossy().into_owned()).unwrap_or_default()
+        };
+    }
+    ID.with(String::clone)
 }
 
 /// A time in UTC.
