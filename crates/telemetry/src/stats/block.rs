@@ -53,9 +53,21 @@ pub struct Block {
     pub(crate) prefix: Arc<Prefix>,
     pub(crate) table: &'static Table,
     shards: Box<[OnceLock<Box<Storage>>]>,
-    texts: OnceLock<Box<Mutex<Box<[Arc<str>]>>>>,
+    texts: OnceLock<Box<Mutex<Texts>>>,
     /// Histograms as the last flush found them, and what had been recorded since the one before.
     flushed: OnceLock<Box<Mutex<Vec<Option<Flushed>>>>>,
+    bases: OnceLock<Box<Mutex<Bases>>>,
+}
+
+/// The block's texts, by position in the table.
+type Texts = Box<[Arc<str>]>;
+
+/// What counters stood at when they were last reset: shards are written by their workers alone, so a reset is a
+/// subtraction on reading.
+#[derive(Debug, Default)]
+struct Bases {
+    counters: Vec<u64>,
+    codes: Vec<Vec<(u16, u64)>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -72,6 +84,7 @@ impl Block {
             shards: (0..shards.max(1)).map(|_| OnceLock::new()).collect(),
             texts: OnceLock::new(),
             flushed: OnceLock::new(),
+            bases: OnceLock::new(),
         }
     }
 
@@ -146,11 +159,37 @@ impl Block {
         }
     }
 
-    /// The counter's value, all shards together.
+    /// The counter's value, all shards together, since it was last reset.
     pub fn counter(&self, counter: Counter) -> u64 {
+        let base = self.bases.get().map_or(0, |bases| {
+            let bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
+            bases.counters.get(usize::from(counter.0)).copied().unwrap_or(0)
+        });
+        self.counted(counter).wrapping_sub(base)
+    }
+
+    fn counted(&self, counter: Counter) -> u64 {
         self.storages()
             .map(|storage| storage.value(counter.0).load(Relaxed))
             .fold(0, u64::wrapping_add)
+    }
+
+    /// Lets every counter show 0. Gauges and histograms are not touched (Envoy: POST /reset_counters).
+    pub(crate) fn reset_counters(&self) {
+        if self.storages().next().is_none() {
+            return;
+        }
+        let mut bases = self
+            .bases
+            .get_or_init(Box::default)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        bases.counters = (0..self.table.counters.len())
+            .map(|index| self.counted(Counter(index as u16)))
+            .collect();
+        bases.codes = (0..self.table.codes.len())
+            .map(|index| self.counted_codes(Codes(index as u16)).collect())
+            .collect();
     }
 
     /// The gauge's value, all shards together; never below zero.
@@ -224,8 +263,23 @@ impl Block {
         texts.get(usize::from(text.0)).cloned()
     }
 
-    /// Codes that were seen, ascending.
+    /// Codes that were seen since the last reset, ascending.
     pub(crate) fn codes(&self, codes: Codes) -> impl Iterator<Item = (u16, u64)> {
+        let bases = self.bases.get().map(|bases| {
+            let bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
+            bases.codes.get(usize::from(codes.0)).cloned().unwrap_or_default()
+        });
+        self.counted_codes(codes).filter_map(move |(code, count)| {
+            let base = bases
+                .iter()
+                .flatten()
+                .find(|(known, _)| *known == code)
+                .map_or(0, |(_, base)| *base);
+            Some((code, count - base.min(count))).filter(|(_, count)| *count > 0)
+        })
+    }
+
+    fn counted_codes(&self, codes: Codes) -> impl Iterator<Item = (u16, u64)> + use<> {
         let mut counts = vec![0_u64; CODE_PAGES * CODES_PER_PAGE];
         for pages in self
             .storages()

@@ -89,6 +89,13 @@ impl Registry {
         }
     }
 
+    /// Lets every counter show 0 (Envoy: POST /reset_counters).
+    pub fn reset_counters(&self) {
+        for block in self.blocks() {
+            block.reset_counters();
+        }
+    }
+
     /// Blocks that are alive, by prefix.
     pub(crate) fn blocks(&self) -> Vec<Arc<Block>> {
         let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -81,7 +81,7 @@ fn a_block_without_writes_holds_no_counters() {
     let registry = Registry::new(4);
     let block = registry.block(Scope::Cluster("idle"), &cluster::TABLE);
     assert_eq!(block.counter(cluster::UPSTREAM_CX_TOTAL), 0);
-    assert!(size_of::<Block>() <= 64, "{} bytes", size_of::<Block>());
+    assert!(size_of::<Block>() <= 80, "{} bytes", size_of::<Block>());
 }
 
 #[test]
@@ -94,4 +94,23 @@ fn codes_are_counted_one_by_one_and_nonsense_is_not() {
     let codes: Vec<_> = block.codes(cluster::UPSTREAM_RQ_CODE).collect();
     assert_eq!(codes, [(100, 1), (200, 2), (404, 1), (503, 1), (599, 1)]);
     assert_eq!(block.code(cluster::UPSTREAM_RQ_CODE, 200), 2);
+}
+
+#[test]
+fn counters_start_again_from_zero_after_a_reset() {
+    let registry = Registry::new(1);
+    let block = registry.block(Scope::Cluster("a"), &cluster::TABLE);
+    let count = || {
+        block.add(Shard::worker(0), cluster::UPSTREAM_RQ_TOTAL, 5);
+        block.count_code(Shard::worker(0), cluster::UPSTREAM_RQ_CODE, 200);
+        block.inc(Shard::worker(0), cluster::UPSTREAM_RQ_ACTIVE);
+    };
+    count();
+    registry.reset_counters();
+    assert_eq!(block.counter(cluster::UPSTREAM_RQ_TOTAL), 0);
+    assert_eq!(block.code(cluster::UPSTREAM_RQ_CODE, 200), 0);
+    count();
+    assert_eq!(block.counter(cluster::UPSTREAM_RQ_TOTAL), 5);
+    assert_eq!(block.code(cluster::UPSTREAM_RQ_CODE, 200), 1);
+    assert_eq!(block.gauge(cluster::UPSTREAM_RQ_ACTIVE), 2);
 }
