@@ -47,6 +47,10 @@ pub(super) fn response(block: &mut HeaderBlock, is_http_10: bool, asked: Asked) 
         return Ok(Framing::Tunnel);
     }
     let framing = explicit(block, is_http_10)?;
+    if status == 204 {
+        // RFC 9110 section 8.6: it may not have one, and a recipient behind HTTP/2 would wait for it.
+        block.remove(KnownName::ContentLength);
+    }
     if asked.is_head || matches!(status, 204 | 304) {
         return Ok(Framing::None);
     }

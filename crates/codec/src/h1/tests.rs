@@ -10,6 +10,7 @@ mod client;
 mod flow;
 mod fuzz;
 mod server;
+mod server_exchanges;
 mod smuggling;
 mod tunnel;
 

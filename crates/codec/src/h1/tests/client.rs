@@ -183,6 +183,9 @@ fn section_6_3_rule_1_responses_without_body() {
             "{events:?}"
         );
     }
+    // RFC 9110 section 8.6: a 204 has no length.
+    let events = Peer::client_after("GET").accept("HTTP/1.1 204 x\r\ncontent-length: 5\r\n\r\n");
+    assert_eq!(events[0], got(1, "204", true));
     let mut client = Peer::client_after("HEAD");
     let events = client.accept("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
     assert_eq!(events, [got(1, "200|content-length: 5", true), StreamsAvailable]);
