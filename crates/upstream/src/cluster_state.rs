@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use telemetry::stats::{self, Scope, cluster, cluster_circuit_breakers, cluster_membership};
@@ -147,6 +147,7 @@ impl ClusterState {
 
     /// Wakes all subscribers.
     pub(crate) fn notify_changed(&self) {
+        self.signals.generation.fetch_add(1, Ordering::Release);
         if let Some(changes) = self.changes.get() {
             changes.send_replace(());
         }
@@ -212,6 +213,8 @@ impl EndpointChanges {
 pub(crate) struct Signals {
     dirty: Mutex<HashSet<Arc<str>>>,
     wake: Notify,
+    /// How often any cluster's endpoints or their health have changed.
+    generation: AtomicU64,
 }
 
 impl Signals {
@@ -226,6 +229,10 @@ impl Signals {
     /// The names of the clusters that were marked since the last call.
     pub(crate) fn take_dirty(&self) -> HashSet<Arc<str>> {
         std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Ready when something was marked since it was last ready. Cancel-safe.

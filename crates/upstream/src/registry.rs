@@ -58,6 +58,14 @@ impl StateRegistry {
         &self.stats
     }
 
+    /// Another number whenever any cluster's endpoints or their health have changed: what a worker compares to learn,
+    /// at the cost of one load, whether it has to look at its pools
+    /// ([`EndpointState::should_drain`](crate::endpoint::EndpointState::should_drain)). To be told of one cluster's
+    /// changes, [subscribe](ClusterState::subscribe).
+    pub fn generation(&self) -> u64 {
+        self.signals.generation()
+    }
+
     /// What changes of state report to.
     pub(crate) fn signals(&self) -> &Arc<Signals> {
         &self.signals

@@ -68,7 +68,7 @@ impl Checks {
             let key = host.state.key();
             wanted.insert(key);
             let address = health::address(&key.address, &self.settings, config);
-            let authority = health::authority(cluster, &self.settings, config);
+            let authority = health::authority(cluster, &self.settings, config, &key.address);
             if let Some(checked) = self.serials.get(key).and_then(|serial| self.by_serial.get_mut(serial)) {
                 if checked.address != address {
                     checked.connection = None;

@@ -79,11 +79,14 @@ pub(crate) fn address(
     }
 }
 
-/// The host that a check asks for.
+/// The host that a check asks for: the endpoint's, the check's, or the cluster's name, as Envoy has it. A cluster's name
+/// that is no host at all (`outbound|80||shop`) Envoy sends all the same, and servers that look at it refuse the check;
+/// then the address is asked for.
 pub(crate) fn authority(
     cluster: &Arc<str>,
     settings: &HealthCheck,
     config: Option<&EndpointHealthCheckConfig>,
+    address: &EndpointAddress,
 ) -> Arc<str> {
     let of_check = match &settings.checker {
         HealthChecker::Grpc(grpc) => grpc.authority.as_ref(),
@@ -91,11 +94,22 @@ pub(crate) fn authority(
         HealthChecker::Tcp(_) => None,
     };
     let of_endpoint = config.and_then(|c| c.hostname.as_ref());
-    of_endpoint
-        .or(of_check)
-        .filter(|host| !host.is_empty())
-        .unwrap_or(cluster)
-        .clone()
+    match of_endpoint.or(of_check).filter(|host| !host.is_empty()) {
+        Some(host) => host.clone(),
+        None if is_host(cluster) => cluster.clone(),
+        None => match address {
+            EndpointAddress::Socket(address) => address.to_string().into(),
+            EndpointAddress::Pipe(_) => "localhost".into(),
+        },
+    }
+}
+
+/// Whether `name` can stand in an authority (RFC 3986 section 3.2.2, without percent-encoding).
+fn is_host(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]".contains(&b))
 }
 
 #[cfg(test)]
@@ -136,16 +150,22 @@ mod tests {
     #[test]
     fn the_authority_is_the_endpoints_the_checks_or_the_clusters() {
         let (cluster, mut settings) = ("c".into(), testing::health_check(1, 1));
-        assert_eq!(&*authority(&cluster, &settings, None), "c");
+        let own = socket("10.0.0.1:80");
+        assert_eq!(&*authority(&cluster, &settings, None, &own), "c");
+        assert_eq!(
+            &*authority(&"outbound|80||shop".into(), &settings, None, &own),
+            "10.0.0.1:80",
+            "no host"
+        );
         let HealthChecker::Grpc(grpc) = &mut settings.checker else {
             unreachable!("made so")
         };
         grpc.authority = Some("of-check".into());
-        assert_eq!(&*authority(&cluster, &settings, None), "of-check");
+        assert_eq!(&*authority(&cluster, &settings, None, &own), "of-check");
         let config = EndpointHealthCheckConfig {
             hostname: Some("of-host".into()),
             ..Default::default()
         };
-        assert_eq!(&*authority(&cluster, &settings, Some(&config)), "of-host");
+        assert_eq!(&*authority(&cluster, &settings, Some(&config), &own), "of-host");
     }
 }

@@ -112,9 +112,11 @@ fn a_removed_endpoint_is_told_to_its_pools_and_comes_back_as_new() {
     scripted.set_endpoints("c", vec![locality(0, 0, 0, &[1, 1])]);
     let endpoint = scripted.endpoint("10.0.0.2:80");
     let mut changes = scripted.handle().state().subscribe();
+    let generation = scripted.clusters.registry().generation();
     endpoint.update_health(HealthFlags::FAILED_OUTLIER_CHECK, HealthFlags::NONE);
     scripted.set_endpoints("c", vec![locality(0, 0, 0, &[1])]);
     assert!(changes.has_changed());
+    assert_ne!(scripted.clusters.registry().generation(), generation);
     assert!(endpoint.is_removed() && endpoint.should_drain() && !endpoint.is_usable());
     scripted.set_endpoints("c", vec![locality(0, 0, 0, &[1, 1])]);
     assert!(
