@@ -42,13 +42,12 @@ pub fn check(directory: &Path, settings: &MeshSettings, validator: Arc<dyn Valid
     let snapshot = Snapshot::new(Arc::clone(&mesh), validator, None);
     let mut withheld: Vec<String> = snapshot.withheld().iter().map(ToString::to_string).collect();
     for workload in mesh.workloads.values() {
-        if let Err(refused) = snapshot.sidecar_view(workload) {
-            withheld.extend(
-                refused
-                    .iter()
-                    .map(|refused| format!("Pod {}: {refused}", workload.identity.pod)),
-            );
-        }
+        let (_, refused) = snapshot.sidecar_view(workload);
+        withheld.extend(
+            refused
+                .iter()
+                .map(|refused| format!("Pod {}: {refused}", workload.identity.pod)),
+        );
     }
     Ok(Findings {
         objects: set.objects.len(),

@@ -39,8 +39,10 @@ pub enum Flavor {
 /// good one of its name is served instead, if there was one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withheld {
-    /// Which one, e.g. `CDS outbound|80||a.b.svc.cluster.local`.
-    pub resource: String,
+    /// Its type.
+    pub kind: ResourceType,
+    /// Its name, e.g. `outbound|80||a.b.svc.cluster.local`.
+    pub name: String,
     /// Why.
     pub reasons: Vec<String>,
 }
@@ -85,9 +87,12 @@ impl Snapshot {
     pub fn new(mesh: Arc<Mesh>, validator: Arc<dyn Validator>, before: Option<&Self>) -> Self {
         let mut withheld = Vec::new();
         let mut shared = BTreeMap::new();
-        for flavor in [Flavor::Sidecar, Flavor::Proxyless] {
+        for (flavor, validator) in [
+            (Flavor::Sidecar, &*validator),
+            (Flavor::Proxyless, &Anything as &dyn Validator),
+        ] {
             let before = before.and_then(|before| before.shared.get(&flavor));
-            shared.insert(flavor, Shared::new(&mesh, flavor, &*validator, before, &mut withheld));
+            shared.insert(flavor, Shared::new(&mesh, flavor, validator, before, &mut withheld));
         }
         let earlier = before.map(|before| before.scopes.lock().unwrap_or_else(PoisonError::into_inner).clone());
         Self {
@@ -110,11 +115,9 @@ impl Snapshot {
         self.mesh.workloads.get(pod)
     }
 
-    /// What a sidecar is to have, without its secrets.
-    ///
-    /// # Errors
-    /// Resources of its own that the proxy would refuse.
-    pub fn sidecar_view(&self, workload: &Workload) -> Result<View, Vec<Withheld>> {
+    /// What a sidecar is to have, without its secrets; and what of its own is left out
+    /// because the proxy would refuse it.
+    pub fn sidecar_view(&self, workload: &Workload) -> (View, Vec<Withheld>) {
         let mut view = self.scope_view(Flavor::Sidecar, &workload.identity.pod.namespace);
         let settings = &self.mesh.settings;
         let inbound = listener::inbound(settings, workload);
@@ -124,16 +127,17 @@ impl Snapshot {
             let built = cluster::inbound(workload.identity.ip, *number, port.protocol);
             Resource::new(ResourceType::Cluster, built.name.as_str(), &built)
         });
-        let mut refused = Vec::new();
+        let mut withheld = Vec::new();
         for resource in listeners.chain(clusters) {
-            if let Err(reasons) = self.validator.validate(&resource) {
-                refused.push(Withheld::new(&resource, reasons));
+            match self.validator.validate(&resource) {
+                Ok(()) => {
+                    let own = &mut view.of_mut(resource.kind).own;
+                    own.insert(Arc::clone(&resource.name), Arc::new(resource));
+                }
+                Err(reasons) => withheld.push(Withheld::new(&resource, reasons)),
             }
-            view.of_mut(resource.kind)
-                .own
-                .insert(Arc::clone(&resource.name), Arc::new(resource));
         }
-        if refused.is_empty() { Ok(view) } else { Err(refused) }
+        (view, withheld)
     }
 
     /// What a client that speaks xDS itself can ask for.
@@ -182,16 +186,26 @@ impl Snapshot {
 
 impl std::fmt::Display for Withheld {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.resource, self.reasons.join("; "))
+        write!(f, "{} {}: {}", self.kind, self.name, self.reasons.join("; "))
     }
 }
 
 impl Withheld {
     fn new(resource: &Resource, reasons: Vec<String>) -> Self {
         Self {
-            resource: format!("{} {}", resource.kind, resource.name),
+            kind: resource.kind,
+            name: resource.name.to_string(),
             reasons,
         }
+    }
+}
+
+/// For resources that go to no proxy of ours: gRPC clients take other things.
+struct Anything;
+
+impl Validator for Anything {
+    fn validate(&self, _resource: &Resource) -> Result<(), Vec<String>> {
+        Ok(())
     }
 }
 

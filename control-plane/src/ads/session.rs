@@ -92,6 +92,11 @@ impl Session {
         }
     }
 
+    /// What the client is to have, if that is known.
+    pub fn view(&self) -> Option<&View> {
+        self.view.as_ref()
+    }
+
     /// Takes in what the client is to have from now on.
     pub fn set_view(&mut self, view: View) {
         for kind in ResourceType::ALL {

@@ -10,8 +10,8 @@ use super::Ads;
 use super::message::{Request, Variant};
 use super::session::Session;
 use super::subscription::Answer;
-use crate::compile::Snapshot;
 use crate::compile::resource::{ResourceType, View};
+use crate::compile::{Snapshot, Withheld};
 use crate::node::NodeIdentity;
 use crate::status::proxies::ProxyEntry;
 
@@ -134,20 +134,36 @@ impl<V: Variant> Stream<V> {
         Ok(())
     }
 
-    /// Takes in what the node is to have now. If that cannot be told, it keeps what it has.
+    /// Takes in what the node is to have now. What cannot be told it keeps as it was.
     fn refresh(&mut self, ads: &Ads, snapshot: &Snapshot) {
-        match view(ads, snapshot, &self.node) {
-            Ok(view) => {
-                self.trouble = None;
-                self.session.set_view(view);
-            }
-            Err(trouble) => {
-                if self.trouble.as_ref() != Some(&trouble) {
-                    tracing::warn!(node = %self.entry.node(), "{trouble}; the node keeps what it has");
+        let trouble = match view(ads, snapshot, &self.node) {
+            Ok((mut view, withheld)) => {
+                for resource in &withheld {
+                    let before = self
+                        .session
+                        .view()
+                        .and_then(|before| before.of(resource.kind).own.get(&*resource.name));
+                    if let Some(before) = before {
+                        let own = &mut view.of_mut(resource.kind).own;
+                        own.insert(Arc::clone(&before.name), Arc::clone(before));
+                    }
                 }
-                self.trouble = Some(trouble);
+                self.session.set_view(view);
+                let reasons: Vec<String> = withheld
+                    .iter()
+                    .map(|resource| format!("not served: {resource}"))
+                    .collect();
+                (!withheld.is_empty()).then(|| reasons.join("; "))
             }
+            Err(trouble) => Some(format!("nothing new is served: {trouble}")),
+        };
+        if let Some(trouble) = trouble
+            .as_ref()
+            .filter(|trouble| self.trouble.as_ref() != Some(trouble))
+        {
+            tracing::warn!(node = %self.entry.node(), "{trouble}; the node keeps what it has");
         }
+        self.trouble = trouble;
     }
 
     /// Brings the table of proxies up to date.
@@ -157,9 +173,10 @@ impl<V: Variant> Stream<V> {
     }
 }
 
-fn view(ads: &Ads, snapshot: &Snapshot, node: &NodeIdentity) -> Result<View, String> {
+/// What a node is to have, and what of that is withheld.
+fn view(ads: &Ads, snapshot: &Snapshot, node: &NodeIdentity) -> Result<(View, Vec<Withheld>), String> {
     let (pod, ip) = match node {
-        NodeIdentity::Proxyless { namespace } => return Ok(snapshot.proxyless_view(namespace)),
+        NodeIdentity::Proxyless { namespace } => return Ok((snapshot.proxyless_view(namespace), Vec::new())),
         NodeIdentity::Sidecar { pod, ip } => (pod, ip),
     };
     let Some(workload) = snapshot.workload(pod) else {
@@ -172,13 +189,10 @@ fn view(ads: &Ads, snapshot: &Snapshot, node: &NodeIdentity) -> Result<View, Str
     if !identity.has_sidecar {
         return Err(format!("Pod {pod} has no sidecar by its own label or annotation"));
     }
-    let mut view = snapshot.sidecar_view(workload).map_err(|withheld| {
-        let reasons: Vec<String> = withheld.iter().map(ToString::to_string).collect();
-        reasons.join("; ")
-    })?;
+    let (mut view, withheld) = snapshot.sidecar_view(workload);
     let secrets = ads.identities.secrets(&identity.account(), SystemTime::now());
     view.of_mut(ResourceType::Secret).own = secrets.map_err(|error| error.to_string())?;
-    Ok(view)
+    Ok((view, withheld))
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

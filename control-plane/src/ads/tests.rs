@@ -11,7 +11,7 @@ use crate::testing::{GREETER, snapshot, snapshot_after, split, workload};
 use ResourceType::{Cluster, Endpoints, Listener, Route};
 
 fn view(snapshot: &Snapshot) -> View {
-    snapshot.sidecar_view(&workload(snapshot, "frontend")).unwrap()
+    snapshot.sidecar_view(&workload(snapshot, "frontend")).0
 }
 
 fn sotw(kind: ResourceType, nonce: &str, names: &[&str]) -> Request {

@@ -78,9 +78,12 @@ pub(super) fn outbound(
         ..Default::default()
     };
     if flavor == Flavor::Sidecar {
-        built.health_checks = policy
+        // The gRPC health service needs HTTP/2; the model has noted where it is asked for without.
+        let checks = policy
             .health_check
             .iter()
+            .filter(|check| check.grpc.is_none() || port.protocol == Protocol::Http2);
+        built.health_checks = checks
             .map(|check| health_check(check, settings.host(&service.name)))
             .collect();
         add_transport_sockets(&mut built, settings, service, port, reference);
@@ -323,15 +326,15 @@ fn health_check(check: &HealthCheck, host: String) -> core::HealthCheck {
             ..Default::default()
         })
     };
+    let interval = check.interval.map_or(DEFAULT_HEALTH_CHECK_INTERVAL, |interval| interval.0);
     core::HealthCheck {
-        interval: Some(parts::duration(
-            check
-                .interval
-                .map_or(DEFAULT_HEALTH_CHECK_INTERVAL, |interval| interval.0),
-        )),
+        interval: Some(parts::duration(interval)),
         timeout: Some(parts::duration(
             check.timeout.map_or(DEFAULT_HEALTH_CHECK_TIMEOUT, |timeout| timeout.0),
         )),
+        // Envoy's default is a minute, which is how long a cluster would wait that failed its first check, before
+        // anything called it.
+        no_traffic_interval: Some(parts::duration(interval.max(DEFAULT_HEALTH_CHECK_INTERVAL))),
         unhealthy_threshold: Some(parts::number(check.unhealthy_threshold.unwrap_or(2))),
         healthy_threshold: Some(parts::number(check.healthy_threshold.unwrap_or(1))),
         health_checker: Some(checker),

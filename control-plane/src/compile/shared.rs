@@ -234,7 +234,7 @@ fn accept_routes(
         Err(reasons) => {
             let mut fault = Withheld::new(&table, reasons);
             if let Some(namespace) = namespace {
-                fault.resource = format!("{} for callers in {namespace}", fault.resource);
+                fault.name = format!("{} for callers in {namespace}", fault.name);
             }
             withheld.push(fault);
             earlier.cloned()

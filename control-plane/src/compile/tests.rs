@@ -23,7 +23,7 @@ use crate::testing::{GREETER, Lenient, mesh, snapshot, snapshot_after, split, wo
 use crate::validate::Validator;
 
 fn view(snapshot: &Snapshot, pod: &str) -> View {
-    snapshot.sidecar_view(&workload(snapshot, pod)).unwrap()
+    snapshot.sidecar_view(&workload(snapshot, pod)).0
 }
 
 fn decoded<M: Message + Default>(view: &View, kind: ResourceType, name: &str) -> M {
@@ -215,7 +215,7 @@ fn callers_of_other_namespaces_have_no_short_name() {
     );
     let snapshot = snapshot(&text);
     let far = snapshot.workload(&crate::model::Name::new("demo2", "far")).unwrap();
-    let domains = virtual_host(&snapshot.sidecar_view(far).unwrap(), "greeter.").domains;
+    let domains = virtual_host(&snapshot.sidecar_view(far).0, "greeter.").domains;
     assert!(!domains.contains(&"greeter".to_owned()));
     assert!(domains.contains(&"greeter.demo".to_owned()));
 }
@@ -541,15 +541,8 @@ spec: {targetRefs: [{name: greeter-v1}, {name: greeter-v2}], connectTimeout: 9s}
         cluster.connect_timeout.unwrap().seconds
     };
     assert_eq!((timeout(V1), timeout(V2)), (5, 9));
-    let withheld: Vec<&str> = edited
-        .withheld()
-        .iter()
-        .map(|withheld| withheld.resource.as_str())
-        .collect();
-    assert!(
-        withheld.contains(&"CDS outbound|50051||greeter-v1.demo.svc.cluster.local"),
-        "{withheld:?}"
-    );
+    let withheld: Vec<String> = edited.withheld().iter().map(ToString::to_string).collect();
+    assert!(withheld.contains(&format!("CDS {V1}: no")), "{withheld:?}");
     let fresh = Snapshot::new(Arc::new(mesh(GREETER)), Arc::new(Refuses("greeter-v1")), None);
     assert!(view(&fresh, "frontend").of(ResourceType::Cluster).get(V1).is_none());
     assert!(
@@ -557,4 +550,13 @@ spec: {targetRefs: [{name: greeter-v1}, {name: greeter-v2}], connectTimeout: 9s}
             .validate(view(&edited, "frontend").of(ResourceType::Cluster).get(V1).unwrap())
             .is_ok()
     );
+}
+
+#[test]
+fn a_resource_of_a_nodes_own_that_the_proxy_would_refuse_is_left_out_and_named() {
+    let snapshot = Snapshot::new(Arc::new(mesh(GREETER)), Arc::new(Refuses("inbound")), None);
+    let (view, withheld) = snapshot.sidecar_view(&workload(&snapshot, "greeter-v2-a"));
+    assert_eq!(names_of(&view, ResourceType::Listener), ["outbound"]);
+    let named: Vec<String> = withheld.iter().map(ToString::to_string).collect();
+    assert_eq!(named, ["LDS inbound: no", "CDS inbound|50051||: no"]);
 }

@@ -151,6 +151,11 @@ fn build_service(
                 continue;
             }
         };
+        let checks_grpc = policy.health_check.as_ref().is_some_and(|check| check.grpc.is_some());
+        if checks_grpc && protocol == Protocol::Http1 {
+            let reason = "the policy's gRPC health check is without effect on a port that carries HTTP/1.1";
+            notes.push(Fault::of_field(object, path.as_str(), reason));
+        }
         let mut endpoints = places.of_port(&name, service, port, notes);
         if policy.mtls.is_some_and(|mtls| mtls.mode == MtlsMode::Strict) {
             let before = endpoints.len();

@@ -193,8 +193,25 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         visitor.visit_unit()
     }
 
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        let reason = match &self.node.value {
+            Value::Bool(_, text) => {
+                format!("found the boolean {text}, expected a string: put it in quotes to mean the text")
+            }
+            Value::Number(text) => {
+                format!("found the number {text}, expected a string: put it in quotes to mean the text")
+            }
+            _ => return self.deserialize_any(visitor),
+        };
+        self.place(Err(de::Error::custom(reason)))
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.deserialize_str(visitor)
+    }
+
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char
         bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier
     }
 }

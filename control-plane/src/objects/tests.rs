@@ -106,6 +106,19 @@ fn a_wrong_api_version_is_a_fault_and_another_kind_a_note() {
 }
 
 #[test]
+fn a_scalar_that_yaml_takes_for_something_else_is_explained() {
+    let fault = only_fault("apiVersion: v1\nkind: Service\nmetadata: {name: a, labels: {fast: y}}\n");
+    assert_eq!(
+        fault,
+        "mesh.yaml:3: Service a: metadata.labels.fast: found the boolean y, expected a string: put it in quotes to mean the text"
+    );
+    assert!(
+        only_fault("apiVersion: v1\nkind: Service\nmetadata: {name: a, labels: {v: 120}}\n")
+            .contains("the number 120")
+    );
+}
+
+#[test]
 fn an_object_without_a_name_is_a_fault() {
     assert!(only_fault("apiVersion: v1\nkind: Service\nmetadata: {}\n").contains("metadata.name: missing"));
     assert!(only_fault("- 1\n").contains("expected an object"));
