@@ -59,8 +59,6 @@ impl ClientContext {
             .iter()
             .map(|protocol| protocol.to_vec())
             .collect();
-        // A server may choose what was not offered no more than RFC 7301 allows; Envoy does not look.
-        config.check_selected_alpn = false;
         // Our own record layer takes over after the handshake; the secrets don't leave this crate.
         config.enable_secret_extraction = true;
         Ok(ClientContext {

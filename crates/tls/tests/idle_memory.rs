@@ -1,6 +1,12 @@
 //! What an idle mutual TLS session costs, as the system counts it: aws-lc allocates outside Rust's allocator, so the
 //! resident set is the only honest figure. A process of its own, so that nothing else moves it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic in a test is the report"
+)]
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
