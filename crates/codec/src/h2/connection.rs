@@ -31,6 +31,8 @@ pub(super) const NEVER: u64 = u64::MAX;
 pub struct Connection {
     pub(super) config: Arc<Config>,
     pub(super) server: bool,
+    /// The latest rule broken on a stream.
+    pub(super) last_violation: Option<Violation>,
     /// Set once: the connection is over, GOAWAY is in the output.
     pub(super) failed: Option<Violation>,
     pub(super) reading: Reading,
@@ -137,6 +139,7 @@ impl Connection {
         }
         Self {
             server,
+            last_violation: None,
             failed: None,
             reading: if server {
                 Reading::Preface { matched: 0 }
@@ -347,6 +350,13 @@ impl Connection {
             .filter_map(|stream| stream.queue.as_ref())
             .map(|queue| queue.len())
             .sum()
+    }
+
+    /// Why a stream was refused or ended, or the connection, for the latest of these: for logs, as a request that is
+    /// malformed from its head on is never reported as an event.
+    #[must_use]
+    pub fn last_violation(&self) -> Option<&'static str> {
+        self.failed.or(self.last_violation).map(Violation::text)
     }
 
     /// The counters since the connection began, or since the last [`Connection::take_stats`].

@@ -6,6 +6,7 @@ use super::connection::{Connection, NEVER};
 use super::error::Violation;
 use super::frame::{self, FrameHeader, HEADER_LEN};
 use super::settings;
+use super::stream::Side;
 use crate::event::{ConnectionError, ErrorCode, Event, ResetReason, Scratch, StreamId};
 
 /// What the next octet of input belongs to.
@@ -390,11 +391,16 @@ impl Connection {
             return Err(Violation::MadeYouReset);
         }
         self.stats.count(violation.stat());
+        self.last_violation = Some(violation);
         self.write_reset(stream, violation.code());
         match self.streams.find(stream) {
             Some(slot) => {
-                let tag = self.remove(slot, false).tag;
-                self.last_event = (stream, tag);
+                let record = self.remove(slot, false);
+                self.last_event = (stream, record.tag);
+                if record.remote == Side::Ended {
+                    // It sent after its end; more of that may be on its way.
+                    self.remember_reset(stream, record.recv_window.max(0) as u32);
+                }
             }
             None => self.remember_reset(stream, self.local_initial_window().max(0) as u32),
         }

@@ -234,14 +234,15 @@ impl Connection {
             return Ok(None);
         }
         let Some(slot) = self.streams.find(header.stream) else {
-            return if self.is_idle(header.stream) {
-                Err(Violation::IdleStream)
-            } else {
-                Ok(None)
+            // On a closed stream it is late (RFC 9113 section 5.1), but never by nothing.
+            return match increment {
+                _ if self.is_idle(header.stream) => Err(Violation::IdleStream),
+                0 => Err(Violation::WindowUpdateZero),
+                _ => Ok(None),
             };
         };
         let stream = self.streams.get_mut(slot);
-        if stream.local == Side::Ended {
+        if stream.is_closed() && increment > 0 {
             return Ok(None);
         }
         if increment == 0 {
