@@ -245,7 +245,7 @@ fn read(
             Poll::Ready(Ok(())) => {
                 let length = target.filled().len();
                 if length == 0 {
-                    return on_end_of_input(worker, key, &mut buffers.scratch);
+                    return on_end_of_input(worker, key);
                 }
                 let read = std::mem::take(&mut buffers.read);
                 feed(worker, buffers, key, &read[..length]);
@@ -284,7 +284,7 @@ fn feed(worker: &mut Worker, buffers: &mut Buffers, key: Key<Connection>, bytes:
                 receive(worker, &mut buffers.scratch, key, &plaintext);
             }
             if progress.closed {
-                on_end_of_input(worker, key, &mut buffers.scratch);
+                on_end_of_input(worker, key);
             }
         }
         Err(error) => on_tls_error(worker, key, &error),
@@ -338,8 +338,7 @@ pub(crate) fn receive(worker: &mut Worker, scratch: &mut Scratch, key: Key<Conne
 }
 
 /// The peer sent FIN (or close_notify).
-fn on_end_of_input(worker: &mut Worker, key: Key<Connection>, scratch: &mut Scratch) {
-    let now = worker.now;
+fn on_end_of_input(worker: &mut Worker, key: Key<Connection>) {
     let Some(connection) = worker.connections.get_mut(key) else {
         return;
     };
@@ -348,21 +347,10 @@ fn on_end_of_input(worker: &mut Worker, key: Key<Connection>, scratch: &mut Scra
         return;
     }
     // A close-delimited HTTP/1.1 body ends here; anything else that is open is cut off.
-    while let Some(connection) = worker.connections.get_mut(key)
-        && let Some(codec) = connection.open_codec()
-    {
-        match codec.end_of_input(scratch, now) {
-            Ok(Some(event)) => crate::pipeline::on_event(worker, key, event),
-            Ok(None) | Err(_) => break,
-        }
-    }
     crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);
     if let Some(connection) = worker.connections.get_mut(key) {
-        match connection.role {
-            // The caller may have half-closed after its request: answers in flight still go out,
-            // but neither HTTP/2 nor a proxy's HTTP/1.1 side keeps serving such a connection.
-            Role::Downstream(_) | Role::Upstream(_) => connection.begin_close(Duration::ZERO),
-        }
+        // Neither HTTP/2 nor a proxy's HTTP/1.1 side serves a half-closed connection any further.
+        connection.begin_close(Duration::ZERO);
     }
 }
 

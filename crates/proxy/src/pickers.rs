@@ -13,7 +13,7 @@ use upstream::endpoint::EndpointState;
 use crate::pool::PointerHasher;
 
 /// How often a pick that was tried already is thrown back.
-const RESELECTIONS: u32 = 3;
+const RESELECTIONS: u32 = 16;
 
 /// Entries whose cluster is gone are looked for when the table has grown to this many.
 const FIRST_SWEEP: usize = 64;

@@ -138,7 +138,7 @@ pub(crate) fn on_codec_error(worker: &mut Worker, connection: Key<Connection>, e
 /// with `failure`.
 pub(crate) fn on_connection_closed(worker: &mut Worker, connection: Key<Connection>, failure: Failure) {
     let mut scratch = Scratch::new();
-    worker.ending_with = Some(failure);
+    let outer = worker.ending_with.replace(failure);
     let now = worker.now;
     while let Some(found) = worker.connections.get_mut(connection)
         && let Some(codec) = &mut found.codec
@@ -150,9 +150,12 @@ pub(crate) fn on_connection_closed(worker: &mut Worker, connection: Key<Connecti
                 Ok(None) | Err(_) => break,
             },
         };
-        on_event(worker, connection, event);
+        // That it is closed is known here already.
+        if !matches!(event, Event::Closed) {
+            on_event(worker, connection, event);
+        }
     }
-    worker.ending_with = None;
+    worker.ending_with = outer;
 }
 
 /// A stream's deadline: which of its timeouts is due is decided here.

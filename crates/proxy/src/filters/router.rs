@@ -33,6 +33,7 @@ pub(super) fn register(extensions: &mut Extensions) {
     );
 }
 
+#[allow(deprecated, reason = "what Envoy has deprecated is still sent")]
 fn parse(context: &mut Context<'_>, bytes: &[u8]) -> Result<Arc<dyn ExtensionConfig>, Reported> {
     let message: pb::Router = context.decode(bytes)?;
     if message.dynamic_stats.is_some_and(|on| !on.value) {

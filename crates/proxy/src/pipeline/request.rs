@@ -79,6 +79,7 @@ pub(crate) fn begin(
     }
     match route(worker, key) {
         Ok(()) => {
+            begin_route_timeout(worker, key);
             attempt::start(worker, key);
             super::arm(worker, key);
         }
@@ -201,7 +202,7 @@ pub(crate) fn on_trailers(worker: &mut Worker, key: Key<Stream>, trailers: &mut 
     super::arm(worker, key);
 }
 
-/// The whole request has arrived: the route's timeout begins.
+/// The whole request has arrived.
 fn on_complete(worker: &mut Worker, key: Key<Stream>) {
     let now = worker.now;
     let Some(stream) = worker.streams.get_mut(key) else {
@@ -210,7 +211,17 @@ fn on_complete(worker: &mut Worker, key: Key<Stream>) {
     stream.body.complete = true;
     stream.request_deadline = None;
     stream.record.request_received_at = Some(now);
-    stream.route_deadline = stream.route_timeout().map(|timeout| now + timeout);
+    begin_route_timeout(worker, key);
+}
+
+/// The route's timeout begins once the whole request is there and has a route.
+fn begin_route_timeout(worker: &mut Worker, key: Key<Stream>) {
+    let now = worker.now;
+    if let Some(stream) = worker.streams.get_mut(key)
+        && stream.body.complete
+    {
+        stream.route_deadline = stream.route_timeout().map(|timeout| now + timeout);
+    }
 }
 
 /// Whether a content type is gRPC's: `application/grpc`, alone or followed by `+` or `;`.
