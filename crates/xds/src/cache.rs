@@ -92,7 +92,11 @@ pub(crate) fn write(directory: &Path, image: &Image) -> io::Result<PathBuf> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(MAGIC)?;
     file.write_all(&crc32(&body).to_be_bytes())?;
     file.write_all(&body)?;
@@ -112,7 +116,11 @@ fn crc32(bytes: &[u8]) -> u32 {
             let mut value = index as u32;
             let mut bit = 0;
             while bit < 8 {
-                value = if value & 1 == 1 { 0xedb8_8320 ^ (value >> 1) } else { value >> 1 };
+                value = if value & 1 == 1 {
+                    0xedb8_8320 ^ (value >> 1)
+                } else {
+                    value >> 1
+                };
                 bit += 1;
             }
             table[index] = value;
@@ -120,7 +128,9 @@ fn crc32(bytes: &[u8]) -> u32 {
         }
         table
     };
-    !bytes.iter().fold(!0, |crc: u32, byte| TABLE[(crc as u8 ^ byte) as usize] ^ (crc >> 8))
+    !bytes
+        .iter()
+        .fold(!0, |crc: u32, byte| TABLE[(crc as u8 ^ byte) as usize] ^ (crc >> 8))
 }
 
 #[cfg(test)]
@@ -136,7 +146,11 @@ mod tests {
     impl Scratch {
         fn new() -> Self {
             static COUNT: AtomicU32 = AtomicU32::new(0);
-            let name = format!("xds-cache-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+            let name = format!(
+                "xds-cache-{}-{}",
+                std::process::id(),
+                COUNT.fetch_add(1, Ordering::Relaxed)
+            );
             let path = std::env::temp_dir().join(name);
             fs::create_dir(&path).expect("a new directory");
             Self(path)
@@ -156,7 +170,11 @@ mod tests {
             version: "7".into(),
             value: vec![1, 2, 3],
         };
-        Image { node_id: "n".into(), node_cluster: "c".into(), resources: vec![resource; 3] }
+        Image {
+            node_id: "n".into(),
+            node_cluster: "c".into(),
+            resources: vec![resource; 3],
+        }
     }
 
     #[test]

@@ -33,7 +33,9 @@ impl Csds {
     fn answer(handle: &Handle, request: &ClientStatusRequest) -> Result<ClientStatusResponse, tonic::Status> {
         if !request.node_matchers.is_empty() {
             // A client knows one node, itself (gRFC A40).
-            return Err(tonic::Status::invalid_argument("node_matchers are not supported by a client"));
+            return Err(tonic::Status::invalid_argument(
+                "node_matchers are not supported by a client",
+            ));
         }
         let config = client_config(&handle.status(), handle.node(), request.exclude_resource_contents);
         Ok(ClientStatusResponse { config: vec![config] })
@@ -49,7 +51,9 @@ impl ClientStatusDiscoveryService for Csds {
         requests: Request<Streaming<ClientStatusRequest>>,
     ) -> Result<Response<Self::StreamClientStatusStream>, tonic::Status> {
         let handle = self.handle.clone();
-        let answers = requests.into_inner().map(move |request| Self::answer(&handle, &request?));
+        let answers = requests
+            .into_inner()
+            .map(move |request| Self::answer(&handle, &request?));
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -73,12 +77,17 @@ pub fn client_config(status: &Status, node: &Node, exclude_contents: bool) -> Cl
 
 fn generic_config(resource: &ResourceStatus, exclude_contents: bool) -> GenericXdsConfig {
     let type_url = resource.key.resource_type.type_url();
-    let any = |encoded: &[u8]| Any { type_url: type_url.to_owned(), value: encoded.to_vec() };
+    let any = |encoded: &[u8]| Any {
+        type_url: type_url.to_owned(),
+        value: encoded.to_vec(),
+    };
     let accepted = resource.accepted.as_ref();
     GenericXdsConfig {
         type_url: type_url.to_owned(),
         name: resource.key.name.to_string(),
-        version_info: accepted.map(|accepted| accepted.version.to_string()).unwrap_or_default(),
+        version_info: accepted
+            .map(|accepted| accepted.version.to_string())
+            .unwrap_or_default(),
         // What the bootstrap holds is dumped with the bootstrap.
         xds_config: accepted
             .filter(|_| !exclude_contents && resource.origin == Origin::Dynamic)
@@ -86,7 +95,11 @@ fn generic_config(resource: &ResourceStatus, exclude_contents: bool) -> GenericX
         last_updated: accepted.map(|accepted| timestamp(accepted.last_updated)),
         client_status: client_status(resource.client_status).into(),
         error_state: resource.error.as_ref().map(|error| UpdateFailureState {
-            failed_configuration: error.encoded.as_ref().filter(|_| !exclude_contents).map(|encoded| any(encoded)),
+            failed_configuration: error
+                .encoded
+                .as_ref()
+                .filter(|_| !exclude_contents)
+                .map(|encoded| any(encoded)),
             last_update_attempt: Some(timestamp(error.last_update_attempt)),
             details: error.details.to_string(),
             version_info: error.version.to_string(),
@@ -147,22 +160,37 @@ mod tests {
             active: true,
             waiting_for: Vec::new(),
         };
-        Status { resources: vec![resource], ..Status::default() }
+        Status {
+            resources: vec![resource],
+            ..Status::default()
+        }
     }
 
     #[test]
     fn an_accepted_value_is_reported_with_the_error_beside_it() {
-        let node = Node { id: "n".into(), ..Node::default() };
+        let node = Node {
+            id: "n".into(),
+            ..Node::default()
+        };
         let config = client_config(&status(), &node, false);
         assert_eq!(config.node, Some(node));
         let resource = &config.generic_xds_configs[0];
         assert_eq!((resource.name.as_str(), resource.version_info.as_str()), ("c", "1"));
-        assert_eq!(resource.xds_config.as_ref().map(|any| &any.value[..]), Some(&b"good"[..]));
+        assert_eq!(
+            resource.xds_config.as_ref().map(|any| &any.value[..]),
+            Some(&b"good"[..])
+        );
         assert_eq!(resource.last_updated.as_ref().map(|at| at.seconds), Some(5));
         assert_eq!(resource.client_status, i32::from(ClientResourceStatus::Nacked));
         let error = resource.error_state.as_ref().expect("an error");
-        assert_eq!((error.version_info.as_str(), error.details.as_str()), ("2", "lb_policy: is unknown"));
-        assert_eq!(error.failed_configuration.as_ref().map(|any| &any.value[..]), Some(&b"bad"[..]));
+        assert_eq!(
+            (error.version_info.as_str(), error.details.as_str()),
+            ("2", "lb_policy: is unknown")
+        );
+        assert_eq!(
+            error.failed_configuration.as_ref().map(|any| &any.value[..]),
+            Some(&b"bad"[..])
+        );
     }
 
     #[test]
@@ -170,6 +198,12 @@ mod tests {
         let config = client_config(&status(), &Node::default(), true);
         let resource = &config.generic_xds_configs[0];
         assert_eq!((&resource.xds_config, resource.version_info.as_str()), (&None, "1"));
-        assert_eq!(resource.error_state.as_ref().and_then(|error| error.failed_configuration.clone()), None);
+        assert_eq!(
+            resource
+                .error_state
+                .as_ref()
+                .and_then(|error| error.failed_configuration.clone()),
+            None
+        );
     }
 }

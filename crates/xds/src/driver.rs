@@ -1,5 +1,6 @@
 //! The engine behind real streams: one task per stream, one for the clock, nothing that waits while it holds the engine.
 
+mod file;
 mod keeper;
 mod stream;
 #[cfg(test)]
@@ -20,7 +21,7 @@ use xds_api::envoy::config::core::v3::Node;
 
 use crate::client::{Connector, Options, Settings};
 use crate::decode::Decoder;
-use crate::engine::{Engine, EngineOptions};
+use crate::engine::{Engine, EngineOptions, Transport};
 use crate::source::SourceId;
 use crate::status::{Readiness, Status};
 
@@ -104,7 +105,25 @@ impl Shared {
             for specification in new {
                 let wake = Arc::new(Notify::new());
                 self.wakers().insert(specification.source, Arc::clone(&wake));
-                tasks.spawn(stream::keep_open(Arc::clone(&self), specification, wake));
+                let (shared, source) = (Arc::clone(&self), specification.source);
+                match specification.transport {
+                    Transport::Grpc { api, only } => {
+                        tasks.spawn(stream::keep_open(shared, stream::Servers { source, api, only }, wake))
+                    }
+                    Transport::File {
+                        path,
+                        watched_directory,
+                        resource_type,
+                    } => {
+                        let file = file::Watched {
+                            source,
+                            path,
+                            watched_directory,
+                            resource_type,
+                        };
+                        tasks.spawn(file::serve(shared, file, wake))
+                    }
+                };
             }
             tokio::select! {
                 () = sleep_until(deadline) => self.with(Engine::on_deadline),

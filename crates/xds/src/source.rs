@@ -1,7 +1,9 @@
 //! Where subscriptions go: the aggregated stream, a stream of its own, a file.
 
 use config::ResourceType;
-use config::config_source::{ApiConfigSource, ConfigSourceSpecifier, GrpcTarget};
+use config::config_source::{ConfigSourceSpecifier, GrpcTarget};
+
+use crate::engine::Transport;
 
 /// A source by its place in [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,7 +51,11 @@ impl Sources {
 }
 
 /// What a source is called in logs and dumps.
-pub(crate) fn describe(source: SourceId, api: &ApiConfigSource) -> String {
+pub(crate) fn describe(source: SourceId, transport: &Transport) -> String {
+    let api = match transport {
+        Transport::File { path, .. } => return path.to_string(),
+        Transport::Grpc { api, .. } => api,
+    };
     let server = match api.grpc_services.first().map(|service| &service.target) {
         Some(GrpcTarget::EnvoyGrpc { cluster_name, .. }) => cluster_name,
         Some(GrpcTarget::GoogleGrpc { target_uri, .. }) => target_uri,

@@ -139,6 +139,13 @@ impl Statistics {
         }
     }
 
+    /// Something was refused that is no response at all.
+    pub(crate) fn update_refused(&self, resource_type: ResourceType) {
+        if let Some(subscription) = self.whole(resource_type) {
+            subscription.refused();
+        }
+    }
+
     /// The first answer did not come in time.
     pub(crate) fn initial_fetch_timed_out(&self, resource_type: ResourceType) {
         if let Some(subscription) = self.whole(resource_type) {

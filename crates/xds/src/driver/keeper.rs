@@ -14,7 +14,10 @@ use crate::engine::Engine;
 pub(super) fn restore(engine: &mut Engine, directory: &Path, node: &Node, now: Instant) {
     match cache::read(directory, &node.id, &node.cluster) {
         Ok(Some(image)) => {
-            tracing::info!("last-good cache: {} resources until the control plane answers", image.resources.len());
+            tracing::info!(
+                "last-good cache: {} resources until the control plane answers",
+                image.resources.len()
+            );
             engine.restore(image, now);
         }
         Ok(None) => {}

@@ -4,33 +4,44 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
+use config::ResourceType;
+use config::config_source::ApiConfigSource;
 use tokio::sync::Notify;
 
 use super::Shared;
 use super::transport::{Reader, Transport, Writer};
 use crate::backoff::Backoff;
-use crate::engine::{Engine, StreamSpecification};
+use crate::engine::Engine;
+use crate::source::SourceId;
+
+/// Where a stream leads.
+pub(super) struct Servers {
+    pub(super) source: SourceId,
+    pub(super) api: Arc<ApiConfigSource>,
+    /// The only type asked for, where the stream is not aggregated.
+    pub(super) only: Option<ResourceType>,
+}
 
 /// Keeps a stream open for as long as the client lives.
-pub(super) async fn keep_open(shared: Arc<Shared>, specification: StreamSpecification, wake: Arc<Notify>) {
+pub(super) async fn keep_open(shared: Arc<Shared>, servers: Servers, wake: Arc<Notify>) {
     let (initial, maximum) = shared.settings.backoff;
     let mut backoff = Backoff::new(initial, maximum, RandomState::new().build_hasher().finish());
     let mut server = 0;
     loop {
         let mut responded = false;
-        let reason = match Transport::connect(&*shared.connector, &shared.settings, &specification, server).await {
-            Ok(transport) => exchange(&shared, &specification, transport, &wake, &mut responded).await,
+        let reason = match Transport::connect(&*shared.connector, &shared.settings, &servers, server).await {
+            Ok(transport) => exchange(&shared, &servers, transport, &wake, &mut responded).await,
             Err(reason) => reason,
         };
         if responded {
             // A server that answered and went away is restarting or shedding load: that is no failure.
-            tracing::info!(source = ?specification.source, "discovery stream ended: {reason}");
+            tracing::info!(source = ?servers.source, "discovery stream ended: {reason}");
             backoff.reset();
         } else {
-            tracing::warn!(source = ?specification.source, "discovery stream failed: {reason}");
-            server = (server + 1) % specification.api.grpc_services.len().max(1);
+            tracing::warn!(source = ?servers.source, "discovery stream failed: {reason}");
+            server = (server + 1) % servers.api.grpc_services.len().max(1);
         }
-        shared.with(|engine, now| engine.stream_closed(specification.source, reason, now));
+        shared.with(|engine, now| engine.stream_closed(servers.source, reason, now));
         tokio::time::sleep(backoff.next_delay()).await;
     }
 }
@@ -41,13 +52,13 @@ pub(super) async fn keep_open(shared: Arc<Shared>, specification: StreamSpecific
 /// request is made when there is room for it; what is waiting until then are sets of names, not messages.
 async fn exchange(
     shared: &Shared,
-    specification: &StreamSpecification,
+    servers: &Servers,
     transport: Transport,
     wake: &Notify,
     responded: &mut bool,
 ) -> String {
-    let source = specification.source;
-    let (writer, mut reader): (Writer, Reader) = transport.open(&shared.settings, specification);
+    let source = servers.source;
+    let (writer, mut reader): (Writer, Reader) = transport.open(&shared.settings, servers);
     shared.with(|engine, now| engine.stream_opened(source, now));
     loop {
         let has_request = shared.lock().has_request(source, super::now());

@@ -24,8 +24,8 @@ use xds_api::envoy::service::discovery::v3::{
 };
 use xds_api::prost::Message;
 
+use super::stream::Servers;
 use crate::client::{Connector, Io, Settings};
-use crate::engine::StreamSpecification;
 use crate::session::{Request, Response};
 
 /// HTTP/2 windows: a push of a whole mesh is megabytes, and nothing else is on the connection.
@@ -43,10 +43,10 @@ impl Transport {
     pub(super) async fn connect(
         connector: &dyn Connector,
         settings: &Settings,
-        specification: &StreamSpecification,
+        servers: &Servers,
         server: usize,
     ) -> Result<Self, String> {
-        let service = specification
+        let service = servers
             .api
             .grpc_services
             .get(server)
@@ -76,9 +76,9 @@ impl Transport {
     }
 
     /// Opens the stream. Neither half waits for the server's headers: some servers send none before the first response.
-    pub(super) fn open(self, settings: &Settings, specification: &StreamSpecification) -> (Writer, Reader) {
-        let delta = specification.api.api_type.is_delta();
-        let path = PathAndQuery::from_static(path(specification.only, delta));
+    pub(super) fn open(self, settings: &Settings, servers: &Servers) -> (Writer, Reader) {
+        let delta = servers.api.api_type.is_delta();
+        let path = PathAndQuery::from_static(path(servers.only, delta));
         let limit = settings.maximum_message_size;
         if delta {
             let (sender, reader) = self.call(path, limit, Response::Delta);

@@ -138,7 +138,10 @@ impl Engine {
             Ok(decoded) => format!("is named {:?} inside and {:?} outside", decoded.name(), key.name),
             Err(faults) => describe(&faults),
         };
-        Err(Fault { details, encoded: Some(any.value) })
+        Err(Fault {
+            details,
+            encoded: Some(any.value),
+        })
     }
 
     /// The value held, when the bytes are the same: nothing is decoded and nothing downstream changes.

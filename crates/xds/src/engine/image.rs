@@ -50,12 +50,25 @@ impl Engine {
             let resource_type = ResourceType::from_type_url(&resource.type_url)?;
             Some(ResourceKey::new(resource_type, resource.name.as_str()))
         };
-        self.cached = image.resources.into_iter().filter_map(|resource| Some((key(&resource)?, resource))).collect();
+        self.cached = image
+            .resources
+            .into_iter()
+            .filter_map(|resource| Some((key(&resource)?, resource)))
+            .collect();
         self.from_cache = !self.cached.is_empty();
         let whole = |resource_type| matches!(resource_type, ResourceType::Cluster | ResourceType::Listener);
-        let roots: Vec<_> = self.cached.keys().filter(|key| whole(key.resource_type)).cloned().collect();
+        let roots: Vec<_> = self
+            .cached
+            .keys()
+            .filter(|key| whole(key.resource_type))
+            .cloned()
+            .collect();
         for key in roots {
-            let wanted = self.streams.iter().flatten().any(|stream| stream.session.wants_all(key.resource_type));
+            let wanted = self
+                .streams
+                .iter()
+                .flatten()
+                .any(|stream| stream.session.wants_all(key.resource_type));
             if wanted && !self.assembler.is_static(&key) {
                 self.restore_resource(&key, now);
             }
@@ -67,11 +80,16 @@ impl Engine {
 
     /// Takes over a kept resource, when there is one of this name.
     pub(super) fn restore_resource(&mut self, key: &ResourceKey, now: Instant) {
-        let Some(resource) = self.cached.remove(key) else { return };
+        let Some(resource) = self.cached.remove(key) else {
+            return;
+        };
         let incoming = Incoming {
             name: Some(Arc::clone(&key.name)),
             version: resource.version.into(),
-            body: Some(Any { type_url: resource.type_url, value: resource.value }),
+            body: Some(Any {
+                type_url: resource.type_url,
+                value: resource.value,
+            }),
             ttl: None,
         };
         if let Err(fault) = self.apply_resource(key, incoming, now) {

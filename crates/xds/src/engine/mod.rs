@@ -7,6 +7,7 @@ mod apply;
 mod dump;
 mod image;
 mod refusal;
+mod sources;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use config::config_source::{ApiConfigSource, ConfigSource, ConfigSourceSpecifier};
+use config::config_source::{ApiConfigSource, ConfigSource};
 use config::{Config, Fingerprint, ResourceType};
 use telemetry::stats::Registry;
 use xds_api::envoy::config::core::v3::Node;
@@ -23,7 +24,7 @@ use xds_api::envoy::config::core::v3::Node;
 use crate::assemble::{Assembler, AssemblerOptions, Interest};
 use crate::decode::{DecodedResource, Decoder};
 use crate::key::ResourceKey;
-use crate::session::{Request, Response, Session, SessionOptions, Unexpected, Variant};
+use crate::session::{Request, Response, Unexpected};
 use crate::source::{SourceId, Sources};
 use crate::statistics::Statistics;
 use crate::status::{ClientStatus, InitialFetch, Readiness};
@@ -47,7 +48,7 @@ pub struct EngineOptions {
     pub cluster_wait: Duration,
     /// See [`AssemblerOptions::await_data_plane`].
     pub await_data_plane: bool,
-    /// See [`SessionOptions::does_not_exist_timeout`].
+    /// See [`SessionOptions::does_not_exist_timeout`](crate::session::SessionOptions::does_not_exist_timeout).
     pub does_not_exist_timeout: Option<Duration>,
 }
 
@@ -56,10 +57,29 @@ pub struct EngineOptions {
 pub struct StreamSpecification {
     /// Names it in all other calls.
     pub source: SourceId,
-    /// Which servers to connect to and how.
-    pub api: Arc<ApiConfigSource>,
-    /// The only type asked for on it, where it is not aggregated.
-    pub only: Option<ResourceType>,
+    /// What it leads to.
+    pub transport: Transport,
+}
+
+/// What a stream leads to.
+#[derive(Debug, Clone)]
+pub enum Transport {
+    /// Management servers.
+    Grpc {
+        /// Which, and how to speak to them.
+        api: Arc<ApiConfigSource>,
+        /// The only type asked for on it, where it is not aggregated.
+        only: Option<ResourceType>,
+    },
+    /// A file, which is treated as a state-of-the-world server that sends it whenever it changes.
+    File {
+        /// The file: a `DiscoveryResponse`.
+        path: Arc<str>,
+        /// The directory to watch in place of the file's own.
+        watched_directory: Option<Arc<str>>,
+        /// What is in it.
+        resource_type: ResourceType,
+    },
 }
 
 /// Sessions, store and assembler. See the [module](self).
@@ -209,6 +229,22 @@ impl Engine {
         if never_answered && self.from_cache {
             self.serve_from_cache();
             self.settle(now);
+        }
+    }
+
+    /// A source that stays open had nothing usable to say: a file that is missing or no `DiscoveryResponse`.
+    pub fn source_failed(&mut self, source: SourceId, reason: String) {
+        let Some(stream) = stream_of(&mut self.streams, source) else {
+            return;
+        };
+        for initial in &self.initial {
+            if stream.session.wants_all(initial.resource_type) {
+                self.statistics.update_refused(initial.resource_type);
+            }
+        }
+        if stream.last_error.as_ref() != Some(&reason) {
+            tracing::warn!(stream = stream.name, "{reason}");
+            stream.last_error = Some(reason);
         }
     }
 
@@ -381,44 +417,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    /// The stream that serves a source, made when it is new. None where there is nothing to connect to.
-    fn stream_for(
-        &mut self,
-        specifier: &ConfigSourceSpecifier,
-        resource_type: ResourceType,
-        now: Instant,
-    ) -> Option<&mut Stream> {
-        let source = self.sources.intern(specifier, resource_type);
-        let api = match specifier {
-            ConfigSourceSpecifier::Ads | ConfigSourceSpecifier::SelfSource => self.options.ads_config.clone(),
-            ConfigSourceSpecifier::Api(api) => Some(Arc::clone(api)),
-            ConfigSourceSpecifier::Path { .. } => None,
-        };
-        if self.streams.len() <= source.0 {
-            self.streams.resize_with(source.0 + 1, || None);
-        }
-        if self.streams[source.0].is_none() {
-            let api = api?;
-            let only = (!api.api_type.is_aggregated() && source != SourceId::ADS).then_some(resource_type);
-            self.streams[source.0] = Some(Stream::new(self.session(&api), source, &api, now));
-            self.new_streams.push(StreamSpecification { source, api, only });
-        }
-        self.stream(source)
-    }
-
-    fn session(&self, api: &ApiConfigSource) -> Session {
-        Session::new(SessionOptions {
-            variant: if api.api_type.is_delta() {
-                Variant::Delta
-            } else {
-                Variant::StateOfTheWorld
-            },
-            node: self.options.node.clone(),
-            node_on_first_message_only: api.set_node_on_first_message_only,
-            does_not_exist_timeout: self.options.does_not_exist_timeout,
-        })
     }
 
     fn stream(&mut self, source: SourceId) -> Option<&mut Stream> {

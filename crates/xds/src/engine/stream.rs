@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use config::ResourceType;
-use config::config_source::ApiConfigSource;
 
+use super::Transport;
 use crate::rate_limit::RateLimit;
 use crate::session::Session;
 use crate::source::SourceId;
@@ -31,15 +31,19 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(session: Session, source: SourceId, api: &ApiConfigSource, now: Instant) -> Self {
+    pub(super) fn new(session: Session, source: SourceId, transport: &Transport, now: Instant) -> Self {
+        let settings = match transport {
+            Transport::Grpc { api, .. } => api.rate_limit_settings,
+            Transport::File { .. } => None,
+        };
         Self {
             session,
-            name: crate::source::describe(source, api),
+            name: crate::source::describe(source, transport),
             since: now,
             control_plane: String::new(),
             last_error: None,
             answered: false,
-            rate_limit: api.rate_limit_settings.map(|settings| RateLimit::new(settings, now)),
+            rate_limit: settings.map(|settings| RateLimit::new(settings, now)),
             held_back: None,
             versions: Default::default(),
             refusals: Default::default(),

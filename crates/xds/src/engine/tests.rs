@@ -17,6 +17,7 @@ use xds_api::google::protobuf::Any;
 use super::*;
 use crate::assemble::tests::published;
 use crate::fixtures::{Fixture, FixtureDecoder, fixture};
+use crate::session::Variant;
 use crate::status::ResourceStatus;
 
 const CDS: ResourceType = ResourceType::Cluster;

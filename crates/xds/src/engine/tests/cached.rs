@@ -49,8 +49,15 @@ fn the_first_contact_brings_the_cache_up_to_date() {
     while let Some(Request::Delta(request)) = script.engine.next_request(SourceId::ADS, script.now) {
         claimed.extend(request.initial_resource_versions);
     }
-    let claimed: Vec<_> = claimed.iter().map(|(name, version)| format!("{name}={version}")).collect();
-    assert_eq!(claimed, ["c=1", "d=1", "e=2", "l=4", "r=5", "s=3"], "so the server can say what is gone");
+    let claimed: Vec<_> = claimed
+        .iter()
+        .map(|(name, version)| format!("{name}={version}"))
+        .collect();
+    assert_eq!(
+        claimed,
+        ["c=1", "d=1", "e=2", "l=4", "r=5", "s=3"],
+        "so the server can say what is gone"
+    );
     script.removes(CDS, &["d"]);
     script.is("cds:c eds:e lds:l rds:r sds:s");
     assert!(!script.engine.readiness().from_cache);
@@ -87,9 +94,20 @@ fn what_nothing_refers_to_any_more_is_forgotten() {
 fn resources_with_a_time_to_live_are_not_kept() {
     let mut script = script(Variant::Delta);
     let ttl = Some(xds_api::google::protobuf::Duration { seconds: 10, nanos: 0 });
-    let resource = Resource { name: "c".into(), resource: Some(fixture("c", &[]).any(CDS)), ttl, ..Default::default() };
-    let response =
-        DeltaDiscoveryResponse { type_url: CDS.type_url().into(), resources: vec![resource], ..Default::default() };
-    script.engine.receive(SourceId::ADS, Response::Delta(response), script.now).expect("subscribed");
+    let resource = Resource {
+        name: "c".into(),
+        resource: Some(fixture("c", &[]).any(CDS)),
+        ttl,
+        ..Default::default()
+    };
+    let response = DeltaDiscoveryResponse {
+        type_url: CDS.type_url().into(),
+        resources: vec![resource],
+        ..Default::default()
+    };
+    script
+        .engine
+        .receive(SourceId::ADS, Response::Delta(response), script.now)
+        .expect("subscribed");
     assert!(script.engine.image().resources.is_empty());
 }

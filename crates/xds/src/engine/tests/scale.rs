@@ -5,12 +5,18 @@ use super::*;
 /// A mesh of `size` clusters with endpoints, and a table and a listener that name them all.
 fn mesh(variant: Variant, size: usize) -> Script {
     let mut script = script(variant);
-    let clusters: Vec<_> = (0..size).map(|i| fixture(&format!("cluster-{i}"), &[&format!("eds:service-{i}")])).collect();
+    let clusters: Vec<_> = (0..size)
+        .map(|i| fixture(&format!("cluster-{i}"), &[&format!("eds:service-{i}")]))
+        .collect();
     let endpoints: Vec<_> = (0..size).map(|i| fixture(&format!("service-{i}"), &[])).collect();
     let names: Vec<_> = (0..size).map(|i| format!("cds:cluster-{i}")).collect();
     script.sends(CDS, "1", &clusters);
     script.sends(LDS, "1", &[fixture("l", &["rds:r"])]);
-    script.sends(RDS, "1", &[fixture("r", &names.iter().map(String::as_str).collect::<Vec<_>>())]);
+    script.sends(
+        RDS,
+        "1",
+        &[fixture("r", &names.iter().map(String::as_str).collect::<Vec<_>>())],
+    );
     script.sends(EDS, "1", &endpoints);
     script.hears_requests();
     assert_eq!((script.config.clusters.len(), script.config.listeners.len()), (size, 1));
@@ -41,7 +47,12 @@ fn a_change_shares_everything_else_with_the_configuration_before() {
     let mut script = mesh(Variant::Delta, 1000);
     let before = Arc::clone(&script.config);
     script.sends(EDS, "2", &[fixture("service-7", &[]).revision(1)]);
-    let changed: Vec<_> = script.config.endpoints.changes_since(&before.endpoints).map(|change| &**change.name).collect();
+    let changed: Vec<_> = script
+        .config
+        .endpoints
+        .changes_since(&before.endpoints)
+        .map(|change| &**change.name)
+        .collect();
     assert_eq!(changed, ["service-7"]);
     assert!(script.config.clusters.ptr_eq(&before.clusters) && script.config.routes.ptr_eq(&before.routes));
 }
@@ -64,10 +75,16 @@ fn clusters_that_warm_one_by_one_cost_no_more_for_being_many() {
     // Ten thousand responses with one set of endpoints each, while a table waits for all of the clusters.
     let size = 2_000;
     let mut script = script(Variant::Delta);
-    let clusters: Vec<_> = (0..size).map(|i| fixture(&format!("cluster-{i}"), &[&format!("eds:service-{i}")])).collect();
+    let clusters: Vec<_> = (0..size)
+        .map(|i| fixture(&format!("cluster-{i}"), &[&format!("eds:service-{i}")]))
+        .collect();
     let names: Vec<_> = (0..size).map(|i| format!("cds:cluster-{i}")).collect();
     script.sends(LDS, "1", &[fixture("l", &["rds:r"])]);
-    script.sends(RDS, "1", &[fixture("r", &names.iter().map(String::as_str).collect::<Vec<_>>())]);
+    script.sends(
+        RDS,
+        "1",
+        &[fixture("r", &names.iter().map(String::as_str).collect::<Vec<_>>())],
+    );
     script.sends(CDS, "1", &clusters);
     let start = Instant::now();
     for i in 0..size {
