@@ -85,10 +85,8 @@ fn established(client: &ClientContext, server: &Arc<ServerContext>) -> (Session,
         left.read_tls(&std::mem::take(&mut to_client), &mut plaintext, &mut to_server)
             .unwrap();
     }
-    for (from, to) in [(&mut left, &mut right)] {
-        from.write(&[0; 20_000], &mut to_server).unwrap();
-        to.read_tls(&to_server, &mut plaintext, &mut to_client).unwrap();
-    }
+    left.write(&[0; 20_000], &mut to_server).unwrap();
+    right.read_tls(&to_server, &mut plaintext, &mut to_client).unwrap();
     assert!(left.is_established() && right.is_established());
     (left, right)
 }
