@@ -326,7 +326,9 @@ fn health_check(check: &HealthCheck, host: String) -> core::HealthCheck {
             ..Default::default()
         })
     };
-    let interval = check.interval.map_or(DEFAULT_HEALTH_CHECK_INTERVAL, |interval| interval.0);
+    let interval = check
+        .interval
+        .map_or(DEFAULT_HEALTH_CHECK_INTERVAL, |interval| interval.0);
     core::HealthCheck {
         interval: Some(parts::duration(interval)),
         timeout: Some(parts::duration(

@@ -113,8 +113,7 @@ fn a_scalar_that_yaml_takes_for_something_else_is_explained() {
         "mesh.yaml:3: Service a: metadata.labels.fast: found the boolean y, expected a string: put it in quotes to mean the text"
     );
     assert!(
-        only_fault("apiVersion: v1\nkind: Service\nmetadata: {name: a, labels: {v: 120}}\n")
-            .contains("the number 120")
+        only_fault("apiVersion: v1\nkind: Service\nmetadata: {name: a, labels: {v: 120}}\n").contains("the number 120")
     );
 }
 

@@ -59,20 +59,14 @@ impl Greeter for Backend {
     type SayHelloStreamStream = Answers;
     type ChatStream = Answers;
 
-    async fn say_hello(
-        &self,
-        request: Request<HelloRequest>,
-    ) -> Result<Response<HelloReply>, Status> {
+    async fn say_hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
         let caller = caller_of(request.metadata());
         let request = request.into_inner();
         hold(&request).await;
         Ok(Response::new(self.reply(&request, &caller, 0)))
     }
 
-    async fn say_hello_stream(
-        &self,
-        request: Request<HelloRequest>,
-    ) -> Result<Response<Answers>, Status> {
+    async fn say_hello_stream(&self, request: Request<HelloRequest>) -> Result<Response<Answers>, Status> {
         let caller = caller_of(request.metadata());
         let request = request.into_inner();
         let backend = self.clone();
@@ -90,10 +84,7 @@ impl Greeter for Backend {
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
-    async fn chat(
-        &self,
-        request: Request<Streaming<HelloRequest>>,
-    ) -> Result<Response<Answers>, Status> {
+    async fn chat(&self, request: Request<Streaming<HelloRequest>>) -> Result<Response<Answers>, Status> {
         let caller = caller_of(request.metadata());
         let mut requests = request.into_inner();
         let backend = self.clone();

@@ -33,9 +33,7 @@ fn response(serving: bool) -> HealthCheckResponse {
     } else {
         ServingStatus::NotServing
     };
-    HealthCheckResponse {
-        status: status.into(),
-    }
+    HealthCheckResponse { status: status.into() }
 }
 
 fn is_known(service: &str) -> bool {
@@ -46,10 +44,7 @@ fn is_known(service: &str) -> bool {
 impl Health for HealthService {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    async fn check(
-        &self,
-        request: Request<HealthCheckRequest>,
-    ) -> Result<Response<HealthCheckResponse>, Status> {
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let service = &request.get_ref().service;
         if !is_known(service) {
             return Err(Status::not_found(format!(
@@ -59,10 +54,7 @@ impl Health for HealthService {
         Ok(Response::new(response(*self.serving.borrow())))
     }
 
-    async fn watch(
-        &self,
-        request: Request<HealthCheckRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let known = is_known(&request.get_ref().service);
         let states = WatchStream::new(self.serving.clone()).map(move |serving| {
             Ok(if known {

@@ -176,8 +176,7 @@ async fn start_calls(
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         pace
     });
-    for (number, client) in (0..arguments.requests.unwrap_or(u64::MAX)).zip(clients.iter().cycle())
-    {
+    for (number, client) in (0..arguments.requests.unwrap_or(u64::MAX)).zip(clients.iter().cycle()) {
         if let Some(pace) = &mut pace {
             pace.tick().await;
         }
@@ -202,15 +201,10 @@ async fn call(arguments: &Arguments, mut client: GreeterClient<Channel>, shape: 
         count: arguments.messages,
     };
     let answer = match shape {
-        Shape::Stream => {
-            match client
-                .say_hello_stream(with_deadline(arguments, message))
-                .await
-            {
-                Ok(answers) => last_of(answers.into_inner(), arguments.messages).await,
-                Err(status) => Err(status),
-            }
-        }
+        Shape::Stream => match client.say_hello_stream(with_deadline(arguments, message)).await {
+            Ok(answers) => last_of(answers.into_inner(), arguments.messages).await,
+            Err(status) => Err(status),
+        },
         Shape::Chat => {
             let requests = repeated(message, arguments.messages);
             match client.chat(with_deadline(arguments, requests)).await {
