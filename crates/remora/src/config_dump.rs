@@ -26,7 +26,7 @@ pub(crate) fn sections(bootstrap: &Bootstrap, started: SystemTime, status: &Stat
     let mut sections = vec![
         pack(&admin::BootstrapConfigDump {
             bootstrap: Some(bootstrap.clone()),
-            last_updated: dump.started.clone(),
+            last_updated: dump.started,
         }),
         pack(&dump.clusters()),
     ];
@@ -71,7 +71,7 @@ impl Dump<'_> {
         let static_clusters = resources.flat_map(|resources| &resources.clusters).map(|cluster| {
             admin::clusters_config_dump::StaticCluster {
                 cluster: Some(pack(cluster)),
-                last_updated: self.started.clone(),
+                last_updated: self.started,
             }
         });
         let (active, warming): (Vec<_>, Vec<_>) = self
@@ -100,7 +100,7 @@ impl Dump<'_> {
             .filter_map(|cluster| cluster.load_assignment.as_ref());
         let static_endpoints = assignments.map(|assignment| admin::endpoints_config_dump::StaticEndpointConfig {
             endpoint_config: Some(pack(assignment)),
-            last_updated: self.started.clone(),
+            last_updated: self.started,
         });
         let dynamic = |status: &ResourceStatus| admin::endpoints_config_dump::DynamicEndpointConfig {
             version_info: version_of(status),
@@ -123,7 +123,7 @@ impl Dump<'_> {
             .flat_map(|resources| &resources.listeners)
             .map(|listener| StaticListener {
                 listener: Some(pack(listener)),
-                last_updated: self.started.clone(),
+                last_updated: self.started,
             });
         let dynamic = |status: &ResourceStatus| {
             let state = status.accepted.as_ref().map(|_| DynamicListenerState {
@@ -158,7 +158,7 @@ impl Dump<'_> {
             .flat_map(|resources| &resources.listeners)
         {
             let tables = inline_tables(listener);
-            inline.extend(tables.into_iter().map(|table| (table, self.started.clone())));
+            inline.extend(tables.into_iter().map(|table| (table, self.started)));
         }
         for status in self.dynamic(ResourceType::Listener) {
             if let Some(accepted) = &status.accepted
@@ -196,7 +196,7 @@ impl Dump<'_> {
             .flat_map(|resources| &resources.secrets)
             .map(|secret| StaticSecret {
                 name: secret.name.clone(),
-                last_updated: self.started.clone(),
+                last_updated: self.started,
                 secret: Some(pack(secret)),
             });
         let (active, warming): (Vec<_>, Vec<_>) = self

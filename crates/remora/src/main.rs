@@ -12,7 +12,9 @@ mod dialer;
 mod extensions;
 mod lifecycle;
 mod logging;
+mod process_stats;
 mod serve;
+mod signals;
 mod version;
 mod warnings;
 

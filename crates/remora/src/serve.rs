@@ -18,8 +18,7 @@ use config::listener::TrafficDirection;
 use config::{Config, Extensions, Fingerprint, Parsed, Resource};
 use proxy::server::Server;
 use telemetry::access_log::Writer;
-use telemetry::stats::{self, Registry, Scope, Shard};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use telemetry::stats::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use upstream::balancer::Random;
@@ -37,6 +36,8 @@ use crate::command_line::{Mode, Options};
 use crate::dialer::Dialer;
 use crate::lifecycle::{Command, Lifecycle};
 use crate::logging;
+use crate::process_stats::ProcessStats;
+use crate::signals::{Caught, Signals};
 
 /// How often a draining process looks whether its connections have ended.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
@@ -112,11 +113,13 @@ struct Control {
     flush: Interval,
     view: Arc<ProxyView>,
     admin: Option<AdminServer>,
-    stats: ManagerStats,
+    stats: ProcessStats,
     drain_time: Duration,
     static_listeners: HashSet<Arc<str>>,
     config: Arc<Config>,
     clusters: Arc<ClusterMap>,
+    /// The generation of endpoints that the workers were last told about.
+    swept: u64,
     /// Whether listeners are open.
     serving: bool,
     draining: Option<Draining>,
@@ -128,20 +131,6 @@ struct Draining {
     ends: Instant,
     /// The process ends with it, and as soon as no connection is left.
     exits: bool,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    user1: Signal,
-    hang_up: Signal,
-}
-
-/// Statistics that the control thread keeps.
-struct ManagerStats {
-    listeners: Arc<stats::Block>,
-    server: Arc<stats::Block>,
-    registry: Arc<Registry>,
 }
 
 /// What the control thread woke up for.
@@ -199,7 +188,6 @@ impl Control {
                 await_data_plane: true,
                 ..xds::Settings::default()
             },
-            ..xds::Options::default()
         };
         let decoder = Arc::new(ExtensionsDecoder::new(Arc::new(extensions)));
         let client = xds::Client::new(xds_options, decoder, Arc::new(Dialer::new(driver.view())), &registry);
@@ -211,7 +199,7 @@ impl Control {
         let server = Server::start(workers, &registry, &loader, &logs)?;
         let (lifecycle, commands) = Lifecycle::new();
         let lifecycle = Arc::new(lifecycle);
-        let stats = ManagerStats::new(&registry, workers);
+        let stats = ProcessStats::new(&registry, workers);
         let mut configs = xds.configs();
         let config = configs.current();
         let view = Arc::new(ProxyView {
@@ -222,7 +210,7 @@ impl Control {
             without_effect: without_effect.into(),
             started: SystemTime::now(),
             stats: Arc::clone(&registry),
-            server_stats: Arc::clone(&stats.server),
+            server_stats: Arc::clone(stats.server()),
             clusters: driver.view(),
             static_clusters: bootstrap
                 .clusters
@@ -264,6 +252,7 @@ impl Control {
             static_listeners,
             config,
             clusters: Arc::default(),
+            swept: 0,
             serving: false,
             draining: None,
         };
@@ -312,7 +301,8 @@ impl Control {
                 }
                 Happened::Flush => {
                     self.view.refresh_stats();
-                    self.stats.registry.flush();
+                    self.stats.flush();
+                    self.sweep().await?;
                 }
                 Happened::DrainCheck => {
                     if self.end_drain().await {
@@ -333,7 +323,10 @@ impl Control {
             },
             Ok(()) = self.readiness.changed() => Happened::Ready(*self.readiness.borrow_and_update()),
             Some(command) = self.commands.recv() => Happened::Asked(command),
-            happened = self.signals.next() => happened,
+            caught = self.signals.next() => match caught {
+                Caught::End => Happened::Terminate,
+                Caught::ReopenLogs => Happened::Asked(Command::ReopenLogs),
+            },
             _ = self.flush.tick() => Happened::Flush,
             () = tokio::time::sleep(DRAIN_CHECK), if draining => Happened::DrainCheck,
         }
@@ -368,11 +361,7 @@ impl Control {
     async fn publish(&mut self) -> Result<(), ServeError> {
         let errors = self.server.publish(&self.config, &self.clusters).await;
         let listeners = self.server.listeners();
-        self.stats.listeners.set(
-            Shard::CONTROL,
-            stats::listener_manager::TOTAL_LISTENERS_ACTIVE,
-            listeners.len() as u64,
-        );
+        self.stats.set_listeners(listeners.len());
         self.view.listeners.store(Arc::new(listeners));
         // As in Envoy a listener of the bootstrap has to be there; one that came later may fail.
         let (fatal, later): (Vec<_>, Vec<_>) = errors
@@ -386,6 +375,17 @@ impl Control {
         } else {
             Err(ServeError::Listeners(fatal))
         }
+    }
+
+    /// Has the workers close connections to endpoints that DNS or health checks took away since the last time.
+    async fn sweep(&mut self) -> Result<(), ServeError> {
+        let generation = self.driver.clusters().registry().generation();
+        if !self.serving || generation == self.swept {
+            return Ok(());
+        }
+        self.swept = generation;
+        // What did not change is not compiled anew.
+        self.publish().await
     }
 
     async fn begin_drain(&mut self, request: DrainRequest, exits: bool) {
@@ -472,63 +472,4 @@ fn start_admin(admin: Admin, options: &Options, view: &Arc<ProxyView>) -> Result
     let server = AdminServer::start(settings, view).map_err(|error| ServeError::Admin(shown, error))?;
     tracing::info!("admin address: {}", server.address());
     Ok(Some(server))
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            user1: signal(SignalKind::user_defined1())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Happened {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => {
-                    tracing::warn!("caught SIGTERM");
-                    return Happened::Terminate;
-                }
-                _ = self.interrupt.recv() => {
-                    tracing::warn!("caught SIGINT");
-                    return Happened::Terminate;
-                }
-                _ = self.user1.recv() => {
-                    tracing::info!("caught SIGUSR1, opening log files anew");
-                    return Happened::Asked(Command::ReopenLogs);
-                }
-                // As Envoy does.
-                _ = self.hang_up.recv() => tracing::warn!("caught SIGHUP, ignored"),
-            }
-        }
-    }
-}
-
-impl ManagerStats {
-    fn new(registry: &Arc<Registry>, workers: usize) -> Self {
-        let block = |prefix, table| registry.block(Scope::Process(prefix), table);
-        let stats = Self {
-            listeners: block("listener_manager.", &stats::listener_manager::TABLE),
-            server: block("server.", &stats::server::TABLE),
-            registry: Arc::clone(registry),
-        };
-        let (major, minor, patch) = crate::version::numbers();
-        let version = u64::from(major) * 1_000_000 + u64::from(minor) * 1_000 + u64::from(patch);
-        stats.server.set(Shard::CONTROL, stats::server::VERSION, version);
-        stats
-            .server
-            .set(Shard::CONTROL, stats::server::CONCURRENCY, workers as u64);
-        stats
-    }
-
-    /// The listeners are open.
-    fn begin(&self, uptime: Duration) {
-        self.listeners
-            .set(Shard::CONTROL, stats::listener_manager::WORKERS_STARTED, 1);
-        let milliseconds = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
-        self.server
-            .record(Shard::CONTROL, stats::server::INITIALIZATION_TIME_MS, milliseconds);
-    }
 }

@@ -233,7 +233,7 @@ fn a_configuration_is_validated_without_serving() {
     let output = remora(&["-c", &bad, "--mode", "validate"]);
     assert_eq!(output.status.code(), Some(1));
     let log = text(&output.stderr);
-    assert!(log.contains(&format!("[critical][main]")), "{log}");
+    assert!(log.contains("[critical][main]"), "{log}");
     let fault = "line 1: static_resources.clusters[0].name: is boolean true (written `on`), expected a string";
     assert!(
         log.contains(&format!("error initializing configuration '{bad}'")) && log.contains(fault),

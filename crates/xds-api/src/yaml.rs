@@ -3,7 +3,7 @@
 //! Envoy goes from YAML to JSON without looking at the message the text describes: a plain scalar is null, a boolean by
 //! YAML 1.1's words, a number when it is a 32-bit integer (decimal, `0x` hexadecimal or `0` octal), and otherwise a string,
 //! floats included; what is quoted or in a block is always a string. So a string field refuses the bare words `on` and
-//! `123`, and takes `1.5` and `9999999999`. `tests/yaml_scalars.rs` records what Envoy 1.39 does with each case.
+//! `123`, and takes `1.5` and `9999999999`. `tests/scalars` records what Envoy 1.39 does with each case.
 //!
 //! Deliberately different: a key that occurs twice in one map is an error (Envoy takes the last one and says nothing).
 //! As in Envoy there are no merge keys (`<<`), tags are ignored except `!` (a string) and `!ignore` on a key (the entry is

@@ -220,6 +220,16 @@ pub(super) const ROUTES: &[Route] = &[
         },
     },
     Route {
+        path: "/reset_counters",
+        help: "reset all counters to zero",
+        mutates: true,
+        parameters: &[],
+        answer: |request| {
+            request.source.stats().reset_counters();
+            Answer::ok()
+        },
+    },
+    Route {
         path: "/runtime",
         help: "print runtime values",
         mutates: false,

@@ -14,7 +14,7 @@ pub(super) fn answer(request: &Request<'_>) -> Answer {
     let info = ServerInfo {
         version: crate::version::text(),
         state: source.state().in_server_info().into(),
-        uptime_current_epoch: Some(uptime.clone()),
+        uptime_current_epoch: Some(uptime),
         uptime_all_epochs: Some(uptime),
         hot_restart_version: source.hot_restart_version().to_owned(),
         command_line_options: Some(source.command_line_options()),
