@@ -96,8 +96,9 @@ fn set<T>(target: &mut T, value: Option<T>) {
 }
 
 /// HTTP/1.1 towards callers.
-pub(crate) fn h1_server(manager: &HttpConnectionManager) -> h1::Config {
+pub(crate) fn h1_server(manager: &HttpConnectionManager, is_tls: bool) -> h1::Config {
     let mut config = h1(&manager.http_protocol_options);
+    config.scheme = if is_tls { b"https" } else { b"http" };
     config.max_headers_bytes = manager.max_request_headers_kb * 1024;
     set(
         &mut config.max_headers_count,

@@ -40,6 +40,7 @@ impl Manager {
         clusters: &Slots,
         tables: &Slots,
         access_logs: AccessLogs,
+        is_tls: bool,
     ) -> Manager {
         let routes = match &config.route_specifier {
             RouteSpecifier::RouteConfig(table) => Routes::Inline(Arc::new(RouteTable::compile(table, clusters))),
@@ -52,7 +53,7 @@ impl Manager {
             .any(|router| router.suppress_envoy_headers);
         Manager {
             stats: stats.block(Scope::Http(&config.stat_prefix), &http::TABLE),
-            h1: Arc::new(codec_options::h1_server(config)),
+            h1: Arc::new(codec_options::h1_server(config, is_tls)),
             h2: Arc::new(codec_options::h2_server(config)),
             access_logs,
             suppresses_envoy_headers,

@@ -152,7 +152,14 @@ impl Compiler {
                     // `config` accepts only chains that end in a filter this crate executes.
                     let settings = chain.http_connection_manager()?;
                     let logs = self.log_sinks.open(&settings.access_log);
-                    let manager = Manager::compile(settings, &self.stats, &self.cluster_slots, &self.table_slots, logs);
+                    let manager = Manager::compile(
+                        settings,
+                        &self.stats,
+                        &self.cluster_slots,
+                        &self.table_slots,
+                        logs,
+                        tls_settings(chain).is_some(),
+                    );
                     Some(Arc::new(self.chain(chain, Arc::new(manager), &stats, &ssl, config)))
                 }
             }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use codec::event::StreamId;
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
-use config::route::{Action, RouteAction};
+use config::route::{Action, HostRewrite, RouteAction};
 use telemetry::access_log::ResponseFlag;
 use upstream::breaker::RoutingPriority;
 use upstream::cluster::ClusterHandle;
@@ -28,6 +28,7 @@ use upstream::endpoint::{ActiveRequest, EndpointState};
 use crate::connection::Connection;
 use crate::manager::Manager;
 use crate::pool::PendingPermit;
+use crate::request_headers;
 use crate::route_table::{RouteRef, RouteTable};
 use crate::slab::Key;
 use crate::snapshot::Snapshot;
@@ -168,6 +169,18 @@ impl Stream {
     /// The route's timeout.
     pub(crate) fn route_timeout(&self) -> Option<Duration> {
         self.route_action()?.timeout
+    }
+
+    /// Takes the endpoint's name as the host, where the route says so (`auto_host_rewrite`) and it has one.
+    pub(crate) fn rewrite_host_for(&mut self, endpoint: &EndpointState) {
+        let Some(action) = self.route_action() else {
+            return;
+        };
+        let (automatic, keep) = (action.host_rewrite == Some(HostRewrite::Auto), action.append_x_forwarded_host);
+        let host = endpoint.hostname().as_bytes();
+        if automatic && !host.is_empty() && self.request.authority() != Some(host) {
+            request_headers::set_host(&mut self.request, host, keep);
+        }
     }
 
     /// Which breaker thresholds count.

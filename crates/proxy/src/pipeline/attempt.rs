@@ -68,6 +68,10 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
     let Some(stream) = worker.streams.get_mut(key) else {
         return Ok(());
     };
+    if let Some(attempt) = &stream.attempt {
+        let endpoint = Arc::clone(&attempt.endpoint);
+        stream.rewrite_host_for(&endpoint);
+    }
     let priority = stream.routing_priority();
     let (Some(cluster), Some(attempt)) = (&stream.cluster, &mut stream.attempt) else {
         return Ok(());
@@ -76,7 +80,6 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
     let active = cluster
         .try_start_request(shard, &attempt.endpoint, priority)
         .ok_or(Failure::Overflow)?;
-    attempt.active = Some(active);
     let Some(found) = worker.connections.get_mut(connection) else {
         return Err(Failure::ConnectionTermination);
     };
@@ -99,6 +102,7 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
         codec.reset(id, ErrorCode::CANCEL);
         return Err(Failure::UpstreamProtocolError);
     }
+    attempt.active = Some(active);
     stream.phase = Phase::Waiting;
     cluster.stats().local(shard).add(stat::UPSTREAM_RQ_TOTAL, 1);
     cluster.stats().local(shard).gauge_add(stat::UPSTREAM_RQ_ACTIVE, 1);

@@ -30,8 +30,17 @@ pub(crate) fn complete(worker: &mut Worker, key: Key<Stream>) {
         // The caller learns that nobody reads the rest (RFC 9113 section 8.1).
         let stats = stream.manager.stats.local(worker.shard);
         stats.add(stat::DOWNSTREAM_RQ_RESPONSE_BEFORE_RQ_COMPLETE, 1);
+        // Only an answer that is in the output as a whole: a reset would take back what still
+        // waits for the caller's window. HTTP/1.1 closes by itself once the answer has gone out.
         let (connection, id) = (stream.downstream, stream.downstream_id);
-        super::reset(worker, connection, id, ErrorCode::NO_ERROR);
+        let is_sent = worker
+            .connections
+            .get(connection)
+            .and_then(|found| found.codec.as_ref())
+            .is_some_and(|codec| codec.is_h2() && codec.queued_bytes() == 0);
+        if is_sent {
+            super::reset(worker, connection, id, ErrorCode::NO_ERROR);
+        }
     }
     finish(worker, key);
 }
