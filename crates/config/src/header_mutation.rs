@@ -110,6 +110,9 @@ impl HeaderValueOption {
             if header.value.bytes().any(|byte| matches!(byte, b'\0' | b'\r' | b'\n')) {
                 return Err(context.reject_field("value", "holds a line break or a NUL"));
             }
+            if header.value.contains('%') {
+                context.not_yet("value");
+            }
             Ok((name, Arc::from(header.value.as_str())))
         });
         let action: Result<Action, _> = context.enumeration("append_action", message.append_action);

@@ -206,8 +206,6 @@ impl HeaderMatcher {
             // A matcher that only names a header asks for its presence.
             None => Ok(HeaderMatchSpecifier::Present(true)),
             Some(Specifier::PresentMatch(present)) => Ok(HeaderMatchSpecifier::Present(*present)),
-            // An empty exact_match asks for presence too (Envoy, route_components.proto: exact_match).
-            Some(Specifier::ExactMatch(text)) if text.is_empty() => Ok(HeaderMatchSpecifier::Present(true)),
             Some(Specifier::ExactMatch(text)) => Ok(string(StringPattern::Exact(text.as_str().into()))),
             Some(Specifier::PrefixMatch(text)) => context
                 .text("prefix_match", text)

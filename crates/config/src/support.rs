@@ -21,7 +21,18 @@ mod values;
 #[doc(hidden)]
 pub use is_set::IsSet;
 
+/// Why fields are refused that are read in full and wait for the part of the proxy that acts on them. In the macro they
+/// are `not_yet`.
+pub const NOT_YET: &str = "the proxy does not act on it yet";
+
 // Reasons that several fields share.
+const FIXED_BUFFERS: &str = "buffers of a connection have fixed limits";
+const LOGGED_AT_THE_END: &str = "a request is logged when it has ended";
+const NO_MORE_STATS: &str = "there are no such statistics";
+const NO_RETRIES: &str = "requests are not kept for retries or mirroring";
+const NO_RUNTIME: &str = "no runtime value is read for this field: the configured one applies";
+const NO_TCP_KEEPALIVE: &str = "dead connections are found by HTTP/2 pings and timeouts";
+const OWN_RESET_LIMIT: &str = "the codec has a limit of its own on streams that a peer resets";
 const NO_CONFIG_DISCOVERY: &str = "extensions cannot be discovered by themselves (ECDS): write typed_config";
 const NO_EXTENSION: &str = "there is no such extension";
 const DEPRECATED_CORS: &str = "configure the filter envoy.filters.http.cors (typed_per_filter_config)";
@@ -206,16 +217,20 @@ macro_rules! support {
     (@entry supported) => { $crate::support::Support::Supported { case: None } };
     (@entry supported $case:expr) => { $crate::support::Support::Supported { case: Some($case) } };
     (@entry without_effect $why:expr) => { $crate::support::Support::WithoutEffect { why: $why } };
+    (@entry not_yet) => { $crate::support::Support::Rejected { why: $crate::support::NOT_YET } };
     (@entry rejected $why:expr) => { $crate::support::Support::Rejected { why: $why } };
 
     (@check $context:ident $field:ident supported $( $case:expr )?) => {};
-    (@check $context:ident $field:ident $kind:ident $why:expr) => {
+    (@check $context:ident $field:ident $kind:ident $( $why:expr )?) => {
         if $crate::support::IsSet::is_set($field) {
-            $crate::support!(@member $context $field $kind $why);
+            $crate::support!(@member $context $field $kind $( $why )?);
         }
     };
 
     (@member $context:ident $field:ident supported $( $case:expr )?) => {};
+    (@member $context:ident $field:ident not_yet) => {
+        $context.not_yet(stringify!($field));
+    };
     (@member $context:ident $field:ident without_effect $why:expr) => {
         $context.without_effect(stringify!($field), $why);
     };

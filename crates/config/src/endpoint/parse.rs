@@ -91,20 +91,11 @@ impl ClusterLoadAssignment {
     }
 }
 
-/// Priorities without a gap from 0 on, and weights of one priority that can be added up.
+/// The weights of the localities of one priority must add up to a number that Envoy can hold.
 fn check_localities(context: &mut Context<'_>, endpoints: &[LocalityEndpoints]) {
     let lowest = endpoints.iter().map(|locality| locality.priority).max().unwrap_or(0);
     for priority in 0..=lowest.min(LOWEST_PRIORITY) {
-        let mut localities = endpoints
-            .iter()
-            .filter(|locality| locality.priority == priority)
-            .peekable();
-        if localities.peek().is_none() && !endpoints.is_empty() {
-            let reason =
-                format!("has no entry of priority {priority}, yet one of priority {lowest}: priorities have no gaps");
-            context.reject_field("endpoints", reason);
-            return;
-        }
+        let localities = endpoints.iter().filter(|locality| locality.priority == priority);
         let weights = localities.map(|locality| locality.load_balancing_weight.unwrap_or(0));
         if weights.map(u64::from).sum::<u64>() > u64::from(u32::MAX) {
             let reason = format!("has weights of priority {priority} that add up to more than 4294967295");

@@ -74,6 +74,12 @@ fn an_assignment_without_endpoints_is_accepted() {
 }
 
 #[test]
+fn priorities_may_have_gaps() {
+    let assignment = assignment("cluster_name: s\nendpoints: [{priority: 2}]");
+    assert_eq!(assignment.endpoints[0].priority, 2);
+}
+
+#[test]
 fn an_endpoint_may_be_named() {
     let assignment = assignment(&format!(
         "cluster_name: s\nnamed_endpoints: {{a: {{{ADDRESS}}}}}\nendpoints: [{{lb_endpoints: [{{endpoint_name: a}}]}}]"
@@ -86,7 +92,6 @@ fn what_is_refused_of_endpoints_is_named_with_its_path() {
     let endpoint = format!("endpoint: {{{ADDRESS}}}");
     let at = |rest: &str| format!("endpoints[0].lb_endpoints[0]{rest}");
     let cases = [
-        ("endpoints: [{priority: 1}]".to_owned(), "endpoints: has no entry of priority 0, yet one of priority 1: priorities have no gaps".to_owned()),
         ("endpoints: [{priority: 129}]".to_owned(), "endpoints[0].priority: is 129, expected at most 128".to_owned()),
         (
             "endpoints: [{load_balancing_weight: 4294967295}, {load_balancing_weight: 1}]".to_owned(),

@@ -203,10 +203,6 @@ fn what_is_refused_of_a_connection_manager_is_named_with_its_path() {
                 "http2_protocol_options.max_concurrent_streams: is 0, expected 1 to 2147483647",
             ),
             (
-                "http2_protocol_options: {stream_reset_rate: 1}",
-                "http2_protocol_options.stream_reset_burst: and stream_reset_rate must be set together, both to more than 0",
-            ),
-            (
                 "http2_protocol_options: {allow_metadata: true}",
                 "http2_protocol_options.allow_metadata: is not supported: METADATA frames are not passed on",
             ),

@@ -132,17 +132,13 @@ impl Http2ProtocolOptions {
         let keepalive = message.connection_keepalive.as_ref();
         let connection_keepalive = context.optional("connection_keepalive", keepalive, KeepaliveSettings::parse);
         let deprecated = message.stream_error_on_invalid_http_messaging.then_some(true);
-        let stream_reset_limit = match (&message.stream_reset_burst, &message.stream_reset_rate) {
-            (None, None) => Ok(None),
-            (Some(burst), Some(rate)) if burst.value > 0 && rate.value > 0 => Ok(Some(StreamResetLimit {
-                burst: burst.value,
-                rate: rate.value,
-            })),
-            _ => Err(context.reject_field(
-                "stream_reset_burst",
-                "and stream_reset_rate must be set together, both to more than 0",
-            )),
-        };
+        let stream_reset_limit =
+            (message.stream_reset_burst.is_some() || message.stream_reset_rate.is_some()).then(|| {
+                // Envoy's defaults.
+                let burst = message.stream_reset_burst.map_or(1000, |burst| burst.value);
+                let rate = message.stream_reset_rate.map_or(33, |rate| rate.value);
+                StreamResetLimit { burst, rate }
+            });
         Ok(Self {
             hpack_table_size: message.hpack_table_size.map(|size| size.value),
             max_concurrent_streams: max_concurrent_streams?,
@@ -164,7 +160,7 @@ impl Http2ProtocolOptions {
                 .or(deprecated),
             connection_keepalive: connection_keepalive?,
             max_header_field_size_kb: field_size?,
-            stream_reset_limit: stream_reset_limit?,
+            stream_reset_limit,
         })
     }
 }

@@ -255,6 +255,7 @@ impl NetworkFilterConfig {
                 Ok(Self::HttpConnectionManager(Arc::new(manager)))
             }
             TCP_PROXY => {
+                context.not_yet("");
                 let message = context.decode(&inner.value)?;
                 Ok(Self::TcpProxy(Arc::new(TcpProxy::parse(context, &message)?)))
             }

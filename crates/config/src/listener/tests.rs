@@ -4,7 +4,7 @@ use super::*;
 use crate::address::CidrRange;
 use crate::filter_chain_match::{ConnectionSourceType, ServerName, TransportProtocol};
 use crate::resource::ResourceType;
-use crate::testing::{accept, refuse, refuse_each, without_effect};
+use crate::testing::{accept, refuse, refuse_as_the_proxy, refuse_each, without_effect};
 
 const ADDRESS: &str = "address: {socket_address: {address: 127.0.0.1, port_value: 8080}}";
 const TCP: &str = "{name: tcp, typed_config: {'@type': \
@@ -216,6 +216,14 @@ fn what_is_refused_of_a_filter_chain_is_named_with_its_path() {
             [format!("filter_chains[0].{fault}")]
         );
     }
+}
+
+#[test]
+fn a_tcp_proxy_is_refused_until_the_proxy_acts_on_it() {
+    assert_eq!(
+        refuse_as_the_proxy(Listener::parse, &with_chain("")),
+        ["filter_chains[0].filters[0].typed_config: is not supported: the proxy does not act on it yet"]
+    );
 }
 
 #[test]

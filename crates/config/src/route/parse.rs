@@ -182,16 +182,15 @@ fn parse_domains(context: &mut Context<'_>, domains: &[String]) -> Result<Vec<Ar
         return Err(context.reject_field("domains", "is required and must not be empty"));
     }
     context.each("domains", domains, |context, domain| {
-        let stars = domain.bytes().filter(|byte| *byte == b'*').count();
-        let at_an_end = domain.starts_with('*') || domain.ends_with('*');
-        match stars {
-            _ if domain.is_empty() => Err(context.reject("is empty, expected a domain")),
-            0 => Ok(domain.to_ascii_lowercase().into()),
-            1 if at_an_end => Ok(domain.to_ascii_lowercase().into()),
-            _ => Err(context.reject(format!(
-                "is {domain:?}: a wildcard stands at the start or at the end, once"
-            ))),
+        // As in Envoy: a star elsewhere than at one end stands for itself, and an empty domain for no host at all.
+        let fixed = domain
+            .strip_prefix('*')
+            .or_else(|| domain.strip_suffix('*'))
+            .unwrap_or(domain);
+        if fixed.contains('*') {
+            context.without_effect("", "only a star at one end is a wildcard, and no host has a star in it");
         }
+        Ok(domain.to_ascii_lowercase().into())
     })
 }
 

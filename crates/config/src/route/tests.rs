@@ -4,7 +4,7 @@ use super::*;
 use crate::data_source::DataSource;
 use crate::header_mutation::HeaderAppendAction;
 use crate::percent::FractionalPercent;
-use crate::testing::{accept, refuse, refuse_each, without_effect};
+use crate::testing::{accept, refuse, refuse_as_the_proxy, refuse_each, without_effect};
 
 fn table(text: &str) -> RouteConfiguration {
     accept(RouteConfiguration::parse, text)
@@ -287,14 +287,6 @@ fn what_is_refused_of_a_table_is_named_with_its_path() {
                 "virtual_hosts[0].domains: is required and must not be empty",
             ),
             (
-                "virtual_hosts: [{name: v, domains: ['']}]",
-                "virtual_hosts[0].domains[0]: is empty, expected a domain",
-            ),
-            (
-                "virtual_hosts: [{name: v, domains: ['a.*.b']}]",
-                "virtual_hosts[0].domains[0]: is \"a.*.b\": a wildcard stands at the start or at the end, once",
-            ),
-            (
                 "virtual_hosts: [{name: v, domains: [a.b]}, {name: w, domains: [c, A.b]}]",
                 "virtual_hosts[1].domains[1]: is \"a.b\", which virtual_hosts[0] has",
             ),
@@ -412,7 +404,7 @@ fn what_is_refused_of_a_route_is_named_with_its_path() {
         ),
         (
             format!("{match_all}, route: {{cluster: c, retry_policy: {{retry_host_predicate: [{{name: x}}]}}}}"),
-            "route.retry_policy.retry_host_predicate[0].name: is \"x\", which is not supported",
+            "route.retry_policy.retry_host_predicate[0].typed_config: is required",
         ),
         (
             format!("{match_all}, route: {{cluster: c, hash_policy: [{{}}]}}"),
@@ -423,10 +415,6 @@ fn what_is_refused_of_a_route_is_named_with_its_path() {
             "route.upgrade_configs[0].connect_config: has a meaning for the upgrade type CONNECT only",
         ),
         (
-            format!("{match_all}, route: {{cluster: c, internal_redirect_policy: {{redirect_response_codes: [200]}}}}"),
-            "route.internal_redirect_policy.redirect_response_codes[0]: is 200, expected 301, 302, 303, 307 or 308",
-        ),
-        (
             format!("{match_all}, route: {{cluster: c, rate_limits: [{{actions: [{{remote_address: {{}}}}]}}]}}"),
             "route.rate_limits: is not supported: there is no rate limit filter",
         ),
@@ -434,10 +422,6 @@ fn what_is_refused_of_a_route_is_named_with_its_path() {
         (
             format!("{match_all}, redirect: {{port_redirect: 70000}}"),
             "redirect.port_redirect: is 70000, expected a port up to 65535",
-        ),
-        (
-            format!("{match_all}, redirect: {{path_redirect: '/a?b', strip_query: true}}"),
-            "redirect.strip_query: is set, yet path_redirect has a query",
         ),
     ];
     for (route, fault) in cases {
@@ -447,6 +431,53 @@ fn what_is_refused_of_a_route_is_named_with_its_path() {
             [format!("virtual_hosts[0].routes[0]{colon}{fault}")]
         );
     }
+}
+
+/// What Envoy accepts and what means nothing is no fault here either.
+#[test]
+fn what_envoy_passes_over_is_passed_over() {
+    let routes = "{match: {prefix: /}, route: {cluster: c, internal_redirect_policy: {redirect_response_codes: [200, 303]}, \
+                  hash_policy: [{connection_properties: {}}], retry_policy: {retriable_status_codes: [999, 70000]}}}, {match: \
+                  {prefix: /}, redirect: {path_redirect: '/a?b', strip_query: true}}";
+    let text = format!("virtual_hosts: [{{name: v, domains: ['', 'a.*.b', '*a*'], routes: [{routes}]}}]");
+    let table = table(&text);
+    let Action::Route(action) = &table.virtual_hosts[0].routes[0].action else {
+        panic!()
+    };
+    assert_eq!(
+        action
+            .internal_redirect_policy
+            .as_ref()
+            .unwrap()
+            .redirect_response_codes,
+        [303]
+    );
+    assert!(action.hash_policy.is_empty());
+    assert_eq!(action.retry_policy.as_ref().unwrap().retriable_status_codes, [999]);
+    assert_eq!(
+        without_effect(RouteConfiguration::parse, &text),
+        [
+            "virtual_hosts[0].domains[1]",
+            "virtual_hosts[0].domains[2]",
+            "virtual_hosts[0].routes[0].route.internal_redirect_policy.redirect_response_codes[0]",
+        ]
+    );
+}
+
+#[test]
+fn what_the_proxy_does_not_act_on_yet_is_refused() {
+    let text = with_routes(
+        "{match: {prefix: /}, route: {cluster: c, retry_policy: {}}, request_headers_to_add: [{header: {key: a, value: \
+         '%PROTOCOL%'}}]}",
+    );
+    assert_eq!(
+        refuse_as_the_proxy(RouteConfiguration::parse, &text),
+        [
+            "virtual_hosts[0].routes[0].route.retry_policy: is not supported: the proxy does not act on it yet",
+            "virtual_hosts[0].routes[0].request_headers_to_add[0].header.value: is not supported: the proxy does not act on \
+             it yet",
+        ]
+    );
 }
 
 #[test]

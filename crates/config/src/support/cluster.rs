@@ -4,7 +4,7 @@ use xds_api::envoy::config::cluster::v3 as pb;
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::extensions::upstreams::http::v3 as http;
 
-use super::{NO_EXTENSION, NO_UPSTREAM_FILTERS};
+use super::{FIXED_BUFFERS, NO_EXTENSION, NO_MORE_STATS, NO_TCP_KEEPALIVE, NO_UPSTREAM_FILTERS};
 use crate::support;
 
 const NO_DNS_RESOLVER: &str = "names are resolved by the system's resolvers (/etc/resolv.conf)";
@@ -23,7 +23,7 @@ support! {
         stats_matcher: rejected("statistics are chosen for the whole process (stats_config)"),
         eds_cluster_config: supported,
         connect_timeout: supported,
-        per_connection_buffer_limit_bytes: supported,
+        per_connection_buffer_limit_bytes: without_effect(FIXED_BUFFERS),
         per_connection_buffer_high_watermark_timeout: rejected("a connection that does not take its bytes is ended by the idle timeouts"),
         lb_policy: supported,
         load_assignment: supported,
@@ -47,8 +47,8 @@ support! {
         wait_for_warm_on_init: supported,
         outlier_detection: supported,
         cleanup_interval: supported,
-        upstream_bind_config: supported,
-        lb_subset_config: supported,
+        upstream_bind_config: not_yet,
+        lb_subset_config: not_yet,
         common_lb_config: supported,
         transport_socket: supported,
         metadata: supported,
@@ -60,11 +60,11 @@ support! {
         load_balancing_policy: supported,
         lrs_server: without_effect(NO_LOAD_REPORTS),
         lrs_report_endpoint_metrics: without_effect(NO_LOAD_REPORTS),
-        track_timeout_budgets: supported,
+        track_timeout_budgets: without_effect(NO_MORE_STATS),
         upstream_config: rejected(NO_EXTENSION),
-        track_cluster_stats: supported,
-        preconnect_policy: supported,
-        connection_pool_per_downstream_connection: supported,
+        track_cluster_stats: without_effect(NO_MORE_STATS),
+        preconnect_policy: not_yet,
+        connection_pool_per_downstream_connection: not_yet,
         queuing_policies: rejected("requests wait in the order in which they came"),
     }
     oneof cluster_discovery_type: pb::cluster::ClusterDiscoveryType {
@@ -91,9 +91,9 @@ support! {
     }
 
     message pb::cluster::OriginalDstLbConfig as "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig" {
-        use_http_header: supported,
-        http_header_name: supported,
-        upstream_port_override: supported,
+        use_http_header: not_yet,
+        http_header_name: not_yet,
+        upstream_port_override: not_yet,
         metadata_key: rejected("the destination cannot come from dynamic metadata"),
     }
 
@@ -109,7 +109,7 @@ support! {
     }
 
     message pb::UpstreamConnectionOptions as "envoy.config.cluster.v3.UpstreamConnectionOptions" {
-        tcp_keepalive: supported,
+        tcp_keepalive: without_effect(NO_TCP_KEEPALIVE),
         set_local_interface_name_on_upstream_connections: without_effect("nothing reads the name of the interface"),
         happy_eyeballs_config: rejected("addresses of an endpoint are tried in the order given"),
     }
@@ -122,7 +122,7 @@ support! {
 
     message pb::CircuitBreakers as "envoy.config.cluster.v3.CircuitBreakers" {
         thresholds: supported,
-        per_host_thresholds: supported,
+        per_host_thresholds: not_yet,
     }
 
     message pb::circuit_breakers::Thresholds as "envoy.config.cluster.v3.CircuitBreakers.Thresholds" {
@@ -133,13 +133,13 @@ support! {
         max_retries: supported,
         retry_budget: supported,
         track_remaining: supported,
-        max_connection_pools: supported,
+        max_connection_pools: not_yet,
     }
 
     message pb::circuit_breakers::thresholds::RetryBudget
         as "envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget" {
         budget_percent: supported,
-        budget_interval: supported,
+        budget_interval: not_yet,
         min_retry_concurrency: supported,
     }
 

@@ -5,7 +5,7 @@ use xds_api::envoy::extensions::transport_sockets::tls::v3 as tls;
 use xds_api::envoy::r#type::matcher::v3 as matcher;
 use xds_api::envoy::r#type::v3 as types;
 
-use super::{NO_EXTENSION, NO_NAMED_PORT, NO_SOCKET_OPTIONS, NO_TYPED_METADATA};
+use super::{NO_EXTENSION, NO_NAMED_PORT, NO_RUNTIME, NO_SOCKET_OPTIONS, NO_TYPED_METADATA};
 use crate::support;
 
 support! {
@@ -109,17 +109,17 @@ support! {
 
     message pb::RuntimeFractionalPercent as "envoy.config.core.v3.RuntimeFractionalPercent" {
         default_value: supported,
-        runtime_key: supported,
+        runtime_key: without_effect(NO_RUNTIME),
     }
 
     message pb::RuntimeUInt32 as "envoy.config.core.v3.RuntimeUInt32" {
         default_value: supported,
-        runtime_key: supported,
+        runtime_key: without_effect(NO_RUNTIME),
     }
 
     message pb::RuntimeDouble as "envoy.config.core.v3.RuntimeDouble" {
         default_value: supported,
-        runtime_key: without_effect("no runtime value is read for this field: the default applies"),
+        runtime_key: without_effect(NO_RUNTIME),
     }
 
     message types::FractionalPercent as "envoy.type.v3.FractionalPercent" {

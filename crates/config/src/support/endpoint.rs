@@ -15,9 +15,9 @@ support! {
     }
 
     message pb::cluster_load_assignment::Policy as "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy" {
-        drop_overloads: supported,
+        drop_overloads: not_yet,
         overprovisioning_factor: supported,
-        endpoint_stale_after: supported,
+        endpoint_stale_after: not_yet,
         weighted_priority_health: supported,
     }
 
@@ -54,7 +54,7 @@ support! {
         address: supported,
         health_check_config: supported,
         hostname: supported,
-        additional_addresses: supported,
+        additional_addresses: not_yet,
         observability_name: without_effect("endpoints are named by their address in statistics"),
     }
 

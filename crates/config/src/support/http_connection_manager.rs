@@ -3,7 +3,7 @@
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 
-use super::{NO_CONFIG_DISCOVERY, NO_EXTENSION, NO_SPANS};
+use super::{LOGGED_AT_THE_END, NO_CONFIG_DISCOVERY, NO_EXTENSION, NO_SPANS};
 use crate::support;
 
 support! {
@@ -14,7 +14,7 @@ support! {
         codec_type: supported,
         stat_prefix: supported,
         http_filters: supported,
-        add_user_agent: supported,
+        add_user_agent: not_yet,
         tracing: supported,
         common_http_protocol_options: supported,
         http1_safe_max_connection_duration: rejected("a connection that is too old is drained"),
@@ -23,7 +23,7 @@ support! {
         http3_protocol_options: without_effect("HTTP/3 is not spoken on TCP listeners"),
         server_name: supported,
         server_header_transformation: supported,
-        scheme_header_transformation: supported,
+        scheme_header_transformation: not_yet,
         max_request_headers_kb: supported,
         stream_idle_timeout: supported,
         stream_flush_timeout: supported,
@@ -33,14 +33,14 @@ support! {
         drain_timeout_jitter: rejected("drain_timeout has no jitter"),
         delayed_close_timeout: supported,
         access_log: supported,
-        access_log_flush_interval: supported,
-        flush_access_log_on_new_request: supported,
-        access_log_options: supported,
+        access_log_flush_interval: without_effect(LOGGED_AT_THE_END),
+        flush_access_log_on_new_request: without_effect(LOGGED_AT_THE_END),
+        access_log_options: without_effect(LOGGED_AT_THE_END),
         use_remote_address: supported,
         xff_num_trusted_hops: supported,
         original_ip_detection_extensions: rejected(NO_EXTENSION),
         early_header_mutation_extensions: rejected(NO_EXTENSION),
-        internal_address_config: supported,
+        internal_address_config: not_yet,
         skip_xff_append: supported,
         via: supported,
         generate_request_id: supported,
@@ -50,17 +50,17 @@ support! {
         set_current_client_cert_details: supported,
         forward_client_cert_matcher: rejected("forward_client_cert_details is the same for all requests"),
         proxy_100_continue: supported,
-        represent_ipv4_remote_address_as_ipv4_mapped_ipv6: supported,
-        upgrade_configs: supported,
-        normalize_path: supported,
-        merge_slashes: supported,
-        path_with_escaped_slashes_action: supported,
+        represent_ipv4_remote_address_as_ipv4_mapped_ipv6: not_yet,
+        upgrade_configs: not_yet,
+        normalize_path: not_yet,
+        merge_slashes: not_yet,
+        path_with_escaped_slashes_action: not_yet,
         request_id_extension: rejected("request ids are random UUIDs, as without this field"),
-        local_reply_config: supported,
+        local_reply_config: not_yet,
         strip_matching_host_port: supported,
         stream_error_on_invalid_http_message: supported,
         path_normalization_options: rejected("write normalize_path and merge_slashes"),
-        strip_trailing_host_dot: supported,
+        strip_trailing_host_dot: not_yet,
         proxy_status_config: rejected("the header proxy-status is not written"),
         typed_header_validation_config: rejected(NO_EXTENSION),
         append_x_forwarded_port: supported,
@@ -132,9 +132,9 @@ support! {
 
     message pb::http_connection_manager::Tracing
         as "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing" {
-        client_sampling: supported,
-        random_sampling: supported,
-        overall_sampling: supported,
+        client_sampling: without_effect(NO_SPANS),
+        random_sampling: without_effect(NO_SPANS),
+        overall_sampling: without_effect(NO_SPANS),
         verbose: without_effect(NO_SPANS),
         max_path_tag_length: without_effect(NO_SPANS),
         custom_tags: without_effect(NO_SPANS),

@@ -3,7 +3,7 @@
 use xds_api::envoy::config::listener::v3 as pb;
 use xds_api::envoy::extensions::filters::network::tcp_proxy::v3 as tcp_proxy;
 
-use super::{NO_CONFIG_DISCOVERY, NO_EXTENSION, NO_SOCKET_OPTIONS};
+use super::{FIXED_BUFFERS, NO_CONFIG_DISCOVERY, NO_EXTENSION, NO_SOCKET_OPTIONS, NO_TCP_KEEPALIVE};
 use crate::support;
 
 const NO_UDP: &str = "listeners are for TCP and Unix sockets";
@@ -15,24 +15,24 @@ support! {
     message pb::Listener as "envoy.config.listener.v3.Listener" {
         name: supported,
         address: supported,
-        additional_addresses: supported,
+        additional_addresses: not_yet,
         stat_prefix: supported,
         stats_matcher: rejected("statistics are chosen for the whole process (stats_config)"),
         filter_chains: supported,
         fcds_config: rejected("filter chains cannot be discovered by themselves"),
         filter_chain_matcher: rejected("write filter_chain_match, not a match tree"),
-        use_original_dst: supported,
+        use_original_dst: not_yet,
         default_filter_chain: supported,
-        per_connection_buffer_limit_bytes: supported,
+        per_connection_buffer_limit_bytes: without_effect(FIXED_BUFFERS),
         per_connection_buffer_high_watermark_timeout: rejected(NO_WATERMARK_TIMEOUT),
         metadata: supported,
         deprecated_v1: supported,
-        drain_type: supported,
+        drain_type: without_effect("listeners do not drain when the health check of the server fails"),
         listener_filters: supported,
         listener_filters_timeout: supported,
         continue_on_listener_filters_timeout: supported,
-        transparent: supported,
-        freebind: supported,
+        transparent: not_yet,
+        freebind: not_yet,
         socket_options: rejected(NO_SOCKET_OPTIONS),
         tcp_fast_open_queue_length: without_effect("connections are opened without TCP fast open"),
         traffic_direction: supported,
@@ -40,15 +40,15 @@ support! {
         api_listener: rejected("an API listener is for gRPC clients that speak xDS themselves"),
         connection_balance_config: supported,
         reuse_port: without_effect("it is deprecated: enable_reuse_port counts, and is on by default"),
-        enable_reuse_port: supported,
-        access_log: supported,
+        enable_reuse_port: without_effect("each worker has an accept socket of its own"),
+        access_log: without_effect("connections that match no filter chain are not logged"),
         tcp_backlog_size: supported,
-        max_connections_to_accept_per_socket_event: supported,
+        max_connections_to_accept_per_socket_event: without_effect("connections are accepted as they come"),
         bind_to_port: supported,
         enable_mptcp: rejected("sockets are plain TCP"),
-        ignore_global_conn_limit: supported,
+        ignore_global_conn_limit: without_effect("there is no limit on the connections of the process"),
         bypass_overload_manager: without_effect("there is no overload manager"),
-        tcp_keepalive: supported,
+        tcp_keepalive: without_effect(NO_TCP_KEEPALIVE),
     }
     oneof listener_specifier: pb::listener::ListenerSpecifier {
         InternalListener => internal_listener: rejected("there are no internal listeners"),
@@ -62,7 +62,7 @@ support! {
 
     message pb::listener::ConnectionBalanceConfig as "envoy.config.listener.v3.Listener.ConnectionBalanceConfig" {}
     oneof balance_type: pb::listener::connection_balance_config::BalanceType {
-        ExactBalance => exact_balance: supported,
+        ExactBalance => exact_balance: without_effect("connections are accepted by the worker that the kernel chooses"),
         ExtendBalance => extend_balance: rejected(NO_EXTENSION),
         CpuLocalityBalance => cpu_locality_balance: rejected("write exact_balance, or leave it to the kernel"),
     }
@@ -73,7 +73,7 @@ support! {
         use_proxy_proto: rejected("it is deprecated: write the listener filter envoy.filters.listener.proxy_protocol"),
         metadata: supported,
         transport_socket: supported,
-        transport_socket_connect_timeout: supported,
+        transport_socket_connect_timeout: not_yet,
         name: supported,
     }
 

@@ -20,13 +20,13 @@ support! {
     }
 
     message pb::RoundRobinLbConfig as "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig" {
-        slow_start_config: supported,
+        slow_start_config: not_yet,
     }
 
     message pb::LeastRequestLbConfig as "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig" {
         choice_count: supported,
         active_request_bias: supported,
-        slow_start_config: supported,
+        slow_start_config: not_yet,
     }
 
     message pb::RingHashLbConfig as "envoy.config.cluster.v3.Cluster.RingHashLbConfig" {
@@ -43,9 +43,9 @@ support! {
         healthy_panic_threshold: supported,
         update_merge_window: supported,
         ignore_new_hosts_until_first_hc: supported,
-        close_connections_on_host_set_change: supported,
+        close_connections_on_host_set_change: not_yet,
         consistent_hashing_lb_config: supported,
-        override_host_status: supported,
+        override_host_status: not_yet,
     }
     oneof locality_config_specifier: pb::common_lb_config::LocalityConfigSpecifier {
         ZoneAwareLbConfig => zone_aware_lb_config: supported,
@@ -53,8 +53,8 @@ support! {
     }
 
     message pb::common_lb_config::ZoneAwareLbConfig as "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig" {
-        routing_enabled: supported,
-        min_cluster_size: supported,
+        routing_enabled: not_yet,
+        min_cluster_size: not_yet,
         fail_traffic_on_panic: supported,
     }
 
@@ -96,8 +96,8 @@ support! {
 
     message common::locality_lb_config::ZoneAwareLbConfig
         as "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig" {
-        routing_enabled: supported,
-        min_cluster_size: supported,
+        routing_enabled: not_yet,
+        min_cluster_size: not_yet,
         fail_traffic_on_panic: supported,
         force_locality_direct_routing: rejected("zones are preferred by their share of the endpoints"),
         force_local_zone: rejected("zones are preferred by their share of the endpoints"),
@@ -112,14 +112,14 @@ support! {
     }
 
     message round_robin::RoundRobin as "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin" {
-        slow_start_config: supported,
+        slow_start_config: not_yet,
         locality_lb_config: supported,
     }
 
     message least_request::LeastRequest as "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest" {
         choice_count: supported,
         active_request_bias: supported,
-        slow_start_config: supported,
+        slow_start_config: not_yet,
         locality_lb_config: supported,
         enable_full_scan: supported,
         selection_method: supported,

@@ -2,6 +2,7 @@
 
 use xds_api::envoy::config::core::v3 as pb;
 
+use super::OWN_RESET_LIMIT;
 use crate::support;
 
 support! {
@@ -10,11 +11,11 @@ support! {
     message pb::HttpProtocolOptions as "envoy.config.core.v3.HttpProtocolOptions" {
         idle_timeout: supported,
         max_connection_duration: supported,
-        max_connection_duration_jitter: supported,
+        max_connection_duration_jitter: without_effect("the duration has no jitter"),
         max_headers_count: supported,
         max_response_headers_kb: supported,
         max_stream_duration: supported,
-        headers_with_underscores_action: supported,
+        headers_with_underscores_action: not_yet,
         max_requests_per_connection: supported,
     }
 
@@ -51,10 +52,10 @@ support! {
         use_oghttp2_codec: without_effect("there is one codec"),
         max_metadata_size: without_effect("METADATA frames are not passed on"),
         enable_huffman_encoding: without_effect("what is shorter is sent"),
-        max_header_field_size_kb: supported,
+        max_header_field_size_kb: not_yet,
         disallow_obs_text: rejected("bytes beyond ASCII in header values pass"),
-        stream_reset_burst: supported,
-        stream_reset_rate: supported,
+        stream_reset_burst: without_effect(OWN_RESET_LIMIT),
+        stream_reset_rate: without_effect(OWN_RESET_LIMIT),
     }
 
     message pb::KeepaliveSettings as "envoy.config.core.v3.KeepaliveSettings" {
@@ -65,8 +66,8 @@ support! {
     }
 
     message pb::UpstreamHttpProtocolOptions as "envoy.config.core.v3.UpstreamHttpProtocolOptions" {
-        auto_sni: supported,
-        auto_san_validation: supported,
-        override_auto_sni_header: supported,
+        auto_sni: not_yet,
+        auto_san_validation: not_yet,
+        override_auto_sni_header: not_yet,
     }
 }

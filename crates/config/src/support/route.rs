@@ -2,7 +2,10 @@
 
 use xds_api::envoy::config::route::v3 as pb;
 
-use super::{DEPRECATED_CORS, NO_EXTENSION, NO_FILTER_STATE, NO_RATE_LIMITS, NO_ROUTE_SPECIFIERS, NO_SPANS};
+use super::{
+    DEPRECATED_CORS, NO_EXTENSION, NO_FILTER_STATE, NO_RATE_LIMITS, NO_RETRIES, NO_ROUTE_SPECIFIERS, NO_RUNTIME,
+    NO_SPANS,
+};
 use crate::support;
 
 support! {
@@ -12,16 +15,16 @@ support! {
         name: supported,
         virtual_hosts: supported,
         vhds: rejected("virtual hosts cannot be discovered one by one (VHDS)"),
-        internal_only_headers: supported,
+        internal_only_headers: not_yet,
         response_headers_to_add: supported,
         response_headers_to_remove: supported,
         request_headers_to_add: supported,
         request_headers_to_remove: supported,
         most_specific_header_mutations_wins: supported,
-        validate_clusters: supported,
+        validate_clusters: not_yet,
         max_direct_response_body_size_bytes: supported,
         cluster_specifier_plugins: rejected(NO_EXTENSION),
-        request_mirror_policies: supported,
+        request_mirror_policies: not_yet,
         ignore_port_in_host_matching: supported,
         vhost_header: rejected("virtual hosts are found by the host of the request"),
         ignore_path_parameters_in_path_matching: supported,
@@ -35,7 +38,7 @@ support! {
         domains: supported,
         routes: supported,
         matcher: rejected("write routes, not a match tree"),
-        require_tls: supported,
+        require_tls: not_yet,
         virtual_clusters: without_effect("there are no statistics of virtual clusters"),
         rate_limits: rejected(NO_RATE_LIMITS),
         request_headers_to_add: supported,
@@ -45,14 +48,14 @@ support! {
         cors: rejected(DEPRECATED_CORS),
         typed_per_filter_config: supported,
         include_request_attempt_count: supported,
-        include_attempt_count_in_response: supported,
-        retry_policy: supported,
+        include_attempt_count_in_response: not_yet,
+        retry_policy: not_yet,
         retry_policy_typed_config: rejected(NO_EXTENSION),
-        hedge_policy: supported,
-        include_is_timeout_retry_header: supported,
-        per_request_buffer_limit_bytes: supported,
-        request_body_buffer_limit: supported,
-        request_mirror_policies: supported,
+        hedge_policy: not_yet,
+        include_is_timeout_retry_header: without_effect(NO_RETRIES),
+        per_request_buffer_limit_bytes: without_effect(NO_RETRIES),
+        request_body_buffer_limit: without_effect(NO_RETRIES),
+        request_mirror_policies: not_yet,
         metadata: supported,
         route_specifiers: rejected(NO_ROUTE_SPECIFIERS),
     }
@@ -61,16 +64,16 @@ support! {
         name: supported,
         r#match: supported,
         metadata: supported,
-        decorator: supported,
+        decorator: without_effect(NO_SPANS),
         typed_per_filter_config: supported,
         request_headers_to_add: supported,
         request_headers_to_remove: supported,
         response_headers_to_add: supported,
         response_headers_to_remove: supported,
         tracing: without_effect(NO_SPANS),
-        per_request_buffer_limit_bytes: supported,
+        per_request_buffer_limit_bytes: without_effect(NO_RETRIES),
         stat_prefix: supported,
-        request_body_buffer_limit: supported,
+        request_body_buffer_limit: without_effect(NO_RETRIES),
         route_specifiers: rejected(NO_ROUTE_SPECIFIERS),
     }
     oneof action: pb::route::Action {
@@ -138,7 +141,7 @@ support! {
 
     message pb::RouteAction as "envoy.config.route.v3.RouteAction" {
         cluster_not_found_response_code: supported,
-        metadata_match: supported,
+        metadata_match: not_yet,
         prefix_rewrite: supported,
         regex_rewrite: supported,
         path_rewrite_policy: rejected("URI templates are not supported: write regex_rewrite"),
@@ -146,23 +149,23 @@ support! {
         append_x_forwarded_host: supported,
         timeout: supported,
         idle_timeout: supported,
-        flush_timeout: supported,
+        flush_timeout: not_yet,
         early_data_policy: rejected(NO_EXTENSION),
-        retry_policy: supported,
+        retry_policy: not_yet,
         retry_policy_typed_config: rejected(NO_EXTENSION),
-        request_mirror_policies: supported,
+        request_mirror_policies: not_yet,
         priority: supported,
         rate_limits: rejected(NO_RATE_LIMITS),
         include_vh_rate_limits: rejected(NO_RATE_LIMITS),
-        hash_policy: supported,
+        hash_policy: not_yet,
         cors: rejected(DEPRECATED_CORS),
-        max_grpc_timeout: supported,
-        grpc_timeout_offset: supported,
-        upgrade_configs: supported,
-        internal_redirect_policy: supported,
+        max_grpc_timeout: not_yet,
+        grpc_timeout_offset: not_yet,
+        upgrade_configs: not_yet,
+        internal_redirect_policy: not_yet,
         internal_redirect_action: rejected("it is deprecated: write internal_redirect_policy"),
         max_internal_redirects: rejected("it is deprecated: write internal_redirect_policy"),
-        hedge_policy: supported,
+        hedge_policy: not_yet,
         max_stream_duration: supported,
     }
     oneof cluster_specifier: pb::route_action::ClusterSpecifier {
@@ -183,18 +186,18 @@ support! {
     message pb::WeightedCluster as "envoy.config.route.v3.WeightedCluster" {
         clusters: supported,
         total_weight: without_effect("the total is the sum of the weights"),
-        runtime_key_prefix: supported,
+        runtime_key_prefix: without_effect(NO_RUNTIME),
     }
     oneof random_value_specifier: pb::weighted_cluster::RandomValueSpecifier {
-        HeaderName => header_name: supported,
-        UseHashPolicy => use_hash_policy: supported,
+        HeaderName => header_name: not_yet,
+        UseHashPolicy => use_hash_policy: not_yet,
     }
 
     message pb::weighted_cluster::ClusterWeight as "envoy.config.route.v3.WeightedCluster.ClusterWeight" {
         name: supported,
         cluster_header: supported,
         weight: supported,
-        metadata_match: supported,
+        metadata_match: not_yet,
         request_headers_to_add: supported,
         request_headers_to_remove: supported,
         response_headers_to_add: supported,

@@ -45,7 +45,9 @@ pub(super) fn parse(context: &mut Context<'_>, message: &pb::Cluster) -> Result<
     }
     let common = common?.unwrap_or_default();
     let config = message.lb_config.as_ref();
-    let policy = match kind? {
+    let kind = kind?;
+    note_other_config(context, kind, config);
+    let policy = match kind {
         Kind::RoundRobin => parse_round_robin(context, config),
         Kind::LeastRequest => parse_least_request(context, config),
         Kind::Random => Ok(LbPolicy::Random),
@@ -59,6 +61,23 @@ pub(super) fn parse(context: &mut Context<'_>, message: &pb::Cluster) -> Result<
     }?;
     check_fits(context, "lb_policy", message, &policy)?;
     Ok((policy, common))
+}
+
+/// The configuration of another balancer than the chosen one changes nothing.
+fn note_other_config(context: &mut Context<'_>, kind: cluster::LbPolicy, config: Option<&cluster::LbConfig>) {
+    use cluster::LbConfig as Config;
+    use cluster::LbPolicy as Kind;
+    let (field, owner) = match config {
+        None => return,
+        Some(Config::RingHashLbConfig(_)) => ("ring_hash_lb_config", Kind::RingHash),
+        Some(Config::MaglevLbConfig(_)) => ("maglev_lb_config", Kind::Maglev),
+        Some(Config::OriginalDstLbConfig(_)) => ("original_dst_lb_config", Kind::ClusterProvided),
+        Some(Config::LeastRequestLbConfig(_)) => ("least_request_lb_config", Kind::LeastRequest),
+        Some(Config::RoundRobinLbConfig(_)) => ("round_robin_lb_config", Kind::RoundRobin),
+    };
+    if kind != owner {
+        context.without_effect(field, "it is for another lb_policy");
+    }
 }
 
 /// Original-destination clusters choose endpoints themselves, and only they do.

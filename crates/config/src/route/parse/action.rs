@@ -22,6 +22,7 @@ use crate::string_matcher::{header_name, parse_header_name, parse_regex_rewrite}
 impl RouteAction {
     pub(super) fn parse(context: &mut Context<'_>, message: &pb::RouteAction) -> Result<Self, Reported> {
         use pb::route_action::ClusterNotFoundResponseCode as NotFound;
+        use pb::route_action::hash_policy::PolicySpecifier;
         context.check(message);
         let cluster = ClusterSpecifier::parse(context, message);
         let code = context.enumeration(
@@ -53,7 +54,14 @@ impl RouteAction {
                 core::RoutingPriority::Default => RoutingPriority::Default,
                 core::RoutingPriority::High => RoutingPriority::High,
             });
-        let hash_policy = context.each("hash_policy", &message.hash_policy, HashPolicy::parse);
+        // Without source_ip the connection's properties give no hash, which is no fault in Envoy.
+        let hash_policy: Result<Vec<Option<HashPolicy>>, _> =
+            context.each("hash_policy", &message.hash_policy, |context, policy| {
+                match &policy.policy_specifier {
+                    Some(PolicySpecifier::ConnectionProperties(properties)) if !properties.source_ip => Ok(None),
+                    _ => HashPolicy::parse(context, policy).map(Some),
+                }
+            });
         let upgrade_configs = context.each("upgrade_configs", &message.upgrade_configs, RouteUpgradeConfig::parse);
         let redirect = message.internal_redirect_policy.as_ref();
         let redirect = context.optional("internal_redirect_policy", redirect, InternalRedirectPolicy::parse);
@@ -78,7 +86,7 @@ impl RouteAction {
             hedge_policy: hedge_policy?,
             request_mirror_policies: mirrors?,
             priority: priority?,
-            hash_policy: hash_policy?,
+            hash_policy: hash_policy?.into_iter().flatten().collect(),
             upgrade_configs: upgrade_configs?,
             internal_redirect_policy: redirect?,
         })
@@ -291,12 +299,7 @@ impl HashPolicy {
                     attributes: attributes?,
                 })
             }),
-            Some(Specifier::ConnectionProperties(properties)) if properties.source_ip => {
-                Ok(HashPolicySpecifier::SourceIp)
-            }
-            Some(Specifier::ConnectionProperties(_)) => {
-                Err(context.reject_field("connection_properties", "has nothing to hash: expected source_ip"))
-            }
+            Some(Specifier::ConnectionProperties(_)) => Ok(HashPolicySpecifier::SourceIp),
             Some(Specifier::QueryParameter(parameter)) => context
                 .at("query_parameter", |context| context.text("name", &parameter.name))
                 .map(HashPolicySpecifier::QueryParameter),
@@ -338,12 +341,16 @@ impl InternalRedirectPolicy {
         if message.redirect_response_codes.len() > 5 {
             context.reject_field("redirect_response_codes", "has more than 5 entries");
         }
-        let codes = context.each(
+        // As in Envoy: a status that is no redirect is passed over.
+        let codes: Result<Vec<Option<u16>>, _> = context.each(
             "redirect_response_codes",
             &message.redirect_response_codes,
             |context, code| match *code {
-                301 | 302 | 303 | 307 | 308 => Ok(*code as u16),
-                code => Err(context.reject(format!("is {code}, expected 301, 302, 303, 307 or 308"))),
+                301 | 302 | 303 | 307 | 308 => Ok(Some(*code as u16)),
+                _ => {
+                    context.without_effect("", "only 301, 302, 303, 307 and 308 are redirects");
+                    Ok(None)
+                }
             },
         );
         let headers = context.each(
@@ -353,7 +360,7 @@ impl InternalRedirectPolicy {
                 header_name(name).ok_or_else(|| context.reject(format!("is {name:?}, expected the name of a header")))
             },
         );
-        let codes: Vec<u16> = codes?;
+        let codes: Vec<u16> = codes?.into_iter().flatten().collect();
         Ok(Self {
             max_internal_redirects: message.max_internal_redirects.map_or(1, |most| most.value),
             redirect_response_codes: if codes.is_empty() { vec![302] } else { codes },

@@ -27,12 +27,6 @@ impl RedirectAction {
                 .map(|rewrite| Some(RedirectPathRewrite::Regex(rewrite))),
             Some(PathRewriteSpecifier::PathRewrite(_)) => Err(context.reported()),
         };
-        if let (true, Some(PathRewriteSpecifier::PathRedirect(path))) =
-            (message.strip_query, &message.path_rewrite_specifier)
-            && path.contains('?')
-        {
-            context.reject_field("strip_query", "is set, yet path_redirect has a query");
-        }
         let response_code = context
             .enumeration("response_code", message.response_code)
             .map(|code| match code {

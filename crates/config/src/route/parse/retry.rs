@@ -44,14 +44,9 @@ impl RetryPolicy {
                 Ok(())
             },
         );
-        let codes: Result<Vec<u16>, _> = context.each(
-            "retriable_status_codes",
-            &message.retriable_status_codes,
-            |context, code| match *code {
-                100..=599 => Ok(*code as u16),
-                code => Err(context.reject(format!("is {code}, expected a status from 100 to 599"))),
-            },
-        );
+        // As in Envoy: a number that is no status is never met.
+        let statuses = message.retriable_status_codes.iter();
+        retriable_status_codes.extend(statuses.filter_map(|code| u16::try_from(*code).ok()));
         let retry_back_off = context.optional("retry_back_off", message.retry_back_off.as_ref(), RetryBackOff::parse);
         let limited = message.rate_limited_retry_back_off.as_ref();
         let rate_limited_retry_back_off =
@@ -71,7 +66,6 @@ impl RetryPolicy {
             }),
         };
         predicates?;
-        retriable_status_codes.extend(codes?);
         Ok(Self {
             retry_on,
             num_retries: message.num_retries.map_or(1, |retries| retries.value),
@@ -102,13 +96,7 @@ fn parse_host_predicate(
     use pb::retry_policy::retry_host_predicate::ConfigType;
     context.check(message);
     match &message.config_type {
-        // istiod names the predicate and leaves the message out.
-        None => match message.name.as_str() {
-            "envoy.retry_host_predicates.previous_hosts" => Ok(HostPredicate::PreviousHosts),
-            "envoy.retry_host_predicates.omit_canary_hosts" => Ok(HostPredicate::OmitCanaryHosts),
-            "" => Err(context.reject_field("name", "is required and must not be empty")),
-            other => Err(context.reject_field("name", format!("is {other:?}, which is not supported"))),
-        },
+        None => Err(context.reject_field("typed_config", "is required")),
         Some(ConfigType::TypedConfig(any)) => context.at("typed_config", |context| {
             let any = context.unwrap_any(any)?;
             match message_name(&any.type_url) {
