@@ -22,7 +22,7 @@ struct Forwarder {
 }
 
 impl Forwarder {
-    fn from_downstream(&mut self, mut input: &[u8]) {
+    fn on_request_bytes(&mut self, mut input: &[u8]) {
         while let Ok(Some(event)) = self.downstream.receive(&mut input, &mut self.scratch, self.now) {
             match event {
                 Event::Head {
@@ -52,7 +52,7 @@ impl Forwarder {
         }
     }
 
-    fn from_upstream(&mut self, mut input: &[u8]) {
+    fn on_response_bytes(&mut self, mut input: &[u8]) {
         while let Ok(Some(event)) = self.upstream.receive(&mut input, &mut self.scratch, self.now) {
             match event {
                 Event::Head {
@@ -85,12 +85,12 @@ impl Forwarder {
 
 #[inline(never)]
 fn forward_request(proxy: &mut Forwarder, input: &[u8]) {
-    proxy.from_downstream(input);
+    proxy.on_request_bytes(input);
 }
 
 #[inline(never)]
 fn forward_response(proxy: &mut Forwarder, input: &[u8]) {
-    proxy.from_upstream(input);
+    proxy.on_response_bytes(input);
 }
 
 #[inline(never)]

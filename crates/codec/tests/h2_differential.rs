@@ -1,6 +1,7 @@
 //! The same bytes to our codec and to the `h2` crate: the same connections and streams are refused, and whatever is
 //! taken has the same fields and the same content. Scripts of frames come from fixed seeds; each divergence that is
 //! meant is in [`DIVERGENCES`] with what allows it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is a test's report")]
 
 mod differential;
 

@@ -1,4 +1,5 @@
 //! HTTP/2 over real sockets with the `h2` crate at the other end, in both roles.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is a test's report")]
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -137,6 +137,8 @@ impl Connection {
         if window > DEFAULT_WINDOW {
             frame::write_u32(output.frame(), frame::WINDOW_UPDATE, 0, window - DEFAULT_WINDOW);
         }
+        let mut encoder = hpack::Encoder::new(config.hpack_table_size as usize);
+        encoder.set_huffman(config.enable_huffman_encoding);
         Self {
             server,
             last_violation: None,
@@ -155,7 +157,7 @@ impl Connection {
             block: None,
             // Until the peer acknowledges it knows only the initial table size, which it may use.
             decoder: hpack::Decoder::new(config.hpack_table_size.max(4096) as usize),
-            encoder: hpack::Encoder::new(config.hpack_table_size as usize),
+            encoder,
             streams: Streams::new(),
             active: 0,
             last_id: 0,

@@ -98,6 +98,8 @@ impl Connection {
             return Ok(Some(event));
         }
         if input.is_empty() {
+            // The frame that was incomplete may have been the event before.
+            self.note_incomplete();
             return Ok(None);
         }
         self.tell_time(now);

@@ -223,6 +223,20 @@ fn totals_tell_whether_an_octet_of_a_request_has_left() {
     assert_eq!(script.connection.output_flushed(), before + 1);
 }
 
+#[test]
+fn huffman_coding_can_be_turned_off() {
+    let sends_plain_text = |enable_huffman_encoding| {
+        let mut script = Script::client_with(Config {
+            enable_huffman_encoding,
+            ..Config::default()
+        });
+        script.request(&[GET, &[("x-plain", "text")]].concat(), true);
+        script.connection.output().windows(4).any(|octets| octets == b"text")
+    };
+    assert!(sends_plain_text(false));
+    assert!(!sends_plain_text(true));
+}
+
 /// RFC 7541 section 4.2: the encoder follows the peer's table size, and says so in the next block.
 #[test]
 fn the_peers_header_table_size_is_obeyed() {

@@ -76,6 +76,18 @@ fn slow_headers_end_the_connection() {
     assert_eq!(script.connection.deadline(), None);
 }
 
+/// The rest of a frame ends its clock also if nothing comes after it.
+#[test]
+fn a_frame_in_two_pieces_is_not_slow_headers() {
+    let mut script = Script::server();
+    let whole = headers(1, GET, true);
+    script.feed(&whole[..20]);
+    script.sleep(SECOND).unwrap();
+    assert_eq!(script.feed(&whole[20..]).len(), 1);
+    assert_eq!(script.connection.deadline(), None);
+    script.sleep(60 * SECOND).unwrap();
+}
+
 /// DATA has flow control; how slow it may be is its reader's decision.
 #[test]
 fn a_slow_data_frame_is_not_slow_headers() {
