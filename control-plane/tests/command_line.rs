@@ -1,5 +1,7 @@
 //! The binary, as its users meet it.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -1,5 +1,7 @@
 //! What is sent is what the proxy takes: checked with the parsers it reads with.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use std::path::Path;
 use std::sync::Arc;
 

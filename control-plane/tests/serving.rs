@@ -1,5 +1,7 @@
 //! A running control plane, seen by scripted clients over real streams.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Every shape of call against a real server, and the health service beside it.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use std::net::SocketAddr;
 
 use greeter::api::HelloRequest;
