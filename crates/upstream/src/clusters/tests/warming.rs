@@ -56,3 +56,14 @@ fn a_candidate_that_is_dropped_leaves_nothing_behind() {
     assert!(scripted.checks().is_empty());
     assert!(endpoint.is_usable() && !endpoint.is_removed());
 }
+
+#[test]
+fn a_candidate_that_is_active_and_ready_is_told_to_be() {
+    let mut scripted = Scripted::with(endpoints(1));
+    assert!(scripted.is_told_warm());
+    let (candidates, handle) = (scripted.config.clone(), scripted.handle().clone());
+    scripted.clusters.warm(&candidates, scripted.now);
+    assert!(scripted.is_told_warm());
+    scripted.reconcile();
+    assert!(Arc::ptr_eq(&handle, scripted.handle()));
+}
