@@ -52,9 +52,9 @@ support! {
         common_lb_config: supported,
         transport_socket: supported,
         metadata: supported,
-        protocol_selection: supported,
+        protocol_selection: not_yet,
         upstream_connection_options: supported,
-        close_connections_on_host_health_failure: supported,
+        close_connections_on_host_health_failure: not_yet,
         ignore_health_on_host_removal: supported,
         filters: rejected(NO_UPSTREAM_FILTERS),
         load_balancing_policy: supported,
@@ -241,7 +241,7 @@ support! {
     }
     oneof upstream_protocol_options: http::http_protocol_options::UpstreamProtocolOptions {
         ExplicitHttpConfig => explicit_http_config: supported,
-        UseDownstreamProtocolConfig => use_downstream_protocol_config: supported,
+        UseDownstreamProtocolConfig => use_downstream_protocol_config: not_yet,
         AutoConfig => auto_config: supported,
     }
 

@@ -110,7 +110,7 @@ support! {
         Prefix => prefix: supported,
         Path => path: supported,
         SafeRegex => safe_regex: supported,
-        ConnectMatcher => connect_matcher: supported,
+        ConnectMatcher => connect_matcher: not_yet,
         PathSeparatedPrefix => path_separated_prefix: supported,
         PathMatchPolicy => path_match_policy: rejected("URI templates are not supported: write safe_regex"),
     }

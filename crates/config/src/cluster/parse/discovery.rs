@@ -68,7 +68,10 @@ pub(super) fn parse(context: &mut Context<'_>, message: &pb::Cluster) -> Result<
                 })
             },
         ),
-        Type::OriginalDst => parse_original_dst(context, message).map(Discovery::OriginalDst),
+        Type::OriginalDst => {
+            context.not_yet("type");
+            parse_original_dst(context, message).map(Discovery::OriginalDst)
+        }
     }
 }
 
