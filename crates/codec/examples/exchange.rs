@@ -4,7 +4,8 @@
 //!
 //! Collects only the proxy's own work (`forward`): frames in from a client, out to a backend, and back. Scenarios:
 //! `unary` (a 64-octet message each way with trailers), `headers` (the same with 12 more header fields), `stream`
-//! (one response of 1,000 messages of 1 KiB), `bulk` (one response of 1 MiB).
+//! (one response of 1,000 messages of 1 KiB), `bulk` (one response of 1 MiB), `decode` (only the decoding and
+//! validation of the head of `headers`, 16 times a round). `tests/e2e/tests/codec_budget.rs` holds the counts to a budget.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +13,8 @@ use std::time::Instant;
 use codec::event::{Event, Scratch, StreamId};
 use codec::h2::{Config, Connection};
 use codec::headers::HeaderBlock;
+use codec::headers::validate::Kind;
+use codec::hpack::{Decoded, Decoder, Encoder, Limits};
 
 /// The proxy between one downstream and one upstream connection.
 struct Forwarder {
@@ -98,6 +101,18 @@ fn forward_flushed(connection: &mut Connection, count: usize) {
     connection.advance_output(count);
 }
 
+#[inline(never)]
+fn forward_decode(decoder: &mut Decoder, block: &[u8], head: &mut HeaderBlock) -> bool {
+    let kind = Kind::Request {
+        extended_connect: false,
+    };
+    let limits = Limits {
+        list_size: 60 * 1024,
+        fields: 100,
+    };
+    decoder.decode(block, kind, limits, head) == Ok(Decoded::Complete)
+}
+
 /// What the client asks and the backend answers.
 struct Scenario {
     streams: usize,
@@ -161,10 +176,43 @@ fn take(connection: &mut Connection) -> Vec<u8> {
     bytes
 }
 
+fn request(scenario: &Scenario) -> HeaderBlock {
+    let mut head = HeaderBlock::new();
+    head.set_method(b"POST");
+    head.set_scheme(b"http");
+    head.set_authority(b"greeter.example:8080");
+    head.set_path(b"/helloworld.Greeter/SayHello");
+    head.append(&b"content-type"[..], b"application/grpc");
+    head.append(&b"te"[..], b"trailers");
+    for (name, value) in &scenario.fields {
+        head.append(name.as_bytes(), value.as_bytes());
+    }
+    head
+}
+
+/// Decodes the same request again and again, as on a connection whose tables are warm.
+fn decode(scenario: &Scenario, rounds: usize) {
+    let (mut encoder, mut decoder) = (Encoder::new(4096), Decoder::new(4096));
+    let mut head = request(scenario);
+    let mut block = Vec::new();
+    for _ in 0..rounds * scenario.streams {
+        block.clear();
+        encoder.encode(&request(scenario), &mut block);
+        assert!(
+            forward_decode(&mut decoder, &block, &mut head),
+            "the encoder's block is well-formed"
+        );
+    }
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let scenario = scenario(&arguments.next().unwrap_or_default());
+    let name = arguments.next().unwrap_or_default();
     let rounds: usize = arguments.next().and_then(|count| count.parse().ok()).unwrap_or(1000);
+    if name == "decode" {
+        return decode(&scenario("headers"), rounds);
+    }
+    let scenario = scenario(&name);
     let config = Arc::new(Config {
         initial_stream_window_size: 0x7fff_ffff,
         initial_connection_window_size: 0x7fff_ffff,
@@ -186,16 +234,7 @@ fn main() {
         if round > 1 {
             for _ in 0..scenario.streams {
                 let Ok(stream) = client.open_stream() else { break };
-                let mut head = HeaderBlock::new();
-                head.set_method(b"POST");
-                head.set_scheme(b"http");
-                head.set_authority(b"greeter.example:8080");
-                head.set_path(b"/helloworld.Greeter/SayHello");
-                head.append(&b"content-type"[..], b"application/grpc");
-                head.append(&b"te"[..], b"trailers");
-                for (name, value) in &scenario.fields {
-                    head.append(name.as_bytes(), value.as_bytes());
-                }
+                let head = request(&scenario);
                 let _ = client.send_head(stream, &head, false);
                 let _ = client.send_data(stream, &[b'q'; 64], true);
             }

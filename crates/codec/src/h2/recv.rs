@@ -81,7 +81,7 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is over (RFC 9113 section 5.4.1): flush the output, GOAWAY is in it, and close. Every later call
-    /// returns the same error.
+    /// returns the same error; `next_event` tells of each stream that was open.
     #[inline]
     pub fn receive<'a, 'i: 'a>(
         &mut self,
