@@ -10,9 +10,8 @@ use xds_api::envoy::config::cluster::v3::Cluster;
 use xds_api::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
 use xds_api::envoy::config::core::v3::{Address, SocketAddress, address, socket_address};
 use xds_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
-use xds_api::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
+use xds_api::envoy::config::listener::v3::{FilterChain, Listener};
 use xds_api::envoy::config::route::v3::RouteConfiguration;
-use xds_api::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
 use xds_api::envoy::extensions::transport_sockets::tls::v3::Secret;
 use xds_api::google::protobuf::Any;
 use xds_api::prost::Message;
@@ -160,28 +159,13 @@ fn listener(name: String) -> Listener {
         port_specifier: Some(port),
         ..Default::default()
     };
-    let proxy = TcpProxy {
-        stat_prefix: "tcp".into(),
-        cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster("unused".into())),
-        ..Default::default()
-    };
-    let config = Any {
-        type_url: "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy".into(),
-        value: proxy.encode_to_vec(),
-    };
-    let filter = Filter {
-        name: "tcp".into(),
-        config_type: Some(filter::ConfigType::TypedConfig(config)),
-    };
     Listener {
         name,
         address: Some(Address {
             address: Some(address::Address::SocketAddress(socket)),
         }),
-        filter_chains: vec![FilterChain {
-            filters: vec![filter],
-            ..Default::default()
-        }],
+        // A chain without filters closes its connections, which is all that a shell needs.
+        filter_chains: vec![FilterChain::default()],
         ..Default::default()
     }
 }
