@@ -2,7 +2,7 @@
 //!
 //! A resource arrives as an Envoy v3 message. Its parser either gives a value whose every field means what it says, or
 //! all the reasons why not, each with the path of the field ([`Rejected`]). Every field of every message is in a table
-//! ([`support`]): supported, accepted without effect, or rejected.
+//! ([`support`](mod@support)): supported, accepted without effect, or rejected.
 //!
 //! Filters, transport sockets and secrets belong to other crates: their parsers are in the [`Extensions`] that the
 //! caller passes. There is no I/O here.
