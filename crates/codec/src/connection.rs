@@ -8,6 +8,15 @@ use crate::headers::HeaderBlock;
 use crate::stats::Stats;
 use crate::{h1, h2};
 
+/// The protocol of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1 (RFC 9112).
+    Http1,
+    /// HTTP/2 (RFC 9113).
+    Http2,
+}
+
 /// An HTTP/1.1 or HTTP/2 connection, as server or client. The methods are described at [`h2::Connection`] and
 /// [`h1::Connection`]; here only what differs between them.
 #[derive(Debug)]
@@ -55,6 +64,16 @@ impl Connection {
     #[must_use]
     pub fn h2_client(config: &Arc<h2::Config>, now: Instant) -> Self {
         Self::H2(h2::Connection::client(config, now))
+    }
+
+    /// Which protocol it speaks.
+    #[inline]
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Self::H1(_) => Protocol::Http1,
+            Self::H2(_) => Protocol::Http2,
+        }
     }
 
     /// Whether this is HTTP/2: streams are concurrent, and bodies have no framing of their own.

@@ -13,5 +13,9 @@ pub mod hpack;
 pub mod names;
 pub mod stats;
 
-pub use connection::Connection;
+pub use connection::{Connection, Protocol};
 
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

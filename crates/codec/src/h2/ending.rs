@@ -161,7 +161,7 @@ impl Connection {
         frame::write_goaway(self.output.frame(), last, error.code, violation.text().as_bytes());
         self.stats.count(Stat::GoawaySent);
         self.failed = Some(violation);
-        self.end_all_streams(violation, false);
+        self.end_all_streams(error.code, Some(violation.text()));
         self.partial = Vec::new();
         self.block = None;
         self.reading = Reading::Skip { remaining: u32::MAX };
@@ -186,8 +186,8 @@ impl Connection {
         }
     }
 
-    /// The transport has no more input: every stream that is not complete ends with `Reset`; after an error too. Call
-    /// until `Ok(None)`; the connection is of no use then.
+    /// The transport has no more input: every stream that is not complete ends with `Reset` (local, without a
+    /// violation unless an error came before). Call until `Ok(None)`; the connection is of no use then.
     ///
     /// # Errors
     /// None; the signature is that of HTTP/1.1, where a body may be cut off.
@@ -199,21 +199,27 @@ impl Connection {
         if self.failed.is_none() {
             self.tell_time(now);
             self.failed = Some(Violation::TransportClosed);
-            self.end_all_streams(Violation::TransportClosed, true);
+            // To a server it means that nobody waits for the answer; to a client that none will come.
+            let code = if self.server {
+                ErrorCode::CANCEL
+            } else {
+                ErrorCode::INTERNAL_ERROR
+            };
+            self.end_all_streams(code, None);
             self.output.clear();
         }
         Ok(self.pop_pending())
     }
 
     /// Drops all streams; those that were open are told of by a pending `Reset` each.
-    fn end_all_streams(&mut self, violation: Violation, remote: bool) {
+    fn end_all_streams(&mut self, code: ErrorCode, violation: Option<&'static str>) {
         for stream in self.streams.iter().filter(|stream| !stream.is_closed()) {
             let reason = ResetReason {
-                code: violation.code(),
-                remote,
+                code,
+                remote: false,
                 // The peer has never seen the head of this request.
                 refused: !self.server && stream.local == Side::Head,
-                violation: Some(violation.text()),
+                violation,
             };
             self.pending.push_back(Pending::Reset {
                 stream: stream.id,

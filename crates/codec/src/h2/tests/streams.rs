@@ -258,6 +258,35 @@ fn a_tag_stays_readable_while_the_event_that_ends_its_stream_is_handled() {
     assert_eq!(script.connection.tag(StreamId(1)), 0);
 }
 
+/// Section 5.4.3: the transport closed, or the connection failed: every open stream is told of, once.
+#[test]
+fn open_streams_end_with_an_event_when_the_connection_does() {
+    let end = |script: &mut Script| {
+        let mut lines = Vec::new();
+        while let Ok(Some(event)) = script.connection.end_of_input(&mut script.scratch, script.now) {
+            lines.push(line(&event));
+        }
+        lines
+    };
+    let mut script = Script::server();
+    script.feed(&headers(1, POST, false));
+    script.feed(&headers(3, GET, true));
+    script.respond(3, OK, true);
+    assert_eq!(end(&mut script), ["RESET 1 CANCEL local"]);
+    assert!(script.connection.is_closed() && end(&mut script).is_empty());
+    let mut script = Script::client();
+    script.request(GET, true);
+    script.connection.open_stream().unwrap();
+    assert_eq!(
+        end(&mut script),
+        ["RESET 1 INTERNAL_ERROR local", "RESET 3 INTERNAL_ERROR local refused"]
+    );
+    let mut script = Script::client();
+    script.request(GET, true);
+    script.feed_error(&data(9, b"x", false), ErrorCode::PROTOCOL_ERROR);
+    assert_eq!(end(&mut script), ["RESET 1 PROTOCOL_ERROR local"]);
+}
+
 /// Section 5.4.1: after a connection error nothing is taken, sent or opened.
 #[test]
 fn a_connection_that_failed_stays_failed() {
