@@ -122,23 +122,23 @@ impl Origin {
     }
 }
 
-/// An object of one of the kinds read.
+/// An object of one of the kinds read. Cloning shares it.
 #[derive(Clone, Debug)]
 pub enum Object {
     /// A Service.
-    Service(Box<Service>),
+    Service(Arc<Service>),
     /// An EndpointSlice.
-    EndpointSlice(Box<EndpointSlice>),
+    EndpointSlice(Arc<EndpointSlice>),
     /// A Pod.
-    Pod(Box<Pod>),
+    Pod(Arc<Pod>),
     /// A ServiceAccount.
-    ServiceAccount(Box<ServiceAccount>),
+    ServiceAccount(Arc<ServiceAccount>),
     /// An HTTPRoute or GRPCRoute.
-    Route(Box<Route>),
+    Route(Arc<Route>),
     /// A ReferenceGrant.
-    ReferenceGrant(Box<ReferenceGrant>),
+    ReferenceGrant(Arc<ReferenceGrant>),
     /// A ServicePolicy.
-    ServicePolicy(Box<ServicePolicy>),
+    ServicePolicy(Arc<ServicePolicy>),
 }
 
 /// An object with its name and place.

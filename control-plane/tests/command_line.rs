@@ -24,7 +24,7 @@ fn demo() -> PathBuf {
 fn check_tells_what_is_wrong_by_file_and_line_and_by_its_exit_code() {
     let good = run(&["check", demo().to_str().unwrap()]);
     assert_eq!(good.status.code(), Some(0), "{good:?}");
-    assert_eq!(text(&good.stdout), "11 objects, 0 faults, 0 notes\n");
+    assert_eq!(text(&good.stdout), "13 objects, 0 faults, 0 notes\n");
 
     let directory = std::env::temp_dir().join(format!("remora-check-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();

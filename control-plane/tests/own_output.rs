@@ -22,7 +22,7 @@ fn the_demos_mesh_is_good_and_says_nothing_without_effect() {
     let findings = check(&directory, &settings(), Arc::new(ProxyValidator::new())).unwrap();
     assert!(findings.is_good(), "{findings:#?}");
     assert!(findings.notes.is_empty(), "{findings:#?}");
-    assert_eq!(findings.objects, 11);
+    assert_eq!(findings.objects, 13);
 }
 
 /// Every kind of thing the compiler can make that proxies carry out.
@@ -84,7 +84,7 @@ spec:
         - {path: {type: RegularExpression, value: '/r.*'}, queryParams: [{name: q, value: v}]}
       timeouts: {request: 10s}
       filters:
-        - {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x, value: '100%'}], remove: [z]}}
+        - {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x, value: '100'}], remove: [z]}}
         - {type: ResponseHeaderModifier, responseHeaderModifier: {add: [{name: x, value: z}]}}
       backendRefs:
         - {name: b, port: 80, weight: 1, filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: w, value: v}]}}]}

@@ -1,7 +1,11 @@
 //! Two hundred proxies and two hundred services over real streams: an edit sends what
 //! changed, and nothing else, to those it concerns, and to nobody else.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a panic in a test is its report")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic in a test is its report"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

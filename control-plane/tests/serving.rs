@@ -252,7 +252,7 @@ async fn a_state_of_the_world_client_is_served_too() {
     let responses = client.stream_aggregated_resources(ReceiverStream::new(stream));
     let mut responses = responses.await.unwrap().into_inner();
     let clusters = responses.message().await.unwrap().unwrap();
-    assert_eq!((clusters.type_url.as_str(), clusters.resources.len()), (CLUSTER, 3));
+    assert_eq!((clusters.type_url.as_str(), clusters.resources.len()), (CLUSTER, 4));
     requests.send(request(&[], Some(&clusters))).await.unwrap();
     requests.send(request(&["outbound"], None)).await.unwrap();
     let routes = responses.message().await.unwrap().unwrap();

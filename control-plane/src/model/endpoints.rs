@@ -165,11 +165,9 @@ impl<'a> Places<'a> {
         let Some(selector) = selector.filter(|selector| !selector.is_empty()) else {
             return;
         };
-        for pod in self
-            .pods
-            .values()
-            .filter(|pod| pod.identity.pod.namespace == name.namespace)
-        {
+        let first = Name::new(Arc::clone(&name.namespace), "");
+        let in_namespace = self.pods.range(first..).map(|(_, pod)| pod);
+        for pod in in_namespace.take_while(|pod| pod.identity.pod.namespace == name.namespace) {
             let labels = pod.pod.metadata.labels.as_ref();
             let is_selected = selector
                 .iter()

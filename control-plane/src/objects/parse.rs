@@ -216,37 +216,37 @@ fn read_object(kind: Kind, root: &Node) -> ReadObject {
         Kind::Service => {
             let service: Service = typed(root)?;
             let metadata = service.metadata.clone();
-            (Object::Service(Box::new(service)), metadata)
+            (Object::Service(Arc::new(service)), metadata)
         }
         Kind::EndpointSlice => {
             let slice: EndpointSlice = typed(root)?;
             let metadata = slice.metadata.clone();
-            (Object::EndpointSlice(Box::new(slice)), metadata)
+            (Object::EndpointSlice(Arc::new(slice)), metadata)
         }
         Kind::Pod => {
             let pod: Pod = typed(root)?;
             let metadata = pod.metadata.clone();
-            (Object::Pod(Box::new(pod)), metadata)
+            (Object::Pod(Arc::new(pod)), metadata)
         }
         Kind::ServiceAccount => {
             let account: ServiceAccount = typed(root)?;
             let metadata = account.metadata.clone();
-            (Object::ServiceAccount(Box::new(account)), metadata)
+            (Object::ServiceAccount(Arc::new(account)), metadata)
         }
         Kind::HttpRoute => {
             let route: HttpRoute = typed(root)?;
             let read = http_route::read(&route).map_err(located)?;
-            (Object::Route(Box::new(read)), route.metadata)
+            (Object::Route(Arc::new(read)), route.metadata)
         }
         Kind::GrpcRoute => {
             let route: GrpcRoute = typed(root)?;
             let read = grpc_route::read(&route).map_err(located)?;
-            (Object::Route(Box::new(read)), route.metadata)
+            (Object::Route(Arc::new(read)), route.metadata)
         }
         Kind::ReferenceGrant => {
             let grant: ReferenceGrant = typed(root)?;
             let metadata = grant.metadata.clone();
-            (Object::ReferenceGrant(Box::new(grant)), metadata)
+            (Object::ReferenceGrant(Arc::new(grant)), metadata)
         }
         Kind::ServicePolicy => {
             let policy: ServicePolicy = typed(root)?;
@@ -255,7 +255,7 @@ fn read_object(kind: Kind, root: &Node) -> ReadObject {
                 return Err(located(faults));
             }
             let metadata = policy.metadata.clone();
-            (Object::ServicePolicy(Box::new(policy)), metadata)
+            (Object::ServicePolicy(Arc::new(policy)), metadata)
         }
     })
 }

@@ -18,7 +18,7 @@ fn only_fault(text: &str) -> String {
 
 fn route(text: &str) -> Route {
     match good(text).objects.remove(0).object {
-        Object::Route(route) => *route,
+        Object::Route(route) => (*route).clone(),
         other => panic!("{other:?}"),
     }
 }
