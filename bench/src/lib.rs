@@ -16,6 +16,8 @@ pub fn settings() -> Arc<h2::Config> {
         max_concurrent_streams: 100_000,
         initial_stream_window_size: 1 << 20,
         initial_connection_window_size: 1 << 26,
+        // As gRPC servers do: a frame a message.
+        join_data_frames: false,
         ..h2::Config::default()
     };
     config.limits.premature_reset_total_stream_count = 0;

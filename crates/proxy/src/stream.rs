@@ -176,7 +176,10 @@ impl Stream {
         let Some(action) = self.route_action() else {
             return;
         };
-        let (automatic, keep) = (action.host_rewrite == Some(HostRewrite::Auto), action.append_x_forwarded_host);
+        let (automatic, keep) = (
+            action.host_rewrite == Some(HostRewrite::Auto),
+            action.append_x_forwarded_host,
+        );
         let host = endpoint.hostname().as_bytes();
         if automatic && !host.is_empty() && self.request.authority() != Some(host) {
             request_headers::set_host(&mut self.request, host, keep);

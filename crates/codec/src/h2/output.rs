@@ -128,6 +128,12 @@ impl Output {
         self.start = 0;
     }
 
+    /// The last DATA frame is not extended any more.
+    #[inline]
+    pub(crate) fn close_frame(&mut self) {
+        self.last_data = NO_FRAME;
+    }
+
     /// Writes DATA, as frames of at most `max_frame` octets; returns how many frames. Data that follows other data of
     /// its stream extends that frame if nothing of it has been written: boundaries of DATA frames mean nothing
     /// (RFC 9113 section 6.1) and the fewer there are, the less the peer has to do.

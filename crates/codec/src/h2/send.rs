@@ -174,6 +174,9 @@ impl Connection {
 
     #[inline]
     fn write_data(&mut self, stream: u32, data: &[u8], end: bool) {
+        if !self.config.join_data_frames {
+            self.output.close_frame();
+        }
         let frames = self.output.data(stream, data, end, self.peer.max_frame_size);
         self.counters.data_frames_sent = self.counters.data_frames_sent.saturating_add(frames);
         self.counters.exchanged_since_ping = self.counters.exchanged_since_ping.saturating_add(frames);
