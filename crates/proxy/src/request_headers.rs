@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use codec::headers::HeaderBlock;
+use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
 use config::header_mutation::{HeaderAppendAction, HeaderMutations};
 use config::http_connection_manager::{ForwardClientCertDetails, HttpConnectionManager, StripPortMode};
@@ -66,10 +66,12 @@ pub(crate) fn prepare(request: &mut HeaderBlock, downstream: &Downstream, manage
         return Err(Failure::UpgradeNotAllowed);
     }
     match request.path() {
-        Some([b'/', ..] | b"*") => {}
-        // Envoy answers a path that is not absolute as it answers one without a route.
+        Some([b'/', ..]) => {}
+        // Envoy answers a path that is not absolute, `*` too, as it answers one without a route.
         _ => return Err(Failure::PathNotAbsolute),
     }
+    // What the caller said for this hop must not reach the next one (RFC 9110 section 7.6.1).
+    hop_by_hop::remove(request);
     if config.strip_port_mode != StripPortMode::Keep {
         strip_port(request, config, downstream);
     }

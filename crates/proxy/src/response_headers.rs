@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use codec::headers::HeaderBlock;
+use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
 use config::http_connection_manager::ServerHeaderTransformation;
 
@@ -10,9 +10,13 @@ use crate::manager::Manager;
 use crate::request_headers::{apply_levels, decimal};
 use crate::stream::Stream;
 
-/// The router's part for an endpoint's answer: timing, and the route's header lists.
-pub(crate) fn from_upstream(head: &mut HeaderBlock, stream: &Stream, upstream_time: Duration) {
-    if !stream.manager.suppresses_envoy_headers {
+/// The router's part for an endpoint's answer: nothing of its hop, timing if the request was complete, and the
+/// route's header lists.
+pub(crate) fn from_upstream(head: &mut HeaderBlock, stream: &Stream, upstream_time: Option<Duration>) {
+    hop_by_hop::remove(head);
+    if !stream.manager.suppresses_envoy_headers
+        && let Some(upstream_time) = upstream_time
+    {
         let mut text = [0u8; 20];
         let value = decimal(upstream_time.as_millis() as u64, &mut text);
         head.set(KnownName::XEnvoyUpstreamServiceTime, value);

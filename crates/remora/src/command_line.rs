@@ -141,7 +141,7 @@ pub(crate) struct Options {
     /// Levels of components, such as upstream:debug,config:trace
     #[arg(long, value_name = "LEVELS", default_value = "", value_parser = component_levels, help_heading = "Logging")]
     pub(crate) component_log_level: ComponentLevels,
-    /// Line format in spdlog's syntax [default: "[%Y-%m-%d %T.%e][%t][%l][%n] [%g:%#] %v"]
+    /// Line format in spdlog's syntax \[default: `[%Y-%m-%d %T.%e][%t][%l][%n] [%g:%#] %v`\]
     #[arg(long, value_name = "PATTERN", help_heading = "Logging")]
     pub(crate) log_format: Option<String>,
     /// Escape control characters in messages

@@ -193,7 +193,13 @@ pub(crate) fn on_reset(worker: &mut Worker, key: Key<Stream>, reason: &ResetReas
         return;
     };
     if stream.phase == Phase::Responding {
-        finish::cut_off(worker, key, failure, reason.code);
+        // A code of our own making says nothing to the caller: CANCEL would be a lie, he did not cancel.
+        let code = if reason.remote {
+            reason.code
+        } else {
+            ErrorCode::INTERNAL_ERROR
+        };
+        finish::cut_off(worker, key, failure, code);
     } else {
         on_attempt_failure(worker, key, failure);
     }
@@ -207,6 +213,8 @@ fn classify(worker: &Worker, key: Key<Stream>, reason: &ResetReason) -> Failure 
         return failure;
     }
     match (reason.remote, reason.violation) {
+        // The endpoint says that we broke the protocol: to the caller the same as if it had (as Envoy has it).
+        (true, _) if reason.code == ErrorCode::PROTOCOL_ERROR => Failure::UpstreamProtocolError,
         (true, _) => Failure::RemoteReset,
         (false, Some(_)) => Failure::UpstreamProtocolError,
         (false, None) => Failure::ConnectionTermination,

@@ -197,6 +197,17 @@ fn send_reply(
         stream.request_id(),
     );
     stream.record.keep_head(&stream.manager, &head);
+    let upgrade = stream.record.details == Failure::UpgradeNotAllowed.meaning().details;
+    if (upgrade || !stream.body.complete)
+        && worker
+            .connections
+            .get(stream.downstream)
+            .and_then(|found| found.codec.as_ref())
+            .is_some_and(|codec| !codec.is_h2())
+    {
+        // Nobody reads what still comes, or it may be of another protocol: the connection ends with this answer.
+        head.append(KnownName::Connection, b"close");
+    }
     response::send_head(worker, key, &head, end_with_head);
     worker.give_block(head);
     if !end_with_head && let Some(stream) = worker.streams.get_mut(key) {

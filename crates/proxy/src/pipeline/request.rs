@@ -110,6 +110,17 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
     };
     request_headers::prepare(&mut stream.request, downstream, &stream.manager).map_err(Refusal::Failure)?;
 
+    encourage(worker, key);
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return Err(Refusal::Answered);
+    };
+    let Some(Connection {
+        role: Role::Downstream(downstream),
+        ..
+    }) = worker.connections.get(stream.downstream)
+    else {
+        return Err(Refusal::Answered);
+    };
     let snapshot = Rc::clone(&stream.snapshot);
     let random = telemetry::random::next();
     let manager = Rc::clone(&stream.manager);
@@ -150,6 +161,32 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
     stream.upstream_max_duration = route_table::upstream_duration_limit(route, &stream.request, stream.is_grpc)
         .map(|limit| stream.record.started + limit);
     Ok(())
+}
+
+/// Answers `expect: 100-continue`, unless the endpoint is to (RFC 9110 section 10.1.1): the body is taken in any case.
+fn encourage(worker: &mut Worker, key: Key<Stream>) {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    let expects = stream
+        .request
+        .get(KnownName::Expect)
+        .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+    if !expects || stream.manager.config.proxy_100_continue {
+        return;
+    }
+    stream.request.remove(KnownName::Expect);
+    let (connection, id) = (stream.downstream, stream.downstream_id);
+    let mut head = worker.take_block();
+    head.set_status(100);
+    if let Some(found) = worker.connections.get_mut(connection)
+        && let Some(codec) = found.open_codec()
+    {
+        // Refused only if the stream has gone, which its own event tells.
+        let _ = codec.send_informational(id, &head);
+        found.wake();
+    }
+    worker.give_block(head);
 }
 
 /// Part of the request's body.

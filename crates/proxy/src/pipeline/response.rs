@@ -22,7 +22,9 @@ pub(crate) fn on_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBl
     record.response_started_at = Some(now);
     record.details = "via_upstream";
     record.grpc_status = head.get(KnownName::GrpcStatus).and_then(parse_grpc_status);
-    let upstream_time = now.saturating_duration_since(record.request_received_at.unwrap_or(record.started));
+    let upstream_time = record
+        .request_received_at
+        .map(|received| now.saturating_duration_since(received));
     response_headers::from_upstream(head, stream, upstream_time);
     response_headers::finish(head, &stream.manager, worker.date.value(now), stream.request_id());
     stream.record.keep_head(&stream.manager, head);
@@ -37,7 +39,7 @@ pub(crate) fn on_informational(worker: &mut Worker, key: Key<Stream>, head: &mut
     let Some(stream) = worker.streams.get(key) else {
         return;
     };
-    // Our own codec has answered `expect: 100-continue` already, unless it was told not to.
+    // `expect: 100-continue` was answered here already, unless that is the endpoint's to do.
     if head.status() == Some(100) && !stream.manager.config.proxy_100_continue {
         return;
     }

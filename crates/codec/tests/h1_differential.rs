@@ -1,0 +1,445 @@
+//! The same bytes to our HTTP/1.1 server and to hyper's, which also stands on `httparse`: what both take is the same
+//! requests with the same fields, content and trailers. Input comes from fixed seeds. Where we refuse what hyper takes,
+//! [`DIVERGENCES`] says why.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use codec::event::{Event, Scratch, StreamId};
+use codec::h1::{Config, Connection};
+use codec::headers::HeaderBlock;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+
+/// What we refuse and hyper takes, and why that is meant. There is nothing that hyper refuses and we take.
+const DIVERGENCES: &[(&str, &str)] = &[
+    (
+        "LF without CR",
+        "RFC 9112 section 2.2: a recipient may take LF alone; two that differ make smuggling",
+    ),
+    (
+        "Content-Length beside",
+        "RFC 9112 section 6.1: a server may reject it; theirs removes the length",
+    ),
+    (
+        "more than one Content-Length",
+        "RFC 9110 section 8.6: may be rejected even if equal",
+    ),
+    (
+        "Transfer-Encoding other than chunked",
+        "RFC 9112 section 6.1: a coding that is not understood gets a 501",
+    ),
+    (
+        "no Host",
+        "RFC 9112 section 3.2: must be answered with 400; theirs leaves that to its user",
+    ),
+    (
+        "more than one Host",
+        "RFC 9112 section 3.2: must be answered with 400; theirs leaves that to its user",
+    ),
+    (
+        "invalid Host",
+        "RFC 9112 section 3.2: must be answered with 400; theirs leaves that to its user",
+    ),
+    (
+        "invalid request target",
+        "RFC 9112 section 3.2: each form for its methods; theirs takes any URI",
+    ),
+    (
+        "trailer field not allowed",
+        "RFC 9110 section 6.5.1: fields that frame or route are no trailers",
+    ),
+    (
+        "invalid chunk extension",
+        "RFC 9112 section 7.1.1: control characters are in no extension",
+    ),
+    (
+        "invalid chunk size",
+        "RFC 9112 section 7.1: white space after the size is not in the grammar",
+    ),
+];
+
+/// A request that came in full.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Taken {
+    line: String,
+    fields: BTreeMap<String, Vec<Vec<u8>>>,
+    content: Vec<u8>,
+    trailers: BTreeMap<String, Vec<Vec<u8>>>,
+}
+
+#[derive(Debug, Default)]
+struct Outcome {
+    taken: Vec<Taken>,
+    /// Why nothing more was.
+    stopped: Option<String>,
+}
+
+/// Fields that each side treats in its own way, by right: hop-by-hop fields, framing, and what became `:authority`.
+const OWN_WAYS: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+];
+
+fn add(fields: &mut BTreeMap<String, Vec<Vec<u8>>>, name: &str, value: &[u8]) {
+    if !OWN_WAYS.contains(&name) {
+        fields.entry(name.to_owned()).or_default().push(value.to_vec());
+    }
+}
+
+fn fields_of(block: &HeaderBlock) -> BTreeMap<String, Vec<Vec<u8>>> {
+    let mut fields = BTreeMap::new();
+    for field in block.iter() {
+        if !field.name.starts_with(b":") {
+            add(&mut fields, &String::from_utf8_lossy(field.name), field.value);
+        }
+    }
+    fields
+}
+
+fn fields_of_map(map: &hyper::HeaderMap) -> BTreeMap<String, Vec<Vec<u8>>> {
+    let mut fields = BTreeMap::new();
+    for (name, value) in map {
+        add(&mut fields, name.as_str(), value.as_bytes());
+    }
+    fields
+}
+
+fn ours(input: &[u8]) -> Outcome {
+    let config = Arc::new(Config {
+        accept_http_10: true,
+        default_host_for_http_10: Some(b"default.test".to_vec().into()),
+        enable_trailers: true,
+        ..Config::default()
+    });
+    let now = Instant::now();
+    let mut connection = Connection::server(&config, now);
+    let mut scratch = Scratch::new();
+    let mut outcome = Outcome::default();
+    let mut current = Taken::default();
+    let mut rest = input;
+    loop {
+        let mut complete = None;
+        match connection.receive(&mut rest, &mut scratch, now) {
+            Ok(Some(Event::Head {
+                stream,
+                head,
+                end_stream,
+            })) => {
+                let text = |part: Option<&[u8]>| String::from_utf8_lossy(part.unwrap_or_default()).into_owned();
+                current = Taken {
+                    line: format!("{} {}", text(head.method()), text(head.path())),
+                    fields: fields_of(head),
+                    ..Taken::default()
+                };
+                complete = end_stream.then_some(stream);
+            }
+            Ok(Some(Event::Data {
+                stream,
+                data,
+                credit,
+                end_stream,
+            })) => {
+                current.content.extend_from_slice(data);
+                connection.release_credit(stream, credit);
+                complete = end_stream.then_some(stream);
+            }
+            Ok(Some(Event::Trailers { stream, trailers })) => {
+                current.trailers = fields_of(trailers);
+                complete = Some(stream);
+            }
+            Ok(Some(_)) => {}
+            Ok(None) if connection.wants_receive() => {}
+            Ok(None) => return outcome,
+            Err(error) => {
+                outcome.stopped = Some(error.violation.to_owned());
+                return outcome;
+            }
+        }
+        if let Some(stream) = complete {
+            outcome.taken.push(std::mem::take(&mut current));
+            answer(&mut connection, stream);
+        }
+    }
+}
+
+fn answer(connection: &mut Connection, stream: StreamId) {
+    let mut head = HeaderBlock::new();
+    head.set_status(200);
+    head.append("content-length", b"0");
+    connection.send_head(stream, &head, true).unwrap();
+    connection.advance_output(connection.output().len());
+}
+
+async fn theirs(input: &[u8]) -> Outcome {
+    let taken = Rc::new(RefCell::new(Vec::new()));
+    let stopped = Rc::new(RefCell::new(None));
+    let service = hyper::service::service_fn(|request: Request<Incoming>| {
+        let (taken, stopped) = (taken.clone(), stopped.clone());
+        async move {
+            let (head, mut body) = request.into_parts();
+            let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+            let mut request = Taken {
+                line: format!("{} {target}", head.method),
+                fields: fields_of_map(&head.headers),
+                ..Taken::default()
+            };
+            while let Some(frame) = body.frame().await {
+                match frame.map(hyper::body::Frame::into_data) {
+                    Ok(Ok(data)) => request.content.extend_from_slice(&data),
+                    Ok(Err(frame)) => request.trailers = frame.trailers_ref().map(fields_of_map).unwrap_or_default(),
+                    Err(error) => {
+                        *stopped.borrow_mut() = Some(format!("content: {error:?}"));
+                        return Ok(Response::new(Empty::<Bytes>::new()));
+                    }
+                }
+            }
+            taken.borrow_mut().push(request);
+            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+        }
+    });
+    let (mut client, server) = tokio::io::duplex(1 << 20);
+    client.write_all(input).await.unwrap();
+    client.shutdown().await.unwrap();
+    let connection = hyper::server::conn::http1::Builder::new()
+        .half_close(true)
+        .serve_connection(TokioIo::new(server), service);
+    let ended = tokio::time::timeout(Duration::from_secs(5), connection).await;
+    let error = ended
+        .expect("hyper ends after its input")
+        .err()
+        .map(|error| format!("{error:?}"));
+    let stopped = stopped.take().or(error);
+    Outcome {
+        taken: taken.take(),
+        stopped,
+    }
+}
+
+/// xorshift64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 >> 11) % limit.max(1) as u64) as usize
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn pick<'a>(&mut self, usual: &'a str, odd: &[&'a str]) -> &'a str {
+        if self.chance(92) {
+            usual
+        } else {
+            odd[self.below(odd.len())]
+        }
+    }
+}
+
+/// Up to three requests, mostly right.
+fn generate(random: &mut Random) -> Vec<u8> {
+    let mut input = Vec::new();
+    for _ in 0..1 + random.below(3) {
+        request(random, &mut input);
+    }
+    if random.chance(15) {
+        for _ in 0..1 + random.below(3) {
+            let at = random.below(input.len());
+            match random.below(3) {
+                0 => input[at] = b"\r\n\0 :;,=x0\x7f\xff\t"[random.below(13)],
+                1 => drop(input.remove(at)),
+                _ => input.insert(at, b"\r\n\0 :;,=x0\x7f\xff\t"[random.below(13)]),
+            }
+        }
+    }
+    if random.chance(5) {
+        input.truncate(random.below(input.len()));
+    }
+    input
+}
+
+fn request(random: &mut Random, input: &mut Vec<u8>) {
+    let method = ["GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "BREW"][random.below(7)];
+    let target = random.pick(
+        "/a/b?c=d",
+        &["/", "*", "http://h.test/x?y", "/%zz", "//", "/\u{e9}", "/a b", "x", ""],
+    );
+    let version = random.pick(
+        "HTTP/1.1",
+        &["HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "http/1.1", "HTTP/1.1 "],
+    );
+    let mut lines = vec![format!("{method} {target} {version}")];
+    if !random.chance(3) {
+        lines.push(
+            random
+                .pick(
+                    "Host: h.test",
+                    &["host:h.test:80", "Host: ", "Host: a b", "HOST: [::1]"],
+                )
+                .to_owned(),
+        );
+    }
+    for _ in 0..random.below(4) {
+        let name = random.pick(
+            "X-One",
+            &["x-two", "Content-Type", "X One", "X-One ", "", "x\u{e9}", "Host"],
+        );
+        let value = random.pick(
+            "value",
+            &["", "  padded\t ", "a\tb", "\u{e9}", "a\u{1}", "\"q\"", "a\r\n folded"],
+        );
+        lines.push(format!("{name}: {value}"));
+    }
+    if random.chance(10) {
+        lines.push(
+            random
+                .pick("Connection: keep-alive", &["Connection: close", "Connection: x-one"])
+                .to_owned(),
+        );
+    }
+    let content = &"0123456789abcdefghij"[..random.below(21)];
+    let mut body = String::new();
+    match random.below(3) {
+        0 => {}
+        1 => {
+            let length = content.len().to_string();
+            let odd = ["+5", "5 ", "05", "0x5", "5, 5", "-1", "", "99999999999999999999"];
+            lines.push(format!("Content-Length: {}", random.pick(&length, &odd)));
+            if random.chance(3) {
+                lines.push(format!("Content-Length: {length}"));
+            }
+            body = content.to_owned();
+        }
+        _ => {
+            let odd = [
+                "Chunked",
+                "gzip, chunked",
+                "chunked, gzip",
+                "identity",
+                "chunked, chunked",
+                " chunked ",
+                "xchunked",
+            ];
+            lines.push(format!("Transfer-Encoding: {}", random.pick("chunked", &odd)));
+            if random.chance(3) {
+                lines.push("Content-Length: 5".to_owned());
+            }
+            for chunk in content.as_bytes().chunks(7) {
+                let size = format!("{:x}", chunk.len());
+                let padded = format!("00{size}");
+                let odd = [padded.as_str(), "0x7", "-1", "fffffffffffffffff", " 7", "7 "];
+                let extension = random.pick("", &[";a", ";a=b", "; a=\"b;c\"", ";\u{1}"]);
+                let chunk = String::from_utf8_lossy(chunk);
+                let end = random.pick("\r\n", &["\n", "", "x\r\n"]);
+                body += &format!("{}{extension}\r\n{chunk}{end}", random.pick(&size, &odd));
+            }
+            body += "0\r\n";
+            if random.chance(30) {
+                let odd = ["Content-Length: 3", "Host: x", "no colon", "X-Sum : 1", "x-empty:"];
+                body += &format!("{}\r\n", random.pick("X-Sum: 1", &odd));
+            }
+            body += "\r\n";
+        }
+    }
+    lines.push(String::new());
+    for line in lines {
+        input.extend_from_slice(line.as_bytes());
+        input.extend_from_slice(if random.chance(1) { b"\n" } else { b"\r\n" });
+    }
+    input.extend_from_slice(body.as_bytes());
+}
+
+/// How the two differ, if they do.
+enum Difference {
+    /// We refused what they took, with the divergence's position in the list.
+    Meant(usize),
+    Unmeant(String),
+}
+
+fn difference(ours: &Outcome, theirs: &Outcome) -> Option<Difference> {
+    if ours.taken == theirs.taken {
+        return None;
+    }
+    let common = ours.taken.len().min(theirs.taken.len());
+    if ours.taken[..common] != theirs.taken[..common] {
+        return Some(Difference::Unmeant("the same bytes are other requests".to_owned()));
+    }
+    if theirs.taken.len() < ours.taken.len() {
+        return Some(Difference::Unmeant(format!("they stopped: {:?}", theirs.stopped)));
+    }
+    let stopped = ours.stopped.as_deref().unwrap_or("without an error");
+    let meant = DIVERGENCES
+        .iter()
+        .position(|(violation, _)| stopped.contains(violation));
+    Some(meant.map_or_else(
+        || Difference::Unmeant(format!("we stopped: {stopped}")),
+        Difference::Meant,
+    ))
+}
+
+#[test]
+fn a_server_takes_the_requests_that_hypers_server_takes() {
+    // A range from outside repeats or extends a run: `REMORA_FUZZ_SEEDS=1000..2000`.
+    let seeds = std::env::var("REMORA_FUZZ_SEEDS").ok().and_then(|range| {
+        let (from, to) = range.split_once("..")?;
+        Some(from.parse().ok()?..to.parse().ok()?)
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut found: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    let (mut both, mut all) = (0, 0);
+    let default = seeds.is_none();
+    let mut met = vec![0; DIVERGENCES.len()];
+    for seed in seeds.unwrap_or(1..6_000u64) {
+        let input = generate(&mut Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1));
+        let (ours, theirs) = (ours(&input), runtime.block_on(theirs(&input)));
+        all += 1;
+        both += usize::from(!ours.taken.is_empty() && ours.taken == theirs.taken);
+        match difference(&ours, &theirs) {
+            None => {}
+            Some(Difference::Meant(at)) => met[at] += 1,
+            Some(Difference::Unmeant(kind)) => {
+                let entry = found.entry(kind).or_insert_with(|| {
+                    let text = input.escape_ascii().to_string().replace("\\r\\n", "\\r\\n\n");
+                    (
+                        0,
+                        format!("seed {seed}\n{text}\n  ours   {ours:?}\n  theirs {theirs:?}\n"),
+                    )
+                });
+                entry.0 += 1;
+            }
+        }
+    }
+    let report: Vec<String> = found
+        .iter()
+        .map(|(kind, (count, story))| format!("{count} times: {kind}\n{story}"))
+        .collect();
+    assert!(
+        report.is_empty(),
+        "divergences that are not meant:\n{}",
+        report.join("\n")
+    );
+    assert!(both * 2 > all, "too few requests were taken by both: {both} of {all}");
+    for ((violation, because), met) in DIVERGENCES.iter().zip(met) {
+        assert!(met > 0 || !default, "not met any more: {violation} ({because})");
+    }
+}
