@@ -13,10 +13,11 @@ use config::address::Address;
 use config::listener::TrafficDirection;
 use telemetry::access_log::Writer;
 use telemetry::stats::{Registry, Shard};
-use tls::Loader;
+use tls::{Loader, ServerContext};
 use tokio::sync::mpsc;
 
 use crate::access_log::LogSinks;
+use crate::listener::ChainTls;
 use crate::slots::Slot;
 use crate::snapshot::{Clusters, Compiler, Snapshot};
 use crate::socket;
@@ -271,6 +272,24 @@ impl Server {
     /// A handle for [`Server::downstream_connections`] that can be read from anywhere.
     pub fn connection_count(&self) -> ConnectionCount {
         ConnectionCount(Arc::clone(&self.totals))
+    }
+
+    /// Has the workers drain connections to endpoints that left their cluster or failed their health checks. Part of
+    /// every [`Server::publish`]; needed by itself when only endpoints changed.
+    pub async fn sweep(&self) {
+        self.send_all(|| Command::Sweep).await;
+    }
+
+    /// The TLS contexts of the filter chains in force, for `/certs`.
+    pub fn tls_contexts(&self) -> Vec<Arc<ServerContext>> {
+        let snapshot = self.snapshots.load();
+        let mut contexts = Vec::new();
+        for chain in snapshot.listeners().flat_map(|listener| listener.all_chains()) {
+            if let ChainTls::Context(context) = &chain.tls {
+                contexts.push(Arc::clone(context));
+            }
+        }
+        contexts
     }
 
     /// The listeners that accept connections.

@@ -10,6 +10,7 @@ use config::cluster::Discovery;
 use config::{Config, ResourceType, WithoutEffect};
 use proxy::server::{ConnectionCount, ListenerStatus};
 use telemetry::stats::{Block, Query, Registry, Shard, server};
+use tls::ServerContext;
 use upstream::clusters::{ClusterListing, ClustersView, EndpointListing};
 use upstream::endpoint::EndpointAddress;
 use upstream::health_flags::HealthFlags;
@@ -46,6 +47,8 @@ pub(crate) struct ProxyView {
     pub(crate) config: ArcSwap<Config>,
     /// What is listened on.
     pub(crate) listeners: ArcSwap<Vec<ListenerStatus>>,
+    /// What the listeners present and trust.
+    pub(crate) tls_contexts: ArcSwap<Vec<Arc<ServerContext>>>,
 }
 
 impl ProxyView {
@@ -138,6 +141,11 @@ impl AdminSource for ProxyView {
     fn certificates(&self) -> Vec<admin::Certificate> {
         let mut seen = HashSet::new();
         let mut certificates = Vec::new();
+        for context in self.tls_contexts.load().iter() {
+            for chain in context.certificate_chains() {
+                certificates.push(certificates::shown(context.authorities(), chain));
+            }
+        }
         for cluster in self.clusters.active().values() {
             for host in cluster.table().hosts().iter() {
                 if let Transport::Tls(context) = cluster.transport(&host.state)

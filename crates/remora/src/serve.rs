@@ -222,6 +222,7 @@ impl Control {
             layers: bootstrap.layered_runtime,
             config: ArcSwap::new(Arc::clone(&config)),
             listeners: ArcSwap::default(),
+            tls_contexts: ArcSwap::default(),
         });
         let admin = bootstrap
             .admin
@@ -363,6 +364,7 @@ impl Control {
         let listeners = self.server.listeners();
         self.stats.set_listeners(listeners.len());
         self.view.listeners.store(Arc::new(listeners));
+        self.view.tls_contexts.store(Arc::new(self.server.tls_contexts()));
         // As in Envoy a listener of the bootstrap has to be there; one that came later may fail.
         let (fatal, later): (Vec<_>, Vec<_>) = errors
             .into_iter()
@@ -384,8 +386,8 @@ impl Control {
             return Ok(());
         }
         self.swept = generation;
-        // What did not change is not compiled anew.
-        self.publish().await
+        self.server.sweep().await;
+        Ok(())
     }
 
     async fn begin_drain(&mut self, request: DrainRequest, exits: bool) {
