@@ -1,1 +1,4 @@
-//! See ARCHITECTURE.md.
+//! What the end-to-end tests share: proxies as processes, and the comparison of two of them.
+
+pub mod differential;
+pub mod proxy;

@@ -42,8 +42,7 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
         .output()
         .expect("cargo metadata runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
     let mut found = BTreeMap::new();
     for package in metadata["packages"].as_array().expect("packages") {
         let name = package["name"].as_str().expect("name").to_owned();
@@ -65,7 +64,9 @@ fn imports_go_strictly_down_the_layer_table() {
     let mut faults = Vec::new();
     for (package, imports) in dependencies() {
         let Some(own) = layer.get(package.as_str()) else {
-            faults.push(format!("{package} is in no layer: add it to the table and to ARCHITECTURE.md"));
+            faults.push(format!(
+                "{package} is in no layer: add it to the table and to ARCHITECTURE.md"
+            ));
             continue;
         };
         for import in imports {

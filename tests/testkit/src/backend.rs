@@ -74,6 +74,9 @@ impl Backend {
     }
 
     fn saw(&self, request: &Message) {
+        if !request.start.ends_with(" HTTP/1.1") {
+            return; // another protocol's bytes
+        }
         self.seen
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -172,5 +175,39 @@ impl Backend {
             body.len()
         );
         stream.write_all(start.as_bytes()).is_ok() && (head || stream.write_all(body).is_ok())
+    }
+}
+
+/// An address that answers no connection attempt: a listener whose queue is full.
+#[derive(Debug)]
+pub struct Blackhole {
+    port: u16,
+    _held: (TcpListener, Vec<TcpStream>),
+}
+
+impl Blackhole {
+    /// Makes one.
+    ///
+    /// # Panics
+    /// The queue does not fill.
+    #[must_use]
+    pub fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", crate::ports::free_port())).expect("the port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let mut waiting = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+            waiting.push(stream);
+            assert!(waiting.len() < 10_000, "the queue of a listener does not fill");
+        }
+        Self {
+            port: address.port(),
+            _held: (listener, waiting),
+        }
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 }

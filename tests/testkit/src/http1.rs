@@ -184,9 +184,9 @@ impl Client {
         }
     }
 
-    /// Whether the peer closed the connection without another byte, within two seconds.
+    /// Whether the peer closed the connection without another byte, within a second.
     pub fn closed(&mut self) -> bool {
-        let _ = self.output.set_read_timeout(Some(Duration::from_secs(2)));
+        let _ = self.output.set_read_timeout(Some(Duration::from_secs(1)));
         let ended = match self.input.fill_buf() {
             Ok(rest) => rest.is_empty(),
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,

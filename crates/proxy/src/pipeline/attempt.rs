@@ -193,11 +193,10 @@ pub(crate) fn on_reset(worker: &mut Worker, key: Key<Stream>, reason: &ResetReas
         return;
     };
     if stream.phase == Phase::Responding {
-        // A code of our own making says nothing to the caller: CANCEL would be a lie, he did not cancel.
-        let code = if reason.remote {
-            reason.code
-        } else {
-            ErrorCode::INTERNAL_ERROR
+        // A code the endpoint did not send says nothing to the caller: CANCEL would be a lie, he did not cancel.
+        let code = match failure {
+            Failure::RemoteReset => reason.code,
+            _ => ErrorCode::INTERNAL_ERROR,
         };
         finish::cut_off(worker, key, failure, code);
     } else {
