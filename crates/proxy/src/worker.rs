@@ -42,6 +42,7 @@ pub(crate) struct WorkerCell {
 pub(crate) struct Buffers {
     pub(crate) read: Box<[u8]>,
     pub(crate) plaintext: Vec<u8>,
+    pub(crate) ciphertext: Vec<u8>,
     pub(crate) scratch: Scratch,
     pub(crate) fired: Vec<Timer>,
 }
@@ -111,6 +112,7 @@ impl WorkerCell {
             buffers: RefCell::new(Buffers {
                 read: vec![0; READ_BUFFER].into_boxed_slice(),
                 plaintext: Vec::new(),
+                ciphertext: Vec::new(),
                 scratch: Scratch::new(),
                 fired: Vec::new(),
             }),
