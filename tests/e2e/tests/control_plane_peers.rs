@@ -1,0 +1,226 @@
+//! The reference control plane with clients that are not ours: Envoy as a sidecar, and grpcio's xDS client.
+
+use std::path::Path;
+use std::process::Command;
+
+use e2e::proxy::{Kind, Proxy};
+use serde_json::{Value, json};
+use testkit::{Directory, Process, peers, ports, wait, wait_until};
+
+/// Each test's pods are in a network of their own, so that tests and a demo's mesh can run at the same time.
+const NETWORKS: [&str; 2] = ["127.0.8.", "127.0.9."];
+
+const GREETERS: [(&str, u8, &str); 3] = [
+    ("greeter-v1-a", 2, "v1"),
+    ("greeter-v1-b", 3, "v1"),
+    ("greeter-v2-a", 4, "v2"),
+];
+
+struct ControlPlane {
+    _process: Process,
+    port: u16,
+}
+
+fn copy_mesh(directory: &Directory, network: &str, edit: impl Fn(&str, String) -> String) {
+    let target = directory.path().join("mesh");
+    std::fs::create_dir_all(&target).expect("a directory can be made");
+    for entry in std::fs::read_dir(peers::root().join("examples/mesh"))
+        .expect("the demo's mesh")
+        .flatten()
+    {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(entry.path()).expect("a file of the demo's mesh");
+        std::fs::write(target.join(&name), edit(&name, text.replace("127.0.1.", network))).expect("it can be written");
+    }
+}
+
+fn control_plane(directory: &Directory) -> ControlPlane {
+    let (port, status) = (ports::free_port(), ports::free_port());
+    let mut command = Command::new(peers::binary("remora-control-plane"));
+    command.arg("serve").arg("--config").arg(directory.path().join("mesh"));
+    command.arg("--state").arg(directory.path().join("state"));
+    command.args([
+        "--listen",
+        &format!("127.0.0.1:{port}"),
+        "--status-listen",
+        &format!("127.0.0.1:{status}"),
+    ]);
+    let process = Process::start("control-plane", directory, &mut command);
+    wait::wait_for_port(port);
+    ControlPlane {
+        _process: process,
+        port,
+    }
+}
+
+fn greeters(directory: &Directory, network: &str) -> Vec<Process> {
+    GREETERS
+        .iter()
+        .map(|(name, host, version)| {
+            let mut command = Command::new(peers::binary("greeter"));
+            command.args([
+                "--listen",
+                &format!("{network}{host}:50051"),
+                "--version",
+                version,
+                "--name",
+                name,
+            ]);
+            let process = Process::start(name, directory, &mut command);
+            wait_until(10, &format!("{name} listens"), || {
+                std::net::TcpStream::connect(format!("{network}{host}:50051")).is_ok()
+            });
+            process
+        })
+        .collect()
+}
+
+fn sidecar(kind: Kind, api_type: &str, directory: &Directory, control_plane: u16, pod: &str, host: u8) -> Proxy {
+    let network = NETWORKS[0];
+    let bootstrap = include_str!("../src/sidecar.yaml")
+        .replace("{ip}", &format!("{network}{host}"))
+        .replace("{pod}", pod)
+        .replace("{api_type}", api_type)
+        .replace("{control_plane}", &control_plane.to_string());
+    Proxy::start(kind, directory, &format!("{pod}-sidecar"), &bootstrap)
+}
+
+/// Edits as a person would: a new file, moved into place.
+fn edit_weights(mesh: &Path, v1: u32, v2: u32) {
+    let text = std::fs::read_to_string(peers::root().join("examples/mesh/routes.yaml")).expect("the demo's routes");
+    let text = text
+        .replace("weight: 90", &format!("weight: {v1}"))
+        .replace("weight: 10\n", &format!("weight: {v2}\n"));
+    std::fs::write(mesh.join("routes.yaml.new"), text).expect("it can be written");
+    std::fs::rename(mesh.join("routes.yaml.new"), mesh.join("routes.yaml")).expect("it can be moved");
+}
+
+fn report(calls: &Process) -> Value {
+    calls
+        .output()
+        .lines()
+        .rev()
+        .find_map(|line| serde_json::from_str(line).ok())
+        .unwrap_or(Value::Null)
+}
+
+/// How many answers came from a version.
+fn answers(report: &Value, version: &str) -> u64 {
+    report["by_backend"].as_object().map_or(0, |by| {
+        by.iter()
+            .filter(|(name, _)| name.starts_with(version))
+            .filter_map(|(_, count)| count.as_u64())
+            .sum()
+    })
+}
+
+#[test]
+fn envoy_and_remora_are_sidecars_of_one_mesh() {
+    let directory = Directory::new("envoy-mesh");
+    let network = NETWORKS[0];
+    copy_mesh(&directory, network, |_, text| text);
+    let control_plane = control_plane(&directory);
+    let _greeters = greeters(&directory, network);
+    // Envoy calls and is called, in both forms of the protocol, with remora on the other end of its mTLS or not.
+    let sidecars = [
+        sidecar(Kind::Envoy, "GRPC", &directory, control_plane.port, "greeter-v1-a", 2),
+        sidecar(Kind::Remora, "GRPC", &directory, control_plane.port, "greeter-v1-b", 3),
+        sidecar(
+            Kind::Remora,
+            "DELTA_GRPC",
+            &directory,
+            control_plane.port,
+            "greeter-v2-a",
+            4,
+        ),
+        // Last, so that its first health checks find everybody.
+        sidecar(Kind::Envoy, "DELTA_GRPC", &directory, control_plane.port, "frontend", 1),
+    ];
+    let mut command = Command::new(peers::binary("frontend"));
+    command.args([
+        "--target",
+        &format!("{network}1:15001"),
+        "--authority",
+        "greeter:50051",
+        "--shape",
+        "mixed",
+    ]);
+    command.args([
+        "--rate",
+        "200",
+        "--concurrency",
+        "8",
+        "--duration",
+        "120",
+        "--report-every",
+        "50",
+    ]);
+    let calls = Process::start("calls", &directory, &mut command);
+    wait_until(30, "all three backends have answered", || {
+        report(&calls)["by_backend"].as_object().is_some_and(|by| by.len() == 3) && answers(&report(&calls), "v") > 200
+    });
+    let split = report(&calls);
+    assert_eq!(split["failures"], 0, "{split}");
+    assert!(
+        answers(&split, "v1") > 3 * answers(&split, "v2"),
+        "nine in ten go to version 1: {split}"
+    );
+    let callers = &split["callers"];
+    assert_eq!(
+        callers
+            .as_object()
+            .map(|callers| callers.keys().cloned().collect::<Vec<_>>()),
+        Some(vec!["spiffe://cluster.local/ns/demo/sa/frontend".to_owned()]),
+        "{split}"
+    );
+
+    edit_weights(&directory.path().join("mesh"), 0, 100);
+    let mut before = report(&calls);
+    wait_until(20, "version 1 gets no more calls", || {
+        let now = report(&calls);
+        if answers(&now, "v1") > answers(&before, "v1") {
+            before = now;
+            return false;
+        }
+        answers(&now, "v2") > answers(&before, "v2") + 100
+    });
+    let moved = report(&calls);
+    assert_eq!(moved["failures"], 0, "no call failed while the route changed: {moved}");
+    drop(sidecars);
+}
+
+#[test]
+fn a_grpc_client_gets_its_configuration_itself() {
+    let directory = Directory::new("proxyless");
+    let network = NETWORKS[1];
+    // A caller without a sidecar has no certificate: the mesh without its mTLS and sidecars.
+    copy_mesh(&directory, network, |name, text| match name {
+        "policies.yaml" => text.replace("mode: Strict", "mode: Disable"),
+        _ => text,
+    });
+    let control_plane = control_plane(&directory);
+    let _greeters = greeters(&directory, network);
+    let bootstrap = json!({
+        "xds_servers": [{
+            "server_uri": format!("127.0.0.1:{}", control_plane.port),
+            "channel_creds": [{"type": "insecure"}],
+            "server_features": ["xds_v3"],
+        }],
+        "node": {"id": format!("proxyless~{network}1~frontend.demo~demo.svc.cluster.local")},
+    });
+    let file = directory.write("grpc-bootstrap.json", &bootstrap.to_string());
+    let output = peers::script("xds_caller.py")
+        .args(["xds:///greeter.demo.svc.cluster.local:50051", "300"])
+        .env("GRPC_XDS_BOOTSTRAP", file)
+        .output()
+        .expect("the caller runs");
+    let ended: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let by = ended.as_object().unwrap_or_else(|| panic!("{errors}"));
+    assert!(
+        GREETERS.iter().all(|(name, ..)| by.contains_key(*name)) && by.len() == 3,
+        "{ended} {errors}"
+    );
+    let v2 = by["greeter-v2-a"].as_u64().unwrap_or(0);
+    assert!((5..=75).contains(&v2), "one in ten goes to version 2: {ended}");
+}
