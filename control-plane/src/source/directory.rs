@@ -10,6 +10,7 @@ mod tests;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -152,6 +153,9 @@ fn is_object_file(path: &Path) -> bool {
 #[derive(Debug, Default)]
 struct Events {
     changed: Notify,
+    /// Something happened that no read has begun after. Kept apart from `changed`, whose notification is gone when
+    /// [`Events::next`] is dropped half way.
+    unread: AtomicBool,
     /// Files written to and not closed since. Owner: the watcher's thread adds and
     /// removes; the task clears it when its patience ends.
     open: Mutex<HashSet<PathBuf>>,
@@ -178,12 +182,15 @@ impl Events {
             }
         }
         drop(open);
+        self.unread.store(true, Ordering::Release);
         self.changed.notify_one();
     }
 
-    /// Waits for a change, then for its end.
+    /// Waits for a change, then for its end. Cancel-safe: a change is there until a call has returned for it.
     async fn next(&self) {
-        self.changed.notified().await;
+        while !self.unread.load(Ordering::Acquire) {
+            self.changed.notified().await;
+        }
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let quiet = tokio::time::timeout(QUIET, self.changed.notified()).await.is_err();
@@ -192,6 +199,8 @@ impl Events {
                 break;
             }
         }
+        // What happens from here on is seen by the read that follows, or notified anew.
+        self.unread.store(false, Ordering::Release);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::files::{Files, GRACE, Listing, Observed};
-use super::{ObjectSet, read_once};
+use super::{Events, ObjectSet, QUIET, read_once};
+use notify::EventKind;
+use notify::event::ModifyKind;
 
 /// Longer than any machine needs; nothing waits for it to pass.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -284,4 +286,19 @@ async fn a_directory_that_vanishes_keeps_its_objects_and_is_watched_again_when_b
     directory.write("b.yaml", &service("c"));
     becomes(&mut receiver, &["c"], |_| true).await;
     fs::remove_dir_all(away).unwrap();
+}
+
+#[tokio::test]
+async fn a_change_is_not_lost_when_waiting_for_its_end_is_given_up() {
+    let events = Events::default();
+    events.record(&notify::Event::new(EventKind::Modify(ModifyKind::Name(
+        notify::event::RenameMode::To,
+    ))));
+    // Given up within the quiet time, as by the regular check of the directory.
+    let given_up = tokio::time::timeout(QUIET / 3, events.next()).await;
+    assert!(given_up.is_err(), "the change was not waited out");
+    let again = tokio::time::timeout(Duration::from_secs(1), events.next()).await;
+    assert!(again.is_ok(), "the change is forgotten");
+    let idle = tokio::time::timeout(Duration::from_millis(100), events.next()).await;
+    assert!(idle.is_err(), "one change is told of twice");
 }
