@@ -1,0 +1,55 @@
+//! docs/config.md is the code's own support table, written out. `REMORA_WRITE_DOCS=1 cargo test -p remora --test
+//! config_docs` writes it anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use config::support::{Support, Table};
+
+const INTRODUCTION: &str = "# What is supported, field by field
+
+Made from the tables that the parsers themselves work by (`REMORA_WRITE_DOCS=1 cargo test -p remora --test config_docs`
+writes this file; a test fails when it is stale). A field is one of:
+
+- **supported**: it means what it means to Envoy;
+- **without effect**: it is accepted, changes no answer, and is listed by `remora check` and the admin endpoint's
+  `/without_effect`;
+- **rejected**: a bootstrap that sets it does not start, a resource that sets it is refused (NACK), with the field's path
+  and the reason given here.
+
+Some values of supported fields are refused by their parser, each by name: `tcp_proxy` as a network filter, clusters of
+type `ORIGINAL_DST`, `RING_HASH` and `MAGLEV`, `use_downstream_protocol_config`, and header values with command
+operators. HTTP filters: `envoy.filters.http.router`. Listener filters: none yet. Transport sockets: TLS and raw_buffer.
+";
+
+fn section(out: &mut String, table: &Table) {
+    let _ = write!(out, "\n## {}\n\n| field | | |\n|---|---|---|\n", table.message);
+    for field in table.fields {
+        let (state, why) = match field.support {
+            Support::Supported { .. } => ("supported", ""),
+            Support::WithoutEffect { why } => ("without effect", why),
+            Support::Rejected { why } => ("rejected", why),
+        };
+        let _ = writeln!(out, "| `{}` | {state} | {why} |", field.name());
+    }
+}
+
+#[test]
+fn the_document_says_what_the_tables_say() {
+    let mut tables = config::support::tables();
+    tables.extend(tls::TABLES);
+    tables.sort_by_key(|table| table.message);
+    let mut document = INTRODUCTION.to_owned();
+    for table in tables {
+        section(&mut document, table);
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.md");
+    if std::env::var_os("REMORA_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &document).expect("docs/config.md can be written");
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == document,
+        "docs/config.md is stale: REMORA_WRITE_DOCS=1 cargo test -p remora --test config_docs"
+    );
+}
