@@ -139,6 +139,9 @@ pub fn describe(message: &Message) -> String {
     if !message.trailers.is_empty() {
         let _ = write!(text, " | trailers {:?}", message.trailers);
     }
+    if !message.informational.is_empty() {
+        let _ = write!(text, " | after {:?}", message.informational);
+    }
     if message.cut {
         text.push_str(" | CUT");
     }

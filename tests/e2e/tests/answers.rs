@@ -11,6 +11,7 @@ use testkit::{Directory, wait_until};
 
 const NOT_SAID: &str =
     "a body that HEAD leaves out is announced by content-length or not at all (RFC 9110 section 9.3.2)";
+const HINTS: &str = "a proxy passes on 1xx answers (RFC 9110 section 15.2)";
 const UNPROCESSED: &str = "what an endpoint provably did not process is sent again without a retry policy";
 const SAME_CODE: &str = "a CANCEL stays a CANCEL on its way, so that a cancelled call is one on both sides";
 const GOAWAY: &str = "a connection error says so in a GOAWAY before the connection ends (RFC 9113 section 5.4.1)";
@@ -24,6 +25,10 @@ const KNOWN_HTTP1: &[Known] = &[
     Known {
         names: &["HEAD 1/chunked", "HEAD 2/page", "HEAD nowhere"],
         reason: NOT_SAID,
+    },
+    Known {
+        names: &["1/hints"],
+        reason: HINTS,
     },
     Known {
         names: &["a method of its own"],
@@ -43,7 +48,7 @@ const KNOWN_HTTP1: &[Known] = &[
 const KNOWN_HTTP2: &[Known] = &[
     Known {
         names: &["grpc 1/hints", "h2 1/hints"],
-        reason: "a proxy passes on 1xx answers (RFC 9110 section 15.2)",
+        reason: HINTS,
     },
     Known {
         names: &[

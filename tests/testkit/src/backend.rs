@@ -31,7 +31,7 @@ impl Backend {
     /// There is no port.
     #[must_use]
     pub fn start(name: &str) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", crate::ports::free_port())).expect("the port is free");
+        let listener = crate::ports::listener();
         let backend = Self {
             name: name.to_owned(),
             port: listener.local_addr().expect("it is bound").port(),
@@ -192,7 +192,7 @@ impl Blackhole {
     /// The queue does not fill.
     #[must_use]
     pub fn start() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", crate::ports::free_port())).expect("the port is free");
+        let listener = crate::ports::listener();
         let address = listener.local_addr().expect("it is bound");
         let mut waiting = Vec::new();
         while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {

@@ -18,6 +18,8 @@ pub struct Message {
     pub body: Vec<u8>,
     /// The trailers of a chunked body.
     pub trailers: Vec<(String, String)>,
+    /// The statuses of the informational responses before it.
+    pub informational: Vec<u16>,
     /// The body ended before its announced end.
     pub cut: bool,
 }
@@ -171,10 +173,14 @@ impl Client {
     /// # Panics
     /// Nothing came in time.
     pub fn response(&mut self, method: &str) -> Option<Message> {
+        let mut informational = Vec::new();
         loop {
             let mut message = self.head()?;
             let status = message.status();
-            if status >= 200 {
+            if status < 200 {
+                informational.push(status);
+            } else {
+                message.informational = informational;
                 let without = method == "HEAD" || status == 204 || status == 304;
                 if read_body(&mut self.input, &mut message, without, true).is_err() {
                     message.cut = true;
