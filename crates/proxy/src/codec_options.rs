@@ -126,19 +126,20 @@ pub(crate) fn h1_client(options: &HttpProtocolOptions) -> h1::Config {
 }
 
 fn h1(options: &Http1ProtocolOptions) -> h1::Config {
-    let mut config = h1::Config::default();
-    config.accept_http_10 = options.accept_http_10;
-    config.default_host_for_http_10 = options
-        .default_host_for_http_10
-        .as_ref()
-        .map(|host| host.as_bytes().into());
-    config.allow_absolute_url = options.allow_absolute_url.unwrap_or(true);
-    config.send_fully_qualified_url = options.send_fully_qualified_url;
-    config.header_key_format = match options.header_key_format {
-        HeaderKeyFormat::Lower => h1::HeaderKeyFormat::LowerCase,
-        HeaderKeyFormat::ProperCaseWords => h1::HeaderKeyFormat::ProperCaseWords,
-        HeaderKeyFormat::PreserveCase => h1::HeaderKeyFormat::PreserveCase,
-    };
-    config.enable_trailers = options.enable_trailers;
-    config
+    h1::Config {
+        accept_http_10: options.accept_http_10,
+        default_host_for_http_10: options
+            .default_host_for_http_10
+            .as_ref()
+            .map(|host| host.as_bytes().into()),
+        allow_absolute_url: options.allow_absolute_url.unwrap_or(true),
+        send_fully_qualified_url: options.send_fully_qualified_url,
+        header_key_format: match options.header_key_format {
+            HeaderKeyFormat::Lower => h1::HeaderKeyFormat::LowerCase,
+            HeaderKeyFormat::ProperCaseWords => h1::HeaderKeyFormat::ProperCaseWords,
+            HeaderKeyFormat::PreserveCase => h1::HeaderKeyFormat::PreserveCase,
+        },
+        enable_trailers: options.enable_trailers,
+        ..h1::Config::default()
+    }
 }

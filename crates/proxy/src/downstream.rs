@@ -18,7 +18,7 @@ use crate::listener::{Chain, ChainTls};
 use crate::manager::Manager;
 use crate::slab::Key;
 use crate::slots::Slot;
-use crate::worker::Worker;
+use crate::worker::{Local, Worker};
 
 /// First bytes of every HTTP/2 connection (RFC 9113 section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,7 +28,7 @@ pub(crate) struct Downstream {
     pub(crate) chain: Arc<Chain>,
     /// The listener it came in by.
     pub(crate) slot: Slot,
-    pub(crate) manager: Rc<Arc<Manager>>,
+    pub(crate) manager: Local<Manager>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
     pub(crate) is_tls: bool,

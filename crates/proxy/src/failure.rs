@@ -17,11 +17,11 @@ pub(crate) enum Failure {
     /// Every endpoint is unhealthy, or there is none.
     NoHealthyUpstream,
     /// A connection was refused, unreachable, or ended before its handshake.
-    ConnectFailure,
+    NotConnected,
     /// `connect_timeout` ran out.
     ConnectTimeout,
     /// The TLS handshake with the endpoint failed.
-    TlsFailure,
+    TlsHandshake,
     /// The connection ended before the response head.
     ConnectionTermination,
     /// The endpoint reset the stream before the response head.
@@ -82,13 +82,13 @@ impl Failure {
                 "no_healthy_upstream",
                 "no healthy upstream",
             ),
-            Failure::ConnectFailure => (
+            Failure::NotConnected => (
                 503,
                 Some(F::UpstreamConnectionFailure),
                 "upstream_reset_before_response_started{remote_connection_failure}",
                 "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
             ),
-            Failure::TlsFailure => (
+            Failure::TlsHandshake => (
                 503,
                 Some(F::UpstreamConnectionFailure),
                 "upstream_reset_before_response_started{remote_connection_failure|TLS_error}",
@@ -164,7 +164,7 @@ impl Failure {
             grpc_status: matches!(self, Failure::UpstreamMaxDuration | Failure::DownstreamMaxDuration).then_some(4),
             unprocessed: matches!(
                 self,
-                Failure::RemoteRefused | Failure::ConnectFailure | Failure::ConnectTimeout | Failure::TlsFailure
+                Failure::RemoteRefused | Failure::NotConnected | Failure::ConnectTimeout | Failure::TlsHandshake
             ),
         }
     }
@@ -174,7 +174,7 @@ impl Failure {
     /// What the failure says about the endpoint, for outlier detection; `None` if nothing.
     pub(crate) fn outcome(self) -> Option<Outcome> {
         match self {
-            Failure::ConnectFailure | Failure::ConnectTimeout | Failure::TlsFailure => None, // recorded by the connection
+            Failure::NotConnected | Failure::ConnectTimeout | Failure::TlsHandshake => None, // recorded by the connection
             Failure::RouteTimeout | Failure::UpstreamMaxDuration => Some(Outcome::Timeout),
             Failure::ConnectionTermination | Failure::RemoteReset | Failure::UpstreamProtocolError => {
                 Some(Outcome::Reset)
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn only_failures_before_the_endpoint_saw_the_request_are_unprocessed() {
         assert!(Failure::RemoteRefused.meaning().unprocessed);
-        assert!(Failure::ConnectFailure.meaning().unprocessed);
+        assert!(Failure::NotConnected.meaning().unprocessed);
         assert!(!Failure::RemoteReset.meaning().unprocessed);
         assert!(!Failure::ConnectionTermination.meaning().unprocessed);
     }

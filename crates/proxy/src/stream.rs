@@ -12,7 +12,6 @@
 //! Data and trailers of the request are passed on in every phase (kept in `body` while there is no
 //! connection); data of the answer only in `Responding`.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +32,7 @@ use crate::route_table::{RouteRef, RouteTable};
 use crate::slab::Key;
 use crate::snapshot::Snapshot;
 use crate::timer_wheel::TimerKey;
+use crate::worker::Local;
 
 /// Body bytes kept so that a request which was provably not processed can be sent again. A longer
 /// body gives up the replay, not the request.
@@ -114,9 +114,9 @@ pub(crate) struct Stream {
     pub(crate) phase: Phase,
     pub(crate) downstream: Key<Connection>,
     pub(crate) downstream_id: StreamId,
-    pub(crate) manager: Rc<Arc<Manager>>,
+    pub(crate) manager: Local<Manager>,
     /// Taken once, when the request began; nothing else is consulted for it.
-    pub(crate) snapshot: Rc<Arc<Snapshot>>,
+    pub(crate) snapshot: Local<Snapshot>,
     pub(crate) route: Option<RouteRef>,
     pub(crate) cluster: Option<Arc<ClusterHandle>>,
     /// Position of the cluster among the route's weighted ones.

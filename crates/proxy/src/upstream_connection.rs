@@ -113,7 +113,7 @@ impl Upstream {
         let (pool, connecting) = (self.pool, self.connecting);
         drop(self);
         if connecting {
-            pool::on_connect_failure(worker, pool, key, Failure::ConnectFailure);
+            pool::on_connect_failure(worker, pool, key, Failure::NotConnected);
         }
         pool::on_removed(worker, pool, key);
     }
@@ -177,7 +177,7 @@ async fn connect(cell: Rc<WorkerCell>, key: Key<Connection>, endpoint: Arc<Endpo
             Ok(Ok(socket)) => on_connected(&mut worker, key).then_some(socket),
             Ok(Err(error)) => {
                 tracing::debug!(target: "upstream", endpoint = %endpoint.address(), %error, "could not connect");
-                fail_connect(&mut worker, key, Failure::ConnectFailure);
+                fail_connect(&mut worker, key, Failure::NotConnected);
                 None
             }
             Err(_elapsed) => {
@@ -227,13 +227,13 @@ fn on_connected(worker: &mut Worker, key: Key<Connection>) -> bool {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(target: "upstream", cluster = cluster.name(), %error, "TLS can't be set up");
-                fail_connect(worker, key, Failure::TlsFailure);
+                fail_connect(worker, key, Failure::TlsHandshake);
                 false
             }
         },
         Transport::NotReady { reason } => {
             tracing::debug!(target: "upstream", cluster = cluster.name(), %reason, "TLS is not ready");
-            fail_connect(worker, key, Failure::TlsFailure);
+            fail_connect(worker, key, Failure::TlsHandshake);
             false
         }
     }
@@ -346,9 +346,9 @@ pub(crate) fn on_tls_error(worker: &mut Worker, key: Key<Connection>, error: &Tl
     };
     tracing::warn!(target: "upstream", cluster = upstream.cluster.name(), endpoint = %upstream.endpoint.address(), %error, "TLS with an endpoint failed");
     if upstream.connecting {
-        count_connect_failure(upstream, Failure::TlsFailure, now);
+        count_connect_failure(upstream, Failure::TlsHandshake, now);
         let pool = upstream.pool;
-        pool::on_connect_failure(worker, pool, key, Failure::TlsFailure);
+        pool::on_connect_failure(worker, pool, key, Failure::TlsHandshake);
     } else {
         crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);
     }

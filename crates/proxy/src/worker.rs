@@ -32,6 +32,13 @@ const SPARE_BLOCKS: usize = 256;
 /// A spare block above this capacity came from an unusual request and is not kept.
 const SPARE_BLOCK_CAPACITY: usize = 16 * 1024;
 
+/// A share of what other threads hold too: a request takes one without touching a count that workers contend for.
+#[allow(
+    clippy::redundant_allocation,
+    reason = "the outer count is the worker's own, the inner one is shared"
+)]
+pub(crate) type Local<T> = Rc<Arc<T>>;
+
 /// What the tasks of one worker share.
 pub(crate) struct WorkerCell {
     pub(crate) worker: RefCell<Worker>,
@@ -61,7 +68,7 @@ pub(crate) struct Worker {
     /// Time of the current turn; read once for all events of a batch.
     pub(crate) now: Instant,
     /// The snapshot that new requests take; the only place that loads it is [`Worker::begin_turn`].
-    pub(crate) snapshot: Rc<Arc<Snapshot>>,
+    pub(crate) snapshot: Local<Snapshot>,
     snapshots: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     pub(crate) connections: Slab<Connection>,
     pub(crate) streams: Slab<Stream>,
@@ -77,6 +84,10 @@ pub(crate) struct Worker {
     pub(crate) date: crate::date::DateHeader,
     /// Buffer for access-log entries.
     pub(crate) log_line: Vec<u8>,
+    #[allow(
+        clippy::vec_box,
+        reason = "blocks go between this list and the streams by their pointer"
+    )]
     spare_blocks: Vec<Box<HeaderBlock>>,
 }
 
