@@ -1,8 +1,8 @@
 //! The data path: listeners, the HTTP pipeline, filters, drain.
 //!
-//! Follow a request: [`listener`] accepts, [`connection`] moves bytes, [`pipeline`] routes and
-//! forwards, `pool` and `upstream_connection` reach the endpoint. [`server`] is what the binary
-//! holds; [`snapshot`] what a configuration is compiled to.
+//! Follow a request: `listener` accepts, `connection` moves bytes, `pipeline` routes and
+//! forwards, `pool` and `upstream_connection` reach the endpoint. `server` is what the binary
+//! holds; `snapshot` what a configuration is compiled to.
 
 mod access_log;
 mod chain_choice;
