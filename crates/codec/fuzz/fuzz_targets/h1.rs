@@ -16,7 +16,11 @@ pub enum Role {
 /// All events of `input` cut into pieces of this length as text, with data joined, and how the input was refused.
 /// A server answers each request at its end.
 pub fn run(input: &[u8], piece: usize, role: Role) -> (String, Option<ConnectionError>) {
-    let config = Arc::new(Config { accept_http_10: true, max_headers_bytes: 4096, ..Config::default() });
+    let config = Arc::new(Config {
+        accept_http_10: true,
+        max_headers_bytes: 4096,
+        ..Config::default()
+    });
     let now = Instant::now();
     let mut scratch = Scratch::new();
     let mut head = HeaderBlock::new();
@@ -39,7 +43,11 @@ pub fn run(input: &[u8], piece: usize, role: Role) -> (String, Option<Connection
     let mut in_data = false;
     let mut rest = input;
     while !rest.is_empty() || connection.wants_receive() {
-        let length = if connection.wants_receive() { 0 } else { piece.min(rest.len()) };
+        let length = if connection.wants_receive() {
+            0
+        } else {
+            piece.min(rest.len())
+        };
         let (mut now_in, after) = rest.split_at(length);
         rest = after;
         loop {
@@ -48,7 +56,13 @@ pub fn run(input: &[u8], piece: usize, role: Role) -> (String, Option<Connection
                 Err(error) => return (text, Some(error)),
                 Ok(None) => break,
                 Ok(Some(event)) => {
-                    if let Event::Data { stream, data, credit, end_stream } = &event {
+                    if let Event::Data {
+                        stream,
+                        data,
+                        credit,
+                        end_stream,
+                    } = &event
+                    {
                         text.push_str(if in_data { "" } else { "\ndata " });
                         text.push_str(&data.escape_ascii().to_string());
                         in_data = !end_stream;
@@ -62,7 +76,12 @@ pub fn run(input: &[u8], piece: usize, role: Role) -> (String, Option<Connection
                         in_data = false;
                         text.push_str(&format!("\n{event:?}"));
                         match event {
-                            Event::Head { stream, end_stream: true, .. } | Event::Trailers { stream, .. } => {
+                            Event::Head {
+                                stream,
+                                end_stream: true,
+                                ..
+                            }
+                            | Event::Trailers { stream, .. } => {
                                 ended = Some(stream);
                             }
                             _ => {}

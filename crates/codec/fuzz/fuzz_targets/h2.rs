@@ -65,7 +65,12 @@ pub fn run(input: &[u8], piece: usize, role: Role) -> String {
             };
             // Nothing goes out while input comes in: what is sent must not depend on how the input was cut.
             match event {
-                Event::Data { stream, data, credit, end_stream } => {
+                Event::Data {
+                    stream,
+                    data,
+                    credit,
+                    end_stream,
+                } => {
                     if data_of != Some(stream) {
                         text.push_str(&format!("\ndata {stream} "));
                     }
