@@ -1,6 +1,8 @@
 //! The recorded corpus of the fuzz targets, run through the same bodies on the stable toolchain: no panic, and the same
 //! events however the input is cut. `make fuzz` explores from the same files.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is the report")]
+
 use std::path::Path;
 
 #[path = "../fuzz/fuzz_targets/h1.rs"]
