@@ -8,14 +8,14 @@ use std::time::Instant;
 
 #[allow(dead_code, reason = "each target uses one")]
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     Server,
     Client,
 }
 
 /// All events of `input` cut into pieces of this length as text, with data joined, and how the input was refused.
 /// A server answers each request at its end.
-pub fn run(input: &[u8], piece: usize, role: Role) -> (String, Option<ConnectionError>) {
+pub(crate) fn run(input: &[u8], piece: usize, role: Role) -> (String, Option<ConnectionError>) {
     let config = Arc::new(Config {
         accept_http_10: true,
         max_headers_bytes: 4096,

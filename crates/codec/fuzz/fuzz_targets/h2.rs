@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 #[allow(dead_code, reason = "each target uses one")]
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     Server,
     Client,
 }
@@ -16,7 +16,7 @@ pub enum Role {
 /// What `input`, cut into pieces of this length, makes of a connection: its events as text with data joined, and how it
 /// was refused. Preface and SETTINGS go before it, so that no octet is wasted on them. Messages are answered, and data
 /// echoed with its credit, so that the sending half is exercised too.
-pub fn run(input: &[u8], piece: usize, role: Role) -> String {
+pub(crate) fn run(input: &[u8], piece: usize, role: Role) -> String {
     let config = Arc::new(Config {
         stream_error_on_invalid_http_message: true,
         max_header_list_size: 4096,
