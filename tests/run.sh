@@ -23,4 +23,9 @@ step tests
 cargo build --workspace --bins --locked
 cargo test --workspace --locked -- --quiet
 
+step fuzzing on the stable toolchain
+# Seeds beyond those of every run; with the rest about a minute in all. `make fuzz` goes on from here.
+REMORA_FUZZ_SEEDS=3000..100000 cargo test --locked -p codec --test h2_differential -- --quiet
+REMORA_FUZZ_SEEDS=6000..200000 cargo test --locked -p codec --test h1_differential -- --quiet
+
 step done
