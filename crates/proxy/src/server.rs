@@ -152,9 +152,12 @@ impl Server {
     ///
     /// Returns the listeners whose address could not be bound; everything else is in force.
     pub async fn publish(&mut self, config: &Config, clusters: &Clusters) -> Vec<ListenError> {
-        let snapshot = Arc::new(self.compiler.compile(config, clusters));
-        self.snapshots.store(Arc::clone(&snapshot));
+        let snapshot = self.compiler.compile(config, clusters);
         let mut errors = Vec::new();
+        // A change of endpoints alone is in the tables of their clusters already.
+        if !Arc::ptr_eq(&snapshot, &self.snapshots.load()) {
+            self.snapshots.store(Arc::clone(&snapshot));
+        }
         self.close_listeners(&snapshot).await;
         if !self.draining {
             self.open_listeners(&snapshot, &mut errors).await;

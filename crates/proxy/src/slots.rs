@@ -81,9 +81,73 @@ impl State {
     }
 }
 
+/// Values by slot. A copy shares its parts with the original; a change copies one part.
+#[derive(Debug)]
+pub(crate) struct SlotMap<T> {
+    parts: Vec<Arc<Part<T>>>,
+}
+
+/// Slots in one part: at 10,000 names a change copies 64 pointers of a part and 157 to the parts.
+const PART: usize = 64;
+
+type Part<T> = [Option<Arc<T>>; PART];
+
+impl<T> SlotMap<T> {
+    /// The value of a slot.
+    pub(crate) fn get(&self, slot: &Slot) -> Option<&Arc<T>> {
+        self.parts.get(slot.index() / PART)?[slot.index() % PART].as_ref()
+    }
+
+    /// Sets or removes the value of a slot.
+    pub(crate) fn set(&mut self, slot: &Slot, value: Option<Arc<T>>) {
+        let part = slot.index() / PART;
+        if self.parts.len() <= part {
+            self.parts.resize_with(part + 1, || Arc::new([const { None }; PART]));
+        }
+        Arc::make_mut(&mut self.parts[part])[slot.index() % PART] = value;
+    }
+
+    /// Every value.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.parts.iter().flat_map(|part| part.iter().flatten())
+    }
+}
+
+impl<T> Clone for SlotMap<T> {
+    fn clone(&self) -> Self {
+        SlotMap {
+            parts: self.parts.clone(),
+        }
+    }
+}
+
+impl<T> Default for SlotMap<T> {
+    fn default() -> Self {
+        SlotMap { parts: Vec::new() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_of_the_values_by_slot_is_not_changed_by_the_next_change() {
+        let slots = Slots::default();
+        let held: Vec<Slot> = (0..200).map(|n| slots.slot(&format!("name-{n}").into())).collect();
+        let mut values = SlotMap::default();
+        for (n, slot) in held.iter().enumerate() {
+            values.set(slot, Some(Arc::new(n)));
+        }
+        let before = values.clone();
+        values.set(&held[70], Some(Arc::new(7)));
+        values.set(&held[71], None);
+        assert_eq!(before.get(&held[70]).map(|n| **n), Some(70));
+        assert_eq!(values.get(&held[70]).map(|n| **n), Some(7));
+        assert_eq!((values.get(&held[71]), values.iter().count()), (None, 199));
+        let shared = (0..before.parts.len()).filter(|n| Arc::ptr_eq(&before.parts[*n], &values.parts[*n]));
+        assert_eq!(shared.count(), before.parts.len() - 1);
+    }
 
     #[test]
     fn a_name_keeps_its_number_while_somebody_holds_it_and_numbers_do_not_grow_without_bound() {

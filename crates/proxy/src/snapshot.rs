@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use config::Config;
+use config::{Config, ResourceMap};
 use config::listener::{FilterChain, Listener};
-use config::route::RouteConfiguration;
 use telemetry::stats::{self, Registry, Scope};
 use tls::{ContextError, DownstreamTlsContext, Loader};
 use upstream::cluster::ClusterHandle;
@@ -14,33 +13,34 @@ use crate::access_log::LogSinks;
 use crate::listener::{Chain, ChainTls, CompiledListener};
 use crate::manager::Manager;
 use crate::route_table::RouteTable;
-use crate::slots::{Slot, Slots};
+use crate::slots::{Slot, SlotMap, Slots};
 
-/// Everything a worker needs to serve, consistent in itself.
-#[derive(Debug, Default)]
+/// Everything a worker needs to serve, consistent in itself. A copy shares all parts with the original, so that the
+/// next one costs what changed.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
-    listeners: Vec<Option<Arc<CompiledListener>>>,
-    tables: Vec<Option<Arc<RouteTable>>>,
-    clusters: Vec<Option<Arc<ClusterHandle>>>,
+    listeners: SlotMap<CompiledListener>,
+    tables: SlotMap<RouteTable>,
+    clusters: SlotMap<ClusterHandle>,
     /// For the rare request whose header names its cluster.
     clusters_by_name: Clusters,
 }
 
 impl Snapshot {
     pub(crate) fn listener(&self, slot: &Slot) -> Option<&Arc<CompiledListener>> {
-        self.listeners.get(slot.index())?.as_ref()
+        self.listeners.get(slot)
     }
 
     pub(crate) fn listeners(&self) -> impl Iterator<Item = &Arc<CompiledListener>> {
-        self.listeners.iter().flatten()
+        self.listeners.iter()
     }
 
     pub(crate) fn route_table(&self, slot: &Slot) -> Option<&RouteTable> {
-        self.tables.get(slot.index())?.as_deref()
+        self.tables.get(slot).map(|table| &**table)
     }
 
     pub(crate) fn cluster(&self, slot: &Slot) -> Option<&Arc<ClusterHandle>> {
-        self.clusters.get(slot.index())?.as_ref()
+        self.clusters.get(slot)
     }
 
     pub(crate) fn cluster_by_name(&self, name: &[u8]) -> Option<&Arc<ClusterHandle>> {
@@ -49,7 +49,7 @@ impl Snapshot {
 }
 
 /// The clusters of a configuration, bound to their run-time state.
-pub type Clusters = Arc<HashMap<Arc<str>, Arc<ClusterHandle>>>;
+pub type Clusters = Arc<ResourceMap<ClusterHandle>>;
 
 /// Compiles configurations, each from what changed since the one before.
 #[derive(Debug)]
@@ -61,8 +61,12 @@ pub(crate) struct Compiler {
     table_slots: Slots,
     listener_slots: Slots,
     listeners: HashMap<Arc<str>, Arc<CompiledListener>>,
-    tables: HashMap<Arc<str>, (Slot, Arc<RouteTable>)>,
+    /// Slots are held for as long as their name is configured, so that its number stays.
+    tables: HashMap<Arc<str>, Slot>,
     clusters: HashMap<Arc<str>, Slot>,
+    /// What the last snapshot was made of.
+    config: Config,
+    snapshot: Arc<Snapshot>,
 }
 
 impl Compiler {
@@ -77,59 +81,68 @@ impl Compiler {
             listeners: HashMap::new(),
             tables: HashMap::new(),
             clusters: HashMap::new(),
+            config: Config::default(),
+            snapshot: Arc::default(),
         }
     }
 
-    /// Compiles `config`; parts that did not change are those of the previous call.
-    pub(crate) fn compile(&mut self, config: &Config, clusters: &Clusters) -> Snapshot {
-        self.clusters.retain(|name, _| clusters.contains_key(name));
-        for name in clusters.keys() {
-            if !self.clusters.contains_key(name) {
-                self.clusters.insert(Arc::clone(name), self.cluster_slots.slot(name));
+    /// Compiles `config`, at the cost of what differs from the last call: everything else is shared with the last
+    /// snapshot, and where nothing differs it is that snapshot.
+    pub(crate) fn compile(&mut self, config: &Config, clusters: &Clusters) -> Arc<Snapshot> {
+        let mut snapshot = Snapshot::clone(&self.snapshot);
+        let mut changed = false;
+        for change in clusters.changes_since(&self.snapshot.clusters_by_name) {
+            changed = true;
+            let slot = match self.clusters.get(change.name) {
+                Some(slot) => slot.clone(),
+                None => self.cluster_slots.slot(change.name),
+            };
+            snapshot.clusters.set(&slot, change.new.cloned());
+            keep(&mut self.clusters, change.name, slot, change.new.is_some());
+        }
+        snapshot.clusters_by_name = Arc::clone(clusters);
+        let before = std::mem::replace(&mut self.config, config.clone());
+        for change in config.routes.changes_since(&before.routes) {
+            changed = true;
+            let slot = self.table_slots.slot(change.name);
+            let compiled = change
+                .new
+                .map(|table| Arc::new(RouteTable::compile(table, &self.cluster_slots)));
+            snapshot.tables.set(&slot, compiled);
+            keep(&mut self.tables, change.name, slot, change.new.is_some());
+        }
+        for change in config.listeners.changes_since(&before.listeners) {
+            if change.new.is_none()
+                && let Some(listener) = self.listeners.remove(change.name)
+            {
+                changed = true;
+                snapshot.listeners.set(&listener.slot, None);
             }
         }
-        self.tables.retain(|name, _| config.routes.get(name).is_some());
-        for (name, table) in config.routes.iter() {
-            self.compile_table(name, table);
+        if !config.listeners.ptr_eq(&before.listeners) || !config.secrets.ptr_eq(&before.secrets) {
+            for (name, listener) in config.listeners.iter() {
+                if self.compile_listener(name, listener, config)
+                    && let Some(compiled) = self.listeners.get(name)
+                {
+                    changed = true;
+                    snapshot.listeners.set(&compiled.slot, Some(Arc::clone(compiled)));
+                }
+            }
         }
-        self.listeners.retain(|name, _| config.listeners.get(name).is_some());
-        for (name, listener) in config.listeners.iter() {
-            self.compile_listener(name, listener, config);
+        if changed {
+            self.snapshot = Arc::new(snapshot);
         }
-        let mut snapshot = Snapshot {
-            clusters_by_name: Arc::clone(clusters),
-            ..Snapshot::default()
-        };
-        for (name, slot) in &self.clusters {
-            place(&mut snapshot.clusters, slot, clusters.get(name));
-        }
-        for (slot, table) in self.tables.values() {
-            place(&mut snapshot.tables, slot, Some(table));
-        }
-        for listener in self.listeners.values() {
-            place(&mut snapshot.listeners, &listener.slot, Some(listener));
-        }
-        snapshot
+        Arc::clone(&self.snapshot)
     }
 
-    fn compile_table(&mut self, name: &Arc<str>, table: &Arc<RouteConfiguration>) {
-        if let Some((_, compiled)) = self.tables.get(name)
-            && Arc::ptr_eq(&compiled.config, table)
-        {
-            return;
-        }
-        let slot = self.table_slots.slot(name);
-        let compiled = Arc::new(RouteTable::compile(table, &self.cluster_slots));
-        self.tables.insert(Arc::clone(name), (slot, compiled));
-    }
-
-    fn compile_listener(&mut self, name: &Arc<str>, listener: &Arc<Listener>, config: &Config) {
+    /// Compiles a listener unless it is as before; whether it did.
+    fn compile_listener(&mut self, name: &Arc<str>, listener: &Arc<Listener>, config: &Config) -> bool {
         let previous = self.listeners.get(name).cloned();
         if let Some(previous) = &previous
             && Arc::ptr_eq(&previous.config, listener)
             && previous.all_chains().all(|chain| !secrets_changed(chain, config))
         {
-            return;
+            return false;
         }
         let stat_name = match &listener.stat_prefix {
             Some(prefix) => prefix.to_string(),
@@ -172,6 +185,7 @@ impl Compiler {
             default: listener.default_filter_chain.as_ref().and_then(&compile),
         };
         self.listeners.insert(Arc::clone(name), Arc::new(compiled));
+        true
     }
 
     fn chain(
@@ -233,9 +247,11 @@ fn secrets_changed(chain: &Chain, config: &Config) -> bool {
         .any(|(name, fingerprint)| config.secrets.get(name).map(|secret| secret.fingerprint) != *fingerprint)
 }
 
-fn place<T>(vector: &mut Vec<Option<Arc<T>>>, slot: &Slot, value: Option<&Arc<T>>) {
-    if vector.len() <= slot.index() {
-        vector.resize_with(slot.index() + 1, || None);
+/// Holds the slot of a name while the name is configured.
+fn keep(slots: &mut HashMap<Arc<str>, Slot>, name: &Arc<str>, slot: Slot, configured: bool) {
+    if configured {
+        slots.insert(Arc::clone(name), slot);
+    } else {
+        slots.remove(name);
     }
-    vector[slot.index()] = value.cloned();
 }

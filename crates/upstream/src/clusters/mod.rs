@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use config::cluster::{Cluster, DnsLookupFamily};
-use config::{Config, Fingerprint};
+use config::{Config, Fingerprint, ResourceMap};
 use dependents::Dependents;
 pub use driver::Driver;
 pub use listing::{ClusterListing, EndpointListing, Listing};
@@ -42,7 +42,7 @@ use crate::health::{CheckRequest, IdleConnection};
 use crate::registry::StateRegistry;
 
 /// The clusters of one configuration, by name.
-pub type ClusterMap = HashMap<Arc<str>, Arc<ClusterHandle>>;
+pub type ClusterMap = ResourceMap<ClusterHandle>;
 
 /// All clusters, those in use and those that warm up to be used. See the [module](self).
 #[derive(Debug)]
@@ -184,28 +184,36 @@ impl Clusters {
     /// ([`warm`](Self::warm)) comes with what it has learned. Members that stay keep their state.
     pub fn reconcile(&mut self, config: &Config, now: Instant) -> Arc<ClusterMap> {
         let changed = self.dependents.changed(config, &self.config);
-        let mut map = self.view.active();
+        let before = self.view.active();
         if changed.is_empty() {
-            return map;
+            return before;
         }
+        let mut map = ClusterMap::clone(&before);
         self.config = config.clone();
         let mut removed = false;
         for name in &changed {
             match config.clusters.get(name) {
                 Some(cluster) => {
                     let handle = self.activate(name, cluster, config, now);
-                    Arc::make_mut(&mut map).insert(name.clone(), handle);
+                    // New endpoints alone are in the handle's table: nothing to publish.
+                    if before.get(name).is_none_or(|old| !Arc::ptr_eq(old, &handle)) {
+                        map.insert(name.clone(), handle);
+                    }
                 }
                 None => {
                     removed |= self.deactivate(name);
-                    Arc::make_mut(&mut map).remove(name);
+                    map.remove(name);
                 }
             }
         }
-        self.view.active.store(map.clone());
         if removed {
             self.registry.prune();
         }
+        if map.ptr_eq(&before) {
+            return before;
+        }
+        let map = Arc::new(map);
+        self.view.active.store(Arc::clone(&map));
         map
     }
 
