@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use config::{Config, ResourceMap};
 use config::listener::{FilterChain, Listener};
+use config::{Config, ResourceMap};
 use telemetry::stats::{self, Registry, Scope};
 use tls::{ContextError, DownstreamTlsContext, Loader};
 use upstream::cluster::ClusterHandle;
