@@ -25,7 +25,7 @@ pub use action::{
     RedirectAction, RedirectPathRewrite, RequestMirrorPolicy, RouteAction, RouteUpgradeConfig, RoutingPriority,
     SchemeRewrite, WeightedClusters,
 };
-pub use matcher::{Matched, Matcher, RequestView};
+pub use matcher::{Matched, Matcher, RequestView, query_parameter};
 pub use retry::{RateLimitedRetryBackOff, ResetHeader, ResetHeaderFormat, RetryBackOff, RetryOn, RetryPolicy};
 
 /// A route table.

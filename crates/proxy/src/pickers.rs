@@ -12,9 +12,6 @@ use upstream::endpoint::EndpointState;
 
 use crate::pool::PointerHasher;
 
-/// How often a pick that was tried already is thrown back.
-const RESELECTIONS: u32 = 16;
-
 /// Entries whose cluster is gone are looked for when the table has grown to this many.
 const FIRST_SWEEP: usize = 64;
 
@@ -40,14 +37,14 @@ impl Pickers {
         }
     }
 
-    /// The endpoint for one attempt, other than those tried before where there is another.
+    /// The endpoint for one attempt.
     ///
     /// # Errors
     /// Why there is none.
     pub(crate) fn pick(
         &mut self,
         cluster: &Arc<ClusterHandle>,
-        tried: &[Arc<EndpointState>],
+        context: &PickContext<'_>,
     ) -> Result<Arc<EndpointState>, NoEndpoint> {
         let state = cluster.state();
         let shard = self.shard;
@@ -62,11 +59,6 @@ impl Pickers {
                 cluster: Arc::downgrade(state),
                 balancer: WorkerLb::new(shard, telemetry::random::next()),
             });
-        let context = PickContext {
-            hash: None,
-            avoid: tried,
-            reselections: RESELECTIONS,
-        };
-        cluster.pick(&context, &mut entry.balancer)
+        cluster.pick(context, &mut entry.balancer)
     }
 }

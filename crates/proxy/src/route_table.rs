@@ -119,8 +119,15 @@ impl RouteTable {
         Arc::clone(&self.hosts[at.host as usize][at.route as usize].body)
     }
 
-    /// Chooses the cluster for a request; `None` if the route names none for it.
-    pub(crate) fn cluster<'a>(&'a self, at: RouteRef, request: &'a HeaderBlock, random: u64) -> Option<Choice<'a>> {
+    /// Chooses the cluster for a request; `None` if the route names none for it. `hash` is the hash by the route's
+    /// hash policy.
+    pub(crate) fn cluster<'a>(
+        &'a self,
+        at: RouteRef,
+        request: &'a HeaderBlock,
+        random: u64,
+        hash: impl FnOnce() -> Option<u64>,
+    ) -> Option<Choice<'a>> {
         let Action::Route(action) = &self.route(at).action else {
             return None;
         };
@@ -137,7 +144,12 @@ impl RouteTable {
                 weighted: None,
             }),
             ClusterSpecifier::WeightedClusters(weighted) => {
-                let mut at = random % u64::from(weighted.total_weight.max(1));
+                let number = match &weighted.random_value_header {
+                    Some(name) => number_in(request, name),
+                    None if weighted.use_hash_policy => hash(),
+                    None => None,
+                };
+                let mut at = number.unwrap_or(random) % u64::from(weighted.total_weight.max(1));
                 let index =
                     weighted
                         .clusters
@@ -172,6 +184,13 @@ impl<'a> Choice<'a> {
             (None, None) => None,
         }
     }
+}
+
+/// The number in a header that has one line, as Envoy reads it for weighted clusters.
+fn number_in(request: &HeaderBlock, name: &str) -> Option<u64> {
+    let mut lines = request.get_all(name);
+    let number = std::str::from_utf8(lines.next()?).ok()?.trim().parse().ok();
+    lines.next().is_none().then_some(number)?
 }
 
 /// How long the upstream side of a stream may last, by the route's `max_stream_duration` or the

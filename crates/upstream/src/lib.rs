@@ -18,6 +18,7 @@ pub mod hosts;
 pub mod outlier;
 pub mod registry;
 pub mod transport;
+pub mod xx_hash;
 
 #[cfg(test)]
 mod testing;

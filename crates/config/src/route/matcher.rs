@@ -10,6 +10,7 @@ mod route_match;
 
 use domains::Domains;
 use paths::Paths;
+pub use route_match::query_parameter;
 
 /// What the matcher asks of a request. Everything is borrowed; nothing is allocated to find a route.
 pub trait RequestView {

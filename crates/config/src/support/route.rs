@@ -157,7 +157,7 @@ support! {
         priority: supported,
         rate_limits: rejected(NO_RATE_LIMITS),
         include_vh_rate_limits: rejected(NO_RATE_LIMITS),
-        hash_policy: not_yet,
+        hash_policy: supported,
         cors: rejected(DEPRECATED_CORS),
         max_grpc_timeout: not_yet,
         grpc_timeout_offset: not_yet,
@@ -189,8 +189,8 @@ support! {
         runtime_key_prefix: without_effect(NO_RUNTIME),
     }
     oneof random_value_specifier: pb::weighted_cluster::RandomValueSpecifier {
-        HeaderName => header_name: not_yet,
-        UseHashPolicy => use_hash_policy: not_yet,
+        HeaderName => header_name: supported,
+        UseHashPolicy => use_hash_policy: supported,
     }
 
     message pb::weighted_cluster::ClusterWeight as "envoy.config.route.v3.WeightedCluster.ClusterWeight" {

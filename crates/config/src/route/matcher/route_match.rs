@@ -88,11 +88,20 @@ fn header_matches(matcher: &HeaderMatcher, request: &impl RequestView) -> bool {
     matcher.matches((!pseudo.is_empty()).then_some(pseudo).into_iter())
 }
 
-fn query_matches(matcher: &QueryParameterMatcher, query: &[u8]) -> bool {
-    let value = query.split(|byte| *byte == b'&').find_map(|parameter| {
+/// The first value of a query parameter of a path, as it stands there; empty where it has none.
+pub fn query_parameter<'p>(path: &'p [u8], name: &str) -> Option<&'p [u8]> {
+    parameter_of(query(path), name)
+}
+
+fn parameter_of<'q>(query: &'q [u8], wanted: &str) -> Option<&'q [u8]> {
+    query.split(|byte| *byte == b'&').find_map(|parameter| {
         let name = until(parameter, |byte| byte == b'=');
-        (name == matcher.name.as_bytes()).then(|| parameter.get(name.len() + 1..).unwrap_or_default())
-    });
+        (name == wanted.as_bytes()).then(|| parameter.get(name.len() + 1..).unwrap_or_default())
+    })
+}
+
+fn query_matches(matcher: &QueryParameterMatcher, query: &[u8]) -> bool {
+    let value = parameter_of(query, &matcher.name);
     match &matcher.specifier {
         QueryParameterMatchSpecifier::String(string) => value.is_some_and(|value| string.matches(value)),
         QueryParameterMatchSpecifier::Present(present) => value.is_some() == *present,
