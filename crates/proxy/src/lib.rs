@@ -14,6 +14,7 @@ mod downstream;
 mod failure;
 mod filters;
 mod grpc_timeout;
+mod hash_policy;
 mod listener;
 mod manager;
 mod pickers;

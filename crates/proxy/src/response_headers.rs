@@ -21,6 +21,9 @@ pub(crate) fn from_upstream(head: &mut HeaderBlock, stream: &Stream, upstream_ti
         let value = decimal(upstream_time.as_millis() as u64, &mut text);
         head.set(KnownName::XEnvoyUpstreamServiceTime, value);
     }
+    for cookie in stream.rare.iter().flat_map(|rare| &rare.set_cookies) {
+        head.append(KnownName::SetCookie, cookie);
+    }
     local(head, stream);
 }
 

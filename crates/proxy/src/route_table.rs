@@ -7,7 +7,9 @@ use std::time::Duration;
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use config::data_source::DataSource;
-use config::route::{Action, ClusterSpecifier, ClusterWeight, RequestView, Route, RouteConfiguration, VirtualHost};
+use config::route::{
+    Action, ClusterSpecifier, ClusterWeight, HashPolicy, RequestView, Route, RouteConfiguration, VirtualHost,
+};
 use upstream::cluster::ClusterHandle;
 
 use crate::grpc_timeout;
@@ -183,6 +185,14 @@ impl<'a> Choice<'a> {
             (None, Some(name)) => snapshot.cluster_by_name(name),
             (None, None) => None,
         }
+    }
+}
+
+/// What the endpoint is chosen by, for hashing balancers.
+pub(crate) fn hash_policy(route: &Route) -> &[HashPolicy] {
+    match &route.action {
+        Action::Route(action) => &action.hash_policy,
+        Action::Redirect(_) | Action::DirectResponse(_) | Action::NonForwarding => &[],
     }
 }
 

@@ -71,6 +71,13 @@ pub(crate) struct Attempt {
     pub(crate) body_passed: u64,
 }
 
+/// What few requests have, kept out of the record of every one.
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// Values of `set-cookie` for the answer, made by the hash policy.
+    pub(crate) set_cookies: Vec<Box<[u8]>>,
+}
+
 /// The body and trailers of a request, as far as they are not passed on or may be needed again.
 #[derive(Default)]
 pub(crate) struct RequestBody {
@@ -125,6 +132,10 @@ pub(crate) struct Stream {
     pub(crate) request: Box<HeaderBlock>,
     pub(crate) is_grpc: bool,
     pub(crate) is_head: bool,
+    /// The hash by the route's hash policy, where the cluster's balancer asks for one.
+    pub(crate) hash: Option<u64>,
+    /// What few requests have.
+    pub(crate) rare: Option<Box<Rare>>,
     pub(crate) body: RequestBody,
     pub(crate) attempt: Option<Attempt>,
     /// Endpoints that were tried and did not process the request.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use codec::event::{ErrorCode, ResetReason};
 use telemetry::stats::cluster as stat;
+use upstream::balancer::PickContext;
 use upstream::outlier::Outcome;
 
 use super::finish;
@@ -16,6 +17,9 @@ use crate::worker::Worker;
 
 /// Other endpoints, or connections, tried for a request that provably was not processed.
 const TRANSPARENT_RETRIES: usize = 3;
+
+/// How often a pick that was tried already is thrown back.
+const RESELECTIONS: u32 = 16;
 
 /// Chooses an endpoint and sends the request, or queues it for a connection.
 pub(crate) fn start(worker: &mut Worker, key: Key<Stream>) {
@@ -32,9 +36,14 @@ fn try_start(worker: &mut Worker, key: Key<Stream>) -> Result<(), Failure> {
         return Err(Failure::NoCluster);
     };
     let priority = stream.routing_priority();
+    let context = PickContext {
+        hash: stream.hash,
+        avoid: &stream.tried,
+        reselections: RESELECTIONS,
+    };
     let endpoint = worker
         .pickers
-        .pick(&cluster, &stream.tried)
+        .pick(&cluster, &context)
         .map_err(|_| Failure::NoHealthyUpstream)?;
     stream.phase = Phase::Connecting;
     stream.record.attempts += 1;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use codec::event::{ErrorCode, StreamId};
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
+use config::cluster::LbPolicy;
 use config::route::Action;
 use telemetry::stats::http as stat;
 
 use super::{attempt, finish};
 use crate::connection::{Connection, Role};
 use crate::failure::Failure;
+use crate::hash_policy::{self, Caller};
 use crate::redirect;
 use crate::request_headers;
 use crate::route_table;
@@ -61,6 +63,8 @@ pub(crate) fn begin(
         is_head: request.method() == Some(b"HEAD"),
         request,
         is_grpc,
+        hash: None,
+        rare: None,
         body: RequestBody::default(),
         attempt: None,
         tried: Vec::new(),
@@ -147,12 +151,25 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
         }
         Action::NonForwarding => return Err(Refusal::Failure(Failure::NoRoute)),
     }
-    let Some(choice) = table.cluster(found, &stream.request, telemetry::random::next()) else {
+    let caller = Caller {
+        peer: downstream.peer,
+        local: downstream.local,
+    };
+    let policies = route_table::hash_policy(route);
+    let hash_of = || hash_policy::hash(policies, &stream.request, caller, None);
+    let Some(choice) = table.cluster(found, &stream.request, telemetry::random::next(), hash_of) else {
         return Err(Refusal::Failure(Failure::NoCluster));
     };
     let Some(cluster) = choice.cluster(&snapshot) else {
         return Err(Refusal::Failure(Failure::NoCluster));
     };
+    if !policies.is_empty() && takes_hash(&cluster.config().lb_policy) {
+        let mut set_cookies = Vec::new();
+        stream.hash = hash_policy::hash(policies, &stream.request, caller, Some(&mut set_cookies));
+        if !set_cookies.is_empty() {
+            stream.rare.get_or_insert_default().set_cookies = set_cookies;
+        }
+    }
     stream.cluster = Some(Arc::clone(cluster));
     let weighted = choice.weighted;
     stream.weighted = weighted;
@@ -161,6 +178,11 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
     stream.upstream_max_duration = route_table::upstream_duration_limit(route, &stream.request, stream.is_grpc)
         .map(|limit| stream.record.started + limit);
     Ok(())
+}
+
+/// Whether a balancer chooses by hash.
+fn takes_hash(policy: &LbPolicy) -> bool {
+    matches!(policy, LbPolicy::RingHash { .. } | LbPolicy::Maglev { .. })
 }
 
 /// Answers `expect: 100-continue`, unless the endpoint is to (RFC 9110 section 10.1.1): the body is taken in any case.
