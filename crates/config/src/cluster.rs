@@ -225,8 +225,21 @@ impl TransportSocketMatch {
 pub struct BindConfig {
     /// The address; port 0 for any.
     pub source_address: Option<std::net::SocketAddr>,
+    /// More addresses: the first of the target's family is used where `source_address` is of the other one.
+    pub more_source_addresses: Vec<std::net::SocketAddr>,
     /// IP_FREEBIND.
     pub freebind: Option<bool>,
+}
+
+impl BindConfig {
+    /// Where a connection to `target` comes from.
+    pub fn source_for(&self, target: &std::net::SocketAddr) -> Option<std::net::SocketAddr> {
+        self.source_address
+            .iter()
+            .chain(&self.more_source_addresses)
+            .find(|source| source.is_ipv4() == target.is_ipv4())
+            .copied()
+    }
 }
 
 /// How DNS is used for a cluster.

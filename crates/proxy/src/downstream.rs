@@ -31,6 +31,8 @@ pub(crate) struct Downstream {
     pub(crate) manager: Local<Manager>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
+    /// Where it was going before it was redirected here, if a listener filter found out.
+    pub(crate) original_destination: Option<SocketAddr>,
     pub(crate) is_tls: bool,
     pub(crate) peer_identity: Option<Arc<PeerIdentity>>,
     pub(crate) server_name: Option<Arc<str>>,
@@ -77,6 +79,7 @@ impl Downstream {
             slot,
             peer,
             local,
+            original_destination: None,
             peer_identity: None,
             server_name: None,
             shard,

@@ -10,6 +10,7 @@ mod client_certificate;
 mod codec_options;
 mod connection;
 mod date;
+mod dial;
 mod downstream;
 mod failure;
 mod filters;

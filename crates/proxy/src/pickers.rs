@@ -2,15 +2,21 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
+use config::cluster::Discovery;
 use telemetry::stats::Shard;
 use upstream::balancer::{NoEndpoint, PickContext, WorkerLb};
 use upstream::cluster::ClusterHandle;
 use upstream::cluster_state::ClusterState;
 use upstream::endpoint::EndpointState;
 
+use crate::connection::Role;
 use crate::pool::PointerHasher;
+use crate::slab::Key;
+use crate::stream::Stream;
+use crate::worker::Worker;
 
 /// Entries whose cluster is gone are looked for when the table has grown to this many.
 const FIRST_SWEEP: usize = 64;
@@ -60,5 +66,26 @@ impl Pickers {
                 balancer: WorkerLb::new(shard, telemetry::random::next()),
             });
         cluster.pick(context, &mut entry.balancer)
+    }
+}
+
+/// Where a request to an ORIGINAL_DST cluster is to go: where its connection was going before it was redirected here, or
+/// what the header says that the cluster names. `None` for clusters of any other type, and where nothing says it.
+pub(crate) fn original_destination(
+    worker: &Worker,
+    stream: Key<Stream>,
+    cluster: &ClusterHandle,
+) -> Option<SocketAddr> {
+    let Discovery::OriginalDst(settings) = &cluster.config().discovery else {
+        return None;
+    };
+    let stream = worker.streams.get(stream)?;
+    if let Some(header) = &settings.http_header_name {
+        let value = stream.request.get_bytes(header.as_bytes())?;
+        return std::str::from_utf8(value).ok()?.trim().parse().ok();
+    }
+    match &worker.connections.get(stream.downstream)?.role {
+        Role::Downstream(downstream) => downstream.original_destination,
+        Role::Upstream(_) => None,
     }
 }

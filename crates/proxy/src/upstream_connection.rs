@@ -9,7 +9,6 @@ use codec::event::ConnectionError;
 use config::cluster::UpstreamProtocol;
 use telemetry::stats::{Shard, cluster as stat};
 use tls::{ClientContext, Peer, TlsError};
-use tokio::net::{TcpStream, UnixStream};
 use upstream::breaker::Permit;
 use upstream::cluster::ClusterHandle;
 use upstream::endpoint::{ActiveConnection, EndpointAddress, EndpointState};
@@ -18,10 +17,10 @@ use upstream::transport::Transport;
 
 use crate::codec_options;
 use crate::connection::{self, Connection, Role};
+use crate::dial::dial;
 use crate::failure::Failure;
 use crate::pool::{self, Pool};
 use crate::slab::Key;
-use crate::socket::Socket;
 use crate::worker::{Worker, WorkerCell};
 
 /// The upstream part of a connection's record.
@@ -145,7 +144,7 @@ pub(crate) fn open(
         _connection: endpoint.start_connection(),
         _permit: permit,
         endpoint: Arc::clone(&endpoint),
-        cluster,
+        cluster: Arc::clone(&cluster),
         pool,
         shard: worker.shard,
         connecting: true,
@@ -161,14 +160,20 @@ pub(crate) fn open(
         .connections
         .insert(Connection::new(Role::Upstream(Box::new(record)), None, now));
     if let Some(cell) = worker.cell.upgrade() {
-        tokio::task::spawn_local(connect(cell, key, endpoint, deadline));
+        tokio::task::spawn_local(connect(cell, key, cluster, endpoint, deadline));
     }
     key
 }
 
 /// The task of an upstream connection.
-async fn connect(cell: Rc<WorkerCell>, key: Key<Connection>, endpoint: Arc<EndpointState>, deadline: Instant) {
-    let attempt = dial(endpoint.address());
+async fn connect(
+    cell: Rc<WorkerCell>,
+    key: Key<Connection>,
+    cluster: Arc<ClusterHandle>,
+    endpoint: Arc<EndpointState>,
+    deadline: Instant,
+) {
+    let attempt = dial(&cluster, &endpoint);
     let outcome = tokio::time::timeout_at(deadline.into(), attempt).await;
     let ready = {
         let mut worker = cell.worker.borrow_mut();
@@ -188,24 +193,6 @@ async fn connect(cell: Rc<WorkerCell>, key: Key<Connection>, endpoint: Arc<Endpo
     };
     if let Some(socket) = ready {
         connection::drive(cell, key, socket).await;
-    }
-}
-
-async fn dial(address: &EndpointAddress) -> std::io::Result<Socket> {
-    match address {
-        EndpointAddress::Socket(address) => {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            Ok(Socket::Tcp(stream))
-        }
-        EndpointAddress::Pipe(path) => {
-            let stream = match path.strip_prefix('@') {
-                // A leading NUL is the abstract namespace (unix(7)); tokio takes it as such.
-                Some(name) => UnixStream::connect(format!("\0{name}")).await?,
-                None => UnixStream::connect(&**path).await?,
-            };
-            Ok(Socket::Unix(stream))
-        }
     }
 }
 

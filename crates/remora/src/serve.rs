@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use config::bootstrap::{Admin, Bootstrap};
+use config::endpoint::Locality;
 use config::listener::TrafficDirection;
 use config::{Config, Extensions, Fingerprint, Parsed, Resource};
 use proxy::server::Server;
@@ -25,7 +26,7 @@ use upstream::balancer::Random;
 use upstream::clusters::{ClusterMap, Clusters, Driver};
 use upstream::dns::HickoryResolver;
 use upstream::health::NetworkChecker;
-use upstream::registry::StateRegistry;
+use upstream::registry::{Place, StateRegistry};
 use xds::{ConfigWatch, DecodedResource, ExtensionsDecoder, Readiness};
 use xds_api::envoy::config::bootstrap::v3 as pb;
 use xds_api::prost::Message as _;
@@ -167,7 +168,7 @@ impl Control {
         let registry = Registry::new(workers);
         let loader = tls::Loader::new();
         let clusters = Clusters::new(
-            Arc::new(StateRegistry::new(Arc::clone(&registry))),
+            Arc::new(StateRegistry::at(place(&bootstrap), Arc::clone(&registry))),
             Arc::clone(&loader),
             Random::from_entropy(),
         );
@@ -474,4 +475,18 @@ fn start_admin(admin: Admin, options: &Options, view: &Arc<ProxyView>) -> Result
     let server = AdminServer::start(settings, view).map_err(|error| ServeError::Admin(shown, error))?;
     tracing::info!("admin address: {}", server.address());
     Ok(Some(server))
+}
+
+/// What the bootstrap says for all clusters.
+fn place(bootstrap: &Bootstrap) -> Place {
+    let locality = bootstrap.node.locality.clone().unwrap_or_default();
+    Place {
+        locality: Locality {
+            region: locality.region.into(),
+            zone: locality.zone.into(),
+            sub_zone: locality.sub_zone.into(),
+        },
+        local_cluster: bootstrap.cluster_manager.local_cluster_name.clone(),
+        bind_config: bootstrap.cluster_manager.upstream_bind_config.clone(),
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
-use config::cluster::{Cluster, HealthCheck, TransportSocketMatch};
+use config::cluster::{BindConfig, Cluster, HealthCheck, TransportSocketMatch};
 use telemetry::stats::{self, Shard, cluster as stat, cluster_membership};
 
 use crate::balancer::{LbTable, NoEndpoint, Panic, PickContext, WorkerLb};
@@ -48,6 +48,14 @@ impl ClusterHandle {
     /// What it was told: timeouts, protocol options, limits.
     pub fn config(&self) -> &Arc<Cluster> {
         &self.config
+    }
+
+    /// Where its connections come from, if that is said.
+    pub fn bind_config(&self) -> Option<&BindConfig> {
+        self.config
+            .upstream_bind_config
+            .as_ref()
+            .or(self.state.place().bind_config.as_ref())
     }
 
     /// What outlives this configuration.

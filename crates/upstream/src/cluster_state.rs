@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::breaker::Breaker;
 use crate::endpoint::{EndpointAddress, EndpointKey, EndpointState};
+use crate::registry::Place;
 
 /// The run-time state of one cluster: statistics, breaker counters, endpoints, and who wants to know when those
 /// change.
@@ -34,10 +35,17 @@ pub struct ClusterState {
     /// Whether this cluster is already among the dirty ones of `signals`.
     dirty: AtomicBool,
     signals: Arc<Signals>,
+    place: Arc<Place>,
 }
 
 impl ClusterState {
-    pub(crate) fn new(name: Arc<str>, stat_name: &str, stats: &stats::Registry, signals: Arc<Signals>) -> Self {
+    pub(crate) fn new(
+        name: Arc<str>,
+        stat_name: &str,
+        stats: &stats::Registry,
+        signals: Arc<Signals>,
+        place: Arc<Place>,
+    ) -> Self {
         let scope = Scope::Cluster(stat_name);
         Self {
             breaker: Breaker::default(),
@@ -53,7 +61,13 @@ impl ClusterState {
             changes: OnceLock::new(),
             dirty: AtomicBool::new(false),
             signals,
+            place,
         }
+    }
+
+    /// Where this proxy is.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The cluster's name.

@@ -2,11 +2,24 @@
 
 use std::sync::{Arc, Weak};
 
+use config::cluster::BindConfig;
+use config::endpoint::Locality;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use telemetry::stats;
 
 use crate::cluster_state::{ClusterState, Signals};
+
+/// Where this proxy is, and what holds for all its clusters: what a bootstrap says beside them.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The proxy's own locality (`node.locality`): its zone is preferred by zone aware balancing.
+    pub locality: Locality,
+    /// The cluster that the proxy itself belongs to (`cluster_manager.local_cluster_name`).
+    pub local_cluster: Option<Arc<str>>,
+    /// Where connections come from, unless their cluster says so (`cluster_manager.upstream_bind_config`).
+    pub bind_config: Option<BindConfig>,
+}
 
 /// Gives the same cluster name the same [`ClusterState`], and that the same address and TLS identity the same
 /// [`EndpointState`](crate::endpoint::EndpointState), for as long as anything (a snapshot, a pool, a request) holds
@@ -19,12 +32,19 @@ pub struct StateRegistry {
     clusters: DashMap<Arc<str>, Weak<ClusterState>>,
     stats: Arc<stats::Registry>,
     signals: Arc<Signals>,
+    place: Arc<Place>,
 }
 
 impl StateRegistry {
-    /// A registry whose clusters count in `stats`.
+    /// A registry whose clusters count in `stats`, of a proxy that nothing is known about.
     pub fn new(stats: Arc<stats::Registry>) -> Self {
+        Self::at(Place::default(), stats)
+    }
+
+    /// A registry of the proxy at `place`, whose clusters count in `stats`.
+    pub fn at(place: Place, stats: Arc<stats::Registry>) -> Self {
         Self {
+            place: Arc::new(place),
             clusters: DashMap::new(),
             stats,
             signals: Arc::default(),
@@ -37,7 +57,10 @@ impl StateRegistry {
             return state;
         }
         let name: Arc<str> = name.into();
-        let make = |name| Arc::new(ClusterState::new(name, stat_name, &self.stats, self.signals.clone()));
+        let make = |name| {
+            let (signals, place) = (self.signals.clone(), self.place.clone());
+            Arc::new(ClusterState::new(name, stat_name, &self.stats, signals, place))
+        };
         // The entry stays locked while the state is made, so that two callers get the same.
         match self.clusters.entry(name.clone()) {
             Entry::Occupied(mut occupied) => occupied.get().upgrade().unwrap_or_else(|| {
@@ -64,6 +87,11 @@ impl StateRegistry {
     /// changes, [subscribe](ClusterState::subscribe).
     pub fn generation(&self) -> u64 {
         self.signals.generation()
+    }
+
+    /// Where this proxy is.
+    pub fn place(&self) -> &Arc<Place> {
+        &self.place
     }
 
     /// What changes of state report to.

@@ -160,9 +160,24 @@ impl BindConfig {
     pub(crate) fn parse(context: &mut Context<'_>, message: &core::BindConfig) -> Result<Self, Reported> {
         context.check(message);
         let address = message.source_address.as_ref();
-        let source_address = context.optional("source_address", address, address::parse_source)?;
+        let source_address = context.optional("source_address", address, address::parse_source);
+        let extra: Result<Vec<_>, _> = context.each("extra_source_addresses", &message.extra_source_addresses, |context, extra| {
+            context.check(extra);
+            context.required("address", extra.address.as_ref(), address::parse_source)
+        });
+        let additional = &message.additional_source_addresses;
+        let additional = context.each("additional_source_addresses", additional, address::parse_source);
+        let (source_address, mut more, additional) = (source_address?, extra?, additional?);
+        // The older field counts where the newer one is not set, as in Envoy.
+        if more.is_empty() {
+            more = additional;
+        }
+        if source_address.is_none() && !more.is_empty() {
+            return Err(context.reject_field("source_address", "is required beside extra_source_addresses"));
+        }
         Ok(Self {
             source_address,
+            more_source_addresses: more,
             freebind: message.freebind.map(|flag| flag.value),
         })
     }

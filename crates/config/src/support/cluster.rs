@@ -4,7 +4,7 @@ use xds_api::envoy::config::cluster::v3 as pb;
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::extensions::upstreams::http::v3 as http;
 
-use super::{FIXED_BUFFERS, NO_EXTENSION, NO_MORE_STATS, NO_TCP_KEEPALIVE, NO_UPSTREAM_FILTERS};
+use super::{FIXED_BUFFERS, NO_EXTENSION, NO_MORE_STATS, NO_UPSTREAM_FILTERS};
 use crate::support;
 
 const NO_DNS_RESOLVER: &str = "names are resolved by the system's resolvers (/etc/resolv.conf)";
@@ -47,7 +47,7 @@ support! {
         wait_for_warm_on_init: supported,
         outlier_detection: supported,
         cleanup_interval: supported,
-        upstream_bind_config: not_yet,
+        upstream_bind_config: supported,
         lb_subset_config: not_yet,
         common_lb_config: supported,
         transport_socket: supported,
@@ -109,7 +109,7 @@ support! {
     }
 
     message pb::UpstreamConnectionOptions as "envoy.config.cluster.v3.UpstreamConnectionOptions" {
-        tcp_keepalive: without_effect(NO_TCP_KEEPALIVE),
+        tcp_keepalive: supported,
         set_local_interface_name_on_upstream_connections: without_effect("nothing reads the name of the interface"),
         happy_eyeballs_config: rejected("addresses of an endpoint are tried in the order given"),
     }

@@ -50,10 +50,15 @@ support! {
         source_address: supported,
         freebind: supported,
         socket_options: rejected(NO_SOCKET_OPTIONS),
-        extra_source_addresses: rejected("connections come from one address, source_address"),
-        additional_source_addresses: rejected("connections come from one address, source_address"),
+        extra_source_addresses: supported,
+        additional_source_addresses: supported,
         local_address_selector: rejected(NO_EXTENSION),
         validate_network_namespaces: without_effect("addresses cannot name a network namespace"),
+    }
+
+    message pb::ExtraSourceAddress as "envoy.config.core.v3.ExtraSourceAddress" {
+        address: supported,
+        socket_options: rejected(NO_SOCKET_OPTIONS),
     }
 
     message pb::Metadata as "envoy.config.core.v3.Metadata" {

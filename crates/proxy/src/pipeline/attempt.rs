@@ -10,6 +10,7 @@ use upstream::outlier::Outcome;
 use super::finish;
 use crate::connection::{Connection, Role};
 use crate::failure::Failure;
+use crate::pickers;
 use crate::pool::{self, Acquired};
 use crate::slab::Key;
 use crate::stream::{Attempt, Phase, Stream};
@@ -29,15 +30,21 @@ pub(crate) fn start(worker: &mut Worker, key: Key<Stream>) {
 }
 
 fn try_start(worker: &mut Worker, key: Key<Stream>) -> Result<(), Failure> {
-    let Some(stream) = worker.streams.get_mut(key) else {
+    let Some(cluster) = worker.streams.get(key).map(|stream| stream.cluster.clone()) else {
         return Ok(());
     };
-    let Some(cluster) = stream.cluster.clone() else {
+    let Some(cluster) = cluster else {
         return Err(Failure::NoCluster);
+    };
+    let original_destination = pickers::original_destination(worker, key, &cluster);
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return Ok(());
     };
     let priority = stream.routing_priority();
     let context = PickContext {
         hash: stream.hash,
+        metadata: None,
+        original_destination,
         avoid: &stream.tried,
         reselections: RESELECTIONS,
     };

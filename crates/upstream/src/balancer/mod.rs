@@ -12,14 +12,17 @@
 //!                                                              ROUND_ROBIN, LEAST_REQUEST or RANDOM among them
 //! ```
 
+mod criteria;
 mod edf;
 mod priority;
 mod random;
 mod table;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use config::cluster::LbPolicy;
+pub use criteria::SubsetCriteria;
 use edf::Edf;
 pub use random::Random;
 use table::Source;
@@ -81,6 +84,10 @@ impl Policy {
 pub struct PickContext<'a> {
     /// The hash of what the route's hash policy names, for policies that send the same hash to the same endpoint.
     pub hash: Option<u64>,
+    /// What the route asks of an endpoint's metadata, for clusters with subsets.
+    pub metadata: Option<&'a SubsetCriteria>,
+    /// Where the client meant to go, for clusters of type ORIGINAL_DST.
+    pub original_destination: Option<SocketAddr>,
     /// Endpoints that earlier attempts of the request went to, to be avoided (retry host predicate `previous_hosts`).
     pub avoid: &'a [Arc<EndpointState>],
     /// How often to pick again when the pick is to be avoided (`host_selection_retry_max_attempts`); the last pick
