@@ -50,11 +50,6 @@ async fn connect(address: SocketAddr, bind: Option<&BindConfig>) -> io::Result<T
         }
     }
     if let Some(source) = bind.source_for(&address) {
-        // Without this the system gives out a port when binding, and counts ports for all targets together.
-        #[cfg(target_os = "linux")]
-        if source.port() == 0 {
-            socket.set_bind_address_no_port(true)?;
-        }
         socket.bind(&source.into())?;
     }
     TcpSocket::from_std_stream(socket.into()).connect(address).await
