@@ -161,10 +161,14 @@ impl BindConfig {
         context.check(message);
         let address = message.source_address.as_ref();
         let source_address = context.optional("source_address", address, address::parse_source);
-        let extra: Result<Vec<_>, _> = context.each("extra_source_addresses", &message.extra_source_addresses, |context, extra| {
-            context.check(extra);
-            context.required("address", extra.address.as_ref(), address::parse_source)
-        });
+        let extra: Result<Vec<_>, _> = context.each(
+            "extra_source_addresses",
+            &message.extra_source_addresses,
+            |context, extra| {
+                context.check(extra);
+                context.required("address", extra.address.as_ref(), address::parse_source)
+            },
+        );
         let additional = &message.additional_source_addresses;
         let additional = context.each("additional_source_addresses", additional, address::parse_source);
         let (source_address, mut more, additional) = (source_address?, extra?, additional?);
