@@ -288,5 +288,6 @@ fn client_status(status: &ResourceStatus) -> admin::ClientResourceStatus {
         ClientStatus::Acked => admin::ClientResourceStatus::Acked,
         ClientStatus::Nacked => admin::ClientResourceStatus::Nacked,
         ClientStatus::Timeout => admin::ClientResourceStatus::Timeout,
+        ClientStatus::ReceivedError => admin::ClientResourceStatus::ReceivedError,
     }
 }

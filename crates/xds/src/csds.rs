@@ -116,6 +116,7 @@ fn client_status(status: ClientStatus) -> ClientResourceStatus {
         ClientStatus::Acked => ClientResourceStatus::Acked,
         ClientStatus::Nacked => ClientResourceStatus::Nacked,
         ClientStatus::Timeout => ClientResourceStatus::Timeout,
+        ClientStatus::ReceivedError => ClientResourceStatus::ReceivedError,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engine behind real streams: one task per stream, one for the clock, nothing that waits while it holds the engine.
 
+mod fallback;
 mod file;
 mod keeper;
 mod stream;
@@ -41,7 +42,16 @@ pub(crate) struct Shared {
     /// Wakes the clock task: a deadline may have come nearer, or a stream is to be opened.
     clock: Notify,
     /// Wakes a stream's task: it may have something to say.
-    streams: Mutex<HashMap<SourceId, Arc<Notify>>>,
+    streams: Mutex<HashMap<SourceId, Arc<Wake>>>,
+}
+
+/// Wakes the two halves of a stream's task.
+#[derive(Debug, Default)]
+struct Wake {
+    /// The one that exchanges messages with the server in use.
+    serving: Notify,
+    /// The one that tries preferred servers.
+    probe: Notify,
 }
 
 impl Shared {
@@ -103,7 +113,7 @@ impl Shared {
                 (engine.take_new_streams(), engine.deadline())
             };
             for specification in new {
-                let wake = Arc::new(Notify::new());
+                let wake = Arc::new(Wake::default());
                 self.wakers().insert(specification.source, Arc::clone(&wake));
                 let (shared, source) = (Arc::clone(&self), specification.source);
                 match specification.transport {
@@ -157,7 +167,8 @@ impl Shared {
         let wakers = self.wakers();
         for source in engine.streams_with_requests(now()) {
             if let Some(wake) = wakers.get(&source) {
-                wake.notify_one();
+                wake.serving.notify_one();
+                wake.probe.notify_one();
             }
         }
         result
@@ -167,7 +178,7 @@ impl Shared {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wakers(&self) -> MutexGuard<'_, HashMap<SourceId, Arc<Notify>>> {
+    fn wakers(&self) -> MutexGuard<'_, HashMap<SourceId, Arc<Wake>>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,7 @@
 //! Where subscriptions go: the aggregated stream, a stream of its own, a file.
 
 use config::ResourceType;
-use config::config_source::{ConfigSourceSpecifier, GrpcTarget};
+use config::config_source::{ConfigSourceSpecifier, GrpcService, GrpcTarget};
 
 use crate::engine::Transport;
 
@@ -50,20 +50,22 @@ impl Sources {
     }
 }
 
-/// What a source is called in logs and dumps.
-pub(crate) fn describe(source: SourceId, transport: &Transport) -> String {
+/// What the servers of a source are called in logs and dumps.
+pub(crate) fn describe(source: SourceId, transport: &Transport) -> Vec<String> {
     let api = match transport {
-        Transport::File { path, .. } => return path.to_string(),
+        Transport::File { path, .. } => return vec![path.to_string()],
         Transport::Grpc { api, .. } => api,
     };
-    let server = match api.grpc_services.first().map(|service| &service.target) {
-        Some(GrpcTarget::EnvoyGrpc { cluster_name, .. }) => cluster_name,
-        Some(GrpcTarget::GoogleGrpc { target_uri, .. }) => target_uri,
-        None => return "no server".to_owned(),
+    let name = |service: &GrpcService| {
+        let server = match &service.target {
+            GrpcTarget::EnvoyGrpc { cluster_name, .. } => cluster_name,
+            GrpcTarget::GoogleGrpc { target_uri, .. } => target_uri,
+        };
+        if source == SourceId::ADS {
+            format!("ads {server}")
+        } else {
+            server.to_string()
+        }
     };
-    if source == SourceId::ADS {
-        format!("ads {server}")
-    } else {
-        server.to_string()
-    }
+    api.grpc_services.iter().map(name).collect()
 }

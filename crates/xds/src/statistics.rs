@@ -154,6 +154,13 @@ impl Statistics {
         }
     }
 
+    /// A resource asked for by name did not come in time.
+    pub(crate) fn fetch_timed_out(&self, key: &ResourceKey) {
+        for subscription in self.named.get(key).into_iter().flatten() {
+            subscription.block.increment(Shard::CONTROL, subscription.names.timeout);
+        }
+    }
+
     /// A response was accepted or refused.
     pub(crate) fn updated(&self, resource_type: ResourceType, version: &str, accepted: bool, at: SystemTime) {
         match self.whole(resource_type) {

@@ -93,8 +93,10 @@ pub enum ClientStatus {
     Acked,
     /// The last answer was rejected; an earlier value may be in force.
     Nacked,
-    /// Not answered in time.
+    /// Not answered in time, and still waited for.
     Timeout,
+    /// The server reported an error in place of the resource; an earlier value may be in force.
+    ReceivedError,
 }
 
 /// An accepted value.

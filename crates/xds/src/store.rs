@@ -55,6 +55,8 @@ pub struct Accepted {
     pub value: Arc<Value>,
     /// Its version; a server may send the same value with a new version.
     pub version: Arc<str>,
+    /// Which of the source's servers sent it, by its place among them: a version means something to that one only.
+    pub server: usize,
     /// When this version was accepted.
     pub at: SystemTime,
 }
@@ -68,6 +70,8 @@ pub struct Rejection {
     pub details: Arc<str>,
     /// The message as it was sent, where there was one that could be told by its name.
     pub encoded: Option<Arc<[u8]>>,
+    /// Whether it is the server's own word that there is something wrong, and not ours.
+    pub reported: bool,
     /// When it was refused.
     pub at: SystemTime,
 }
@@ -109,19 +113,23 @@ impl Store {
     }
 
     /// A value was accepted.
-    pub fn accept(&mut self, key: &ResourceKey, value: Arc<Value>, version: Arc<str>, at: SystemTime) {
+    pub fn accept(&mut self, key: &ResourceKey, accepted: Accepted) {
         self.changes += 1;
         let entry = self.entry_mut(key);
-        entry.accepted = Some(Accepted { value, version, at });
+        entry.accepted = Some(accepted);
         entry.rejection = None;
         entry.client_status = ClientStatus::Acked;
     }
 
-    /// A value was refused; the accepted one stays.
+    /// A value was refused, or the server said that it has none to give; the accepted one stays.
     pub fn reject(&mut self, key: &ResourceKey, rejection: Rejection) {
         let entry = self.entry_mut(key);
+        entry.client_status = if rejection.reported {
+            ClientStatus::ReceivedError
+        } else {
+            ClientStatus::Nacked
+        };
         entry.rejection = Some(rejection);
-        entry.client_status = ClientStatus::Nacked;
     }
 
     /// The server says that the resource does not exist, or its time to live ran out: its version is not claimed again.
@@ -134,10 +142,11 @@ impl Store {
         }
     }
 
-    /// The wait for the resource is over.
+    /// The wait for the resource is over. What has timed out may yet turn out not to exist.
     pub fn give_up(&mut self, key: &ResourceKey, client_status: ClientStatus) {
-        let entry = self.entry_mut(key);
-        if entry.client_status == ClientStatus::Requested {
+        if let Some(entry) = self.entries[key.resource_type as usize].get_mut(&key.name)
+            && matches!(entry.client_status, ClientStatus::Requested | ClientStatus::Timeout)
+        {
             entry.client_status = client_status;
         }
     }
@@ -167,18 +176,29 @@ impl Store {
 }
 
 impl Held for Store {
-    fn version(&self, resource_type: ResourceType, name: &str) -> Option<Arc<str>> {
-        Some(Arc::clone(&self.entry(resource_type, name)?.accepted.as_ref()?.version))
+    fn version(&self, resource_type: ResourceType, name: &str, server: usize) -> Option<Arc<str>> {
+        let accepted = self.entry(resource_type, name)?.accepted.as_ref()?;
+        Some(accepted.version_for(server))
     }
 
-    fn versions(&self, resource_type: ResourceType) -> Vec<(Arc<str>, Arc<str>)> {
+    fn versions(&self, resource_type: ResourceType, server: usize) -> Vec<(Arc<str>, Arc<str>)> {
         let accepted = |(name, entry): (&Arc<str>, &Entry)| {
-            entry
-                .accepted
-                .as_ref()
-                .map(|accepted| (Arc::clone(name), Arc::clone(&accepted.version)))
+            let accepted = entry.accepted.as_ref()?;
+            Some((Arc::clone(name), accepted.version_for(server)))
         };
         self.entries(resource_type).filter_map(accepted).collect()
+    }
+}
+
+impl Accepted {
+    /// The version as it is claimed to a server. One that did not send the value is told of the name alone: it can say
+    /// that there is no such resource, and an equal version by chance does not keep it from sending its own.
+    fn version_for(&self, server: usize) -> Arc<str> {
+        if self.server == server {
+            Arc::clone(&self.version)
+        } else {
+            Arc::default()
+        }
     }
 }
 

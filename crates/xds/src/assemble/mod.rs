@@ -85,6 +85,8 @@ pub struct Assembler {
     dirty: [Vec<Arc<str>>; ResourceType::ALL.len()],
     /// Named resources whose references changed since the last settling.
     touched: BTreeSet<ResourceKey>,
+    /// Resources that were not sent within their `initial_fetch_timeout`.
+    timed_out: Vec<ResourceKey>,
     /// When a wait ends. An entry whose node has another deadline by now is stale.
     deadlines: BTreeSet<(Instant, ResourceKey)>,
     /// Resources whose target is not published.
@@ -111,6 +113,7 @@ impl Assembler {
             changed: false,
             dirty: Default::default(),
             touched: BTreeSet::new(),
+            timed_out: Vec::new(),
             deadlines: BTreeSet::new(),
             waiting: BTreeSet::new(),
             waiting_of: [0; ResourceType::ALL.len()],
@@ -169,12 +172,19 @@ impl Assembler {
     }
 
     /// The server did not send the resource although it was asked (gRFC A57). It is taken not to exist, unless the
-    /// configuration says to wait for it for ever (`initial_fetch_timeout: 0s`).
-    pub fn not_sent(&mut self, key: &ResourceKey) {
-        let forever = self.nodes.get(key).and_then(|node| node.source.as_ref());
-        if forever.is_none_or(|source| !source.initial_fetch_timeout.is_zero()) {
+    /// configuration says to wait for it for ever (`initial_fetch_timeout: 0s`). Returns whether it is.
+    pub fn not_sent(&mut self, key: &ResourceKey) -> bool {
+        let source = self.nodes.get(key).and_then(|node| node.source.as_ref());
+        let absent = source.is_none_or(|source| !source.initial_fetch_timeout.is_zero());
+        if absent {
             self.answer(key, Answer::Absent);
         }
+        absent
+    }
+
+    /// Resources whose `initial_fetch_timeout` ran out since the last call.
+    pub fn take_timed_out(&mut self) -> Vec<ResourceKey> {
+        std::mem::take(&mut self.timed_out)
     }
 
     /// There is nowhere to get the resource from: nothing waits for it.

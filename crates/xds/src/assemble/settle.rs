@@ -34,6 +34,7 @@ impl Assembler {
                 node.fetch_deadline = None;
                 if node.answer == Answer::Awaited {
                     self.answer(&key, Answer::TimedOut);
+                    self.timed_out.push(key.clone());
                 }
             }
             let Some(node) = self.nodes.get_mut(&key) else { continue };

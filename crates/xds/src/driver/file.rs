@@ -15,7 +15,7 @@ use xds_api::envoy::service::discovery::v3::DiscoveryResponse;
 use xds_api::prost::Message;
 use xds_api::{UnknownFields, from_document, json, yaml};
 
-use super::Shared;
+use super::{Shared, Wake};
 use crate::session::{Request, Response};
 use crate::source::SourceId;
 
@@ -32,7 +32,7 @@ pub(super) struct Watched {
 }
 
 /// Serves a file for as long as the client lives.
-pub(super) async fn serve(shared: Arc<Shared>, file: Watched, wake: Arc<Notify>) {
+pub(super) async fn serve(shared: Arc<Shared>, file: Watched, wake: Arc<Wake>) {
     let changed = Arc::new(Notify::new());
     let watcher = watch(&file, &changed);
     if let Err(error) = &watcher {
@@ -41,7 +41,7 @@ pub(super) async fn serve(shared: Arc<Shared>, file: Watched, wake: Arc<Notify>)
             file.path
         );
     }
-    shared.with(|engine, now| engine.stream_opened(file.source, now));
+    shared.with(|engine, now| engine.stream_opened(file.source, 0, now));
     let (mut names, mut content, mut nonce) = (Vec::new(), None, 0u64);
     loop {
         // Names that are asked for now may have been in the file all the time.
@@ -81,7 +81,7 @@ pub(super) async fn serve(shared: Arc<Shared>, file: Watched, wake: Arc<Notify>)
             }
         }
         tokio::select! {
-            () = wake.notified() => {}
+            () = wake.serving.notified() => {}
             () = changed.notified() => {}
             () = tokio::time::sleep(POLL), if watcher.is_err() => {}
         }

@@ -1,15 +1,16 @@
-//! The task of one stream: connect, exchange messages, wait, again.
+//! The task of one stream: connect, exchange messages, wait, again; and the choice among several servers.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::ResourceType;
 use config::config_source::ApiConfigSource;
 use tokio::sync::Notify;
 
-use super::Shared;
 use super::transport::{Reader, Transport, Writer};
+use super::{Shared, Wake, fallback};
 use crate::backoff::Backoff;
 use crate::engine::Engine;
 use crate::source::SourceId;
@@ -22,28 +23,86 @@ pub(super) struct Servers {
     pub(super) only: Option<ResourceType>,
 }
 
-/// Keeps a stream open for as long as the client lives.
-pub(super) async fn keep_open(shared: Arc<Shared>, servers: Servers, wake: Arc<Notify>) {
+/// Keeps a stream open for as long as the client lives: to the first server, or, while that cannot be reached and
+/// something is asked for that is held from nowhere, to one after it (gRFC A71).
+pub(super) async fn keep_open(shared: Arc<Shared>, servers: Servers, wake: Arc<Wake>) {
+    let mut server = 0;
+    let mut opened = None;
+    loop {
+        let preferred = tokio::select! {
+            biased;
+            (preferred, writer, reader) = fallback::preferred_server(&shared, &servers, server, &wake.probe) => {
+                Some((preferred, (writer, reader)))
+            }
+            () = serve(&shared, &servers, server, opened.take(), &wake.serving) => None,
+        };
+        if let Some((preferred, halves)) = preferred {
+            server = preferred;
+            opened = Some(halves);
+        } else {
+            // The one that was being tried may be tried again beside the next.
+            shared.with(|engine, _| engine.probe_closed(servers.source));
+            server += 1;
+            tracing::warn!(source = ?servers.source, "falling back to server {server}");
+        }
+    }
+}
+
+/// Keeps a stream to one server open until it is time to fall back to the next. With `opened` there is one already, which
+/// the server has answered on.
+async fn serve(shared: &Shared, servers: &Servers, server: usize, mut opened: Option<(Writer, Reader)>, wake: &Notify) {
     let (initial, maximum) = shared.settings.backoff;
     let mut backoff = Backoff::new(initial, maximum, RandomState::new().build_hasher().finish());
-    let mut server = 0;
+    let source = servers.source;
     loop {
-        let mut responded = false;
-        let reason = match Transport::connect(&*shared.connector, &shared.settings, &servers, server).await {
-            Ok(transport) => exchange(&shared, &servers, transport, &wake, &mut responded).await,
+        let mut responded = opened.is_some();
+        let halves = match opened.take() {
+            Some(halves) => Ok(halves),
+            None => open(shared, servers, server).await,
+        };
+        let reason = match halves {
+            Ok((writer, reader)) => exchange(shared, source, writer, reader, wake, &mut responded).await,
             Err(reason) => reason,
         };
         if responded {
             // A server that answered and went away is restarting or shedding load: that is no failure.
-            tracing::info!(source = ?servers.source, "discovery stream ended: {reason}");
+            tracing::info!(?source, "discovery stream ended: {reason}");
             backoff.reset();
         } else {
-            tracing::warn!(source = ?servers.source, "discovery stream failed: {reason}");
-            server = (server + 1) % servers.api.grpc_services.len().max(1);
+            tracing::warn!(?source, "discovery stream failed: {reason}");
         }
-        shared.with(|engine, now| engine.stream_closed(servers.source, reason, now));
-        tokio::time::sleep(backoff.next_delay()).await;
+        shared.with(|engine, now| engine.stream_closed(source, reason, now));
+        let may_fall_back = !responded && server + 1 < servers.api.grpc_services.len();
+        if may_fall_back && shared.lock().has_uncached(source) {
+            return;
+        }
+        if wait(shared, source, backoff.next_delay(), may_fall_back, wake).await {
+            return;
+        }
     }
+}
+
+/// Waits before the next attempt. Returns at once, and true, when something new is asked for that another server may have.
+async fn wait(shared: &Shared, source: SourceId, delay: Duration, may_fall_back: bool, wake: &Notify) -> bool {
+    let delay = tokio::time::sleep(delay);
+    tokio::pin!(delay);
+    loop {
+        tokio::select! {
+            () = &mut delay => return false,
+            () = wake.notified(), if may_fall_back => {
+                if shared.lock().has_uncached(source) {
+                    return true;
+                }
+            }
+        }
+    }
+}
+
+async fn open(shared: &Shared, servers: &Servers, server: usize) -> Result<(Writer, Reader), String> {
+    let transport = Transport::connect(&*shared.connector, &shared.settings, servers, server).await?;
+    let halves = transport.open(servers);
+    shared.with(|engine, now| engine.stream_opened(servers.source, server, now));
+    Ok(halves)
 }
 
 /// Exchanges messages until the stream ends, and returns why it did.
@@ -52,14 +111,12 @@ pub(super) async fn keep_open(shared: Arc<Shared>, servers: Servers, wake: Arc<N
 /// request is made when there is room for it; what is waiting until then are sets of names, not messages.
 async fn exchange(
     shared: &Shared,
-    servers: &Servers,
-    transport: Transport,
+    source: SourceId,
+    writer: Writer,
+    mut reader: Reader,
     wake: &Notify,
     responded: &mut bool,
 ) -> String {
-    let source = servers.source;
-    let (writer, mut reader): (Writer, Reader) = transport.open(&shared.settings, servers);
-    shared.with(|engine, now| engine.stream_opened(source, now));
     loop {
         let has_request = shared.lock().has_request(source, super::now());
         tokio::select! {

@@ -1,6 +1,7 @@
 //! Over real sockets, against a server in this process that does what a test tells it to.
 
 mod failures;
+mod fallback;
 mod sources;
 
 use std::collections::BTreeSet;

@@ -36,6 +36,8 @@ const CONNECTION_WINDOW: u32 = 8 << 20;
 pub(super) struct Transport {
     channel: Channel,
     metadata: MetadataMap,
+    /// Limit on the size of a response, in bytes.
+    limit: usize,
 }
 
 impl Transport {
@@ -72,14 +74,15 @@ impl Transport {
         Ok(Self {
             channel,
             metadata: metadata(service)?,
+            limit: limit(service, settings),
         })
     }
 
     /// Opens the stream. Neither half waits for the server's headers: some servers send none before the first response.
-    pub(super) fn open(self, settings: &Settings, servers: &Servers) -> (Writer, Reader) {
+    pub(super) fn open(self, servers: &Servers) -> (Writer, Reader) {
         let delta = servers.api.api_type.is_delta();
         let path = PathAndQuery::from_static(path(servers.only, delta));
-        let limit = settings.maximum_message_size;
+        let limit = self.limit;
         if delta {
             let (sender, reader) = self.call(path, limit, Response::Delta);
             (Writer::Delta(sender), Reader::Delta(reader))
@@ -225,6 +228,20 @@ fn uri(service: &GrpcService) -> Uri {
             .build()
     };
     build(host).unwrap_or_else(|_| Uri::from_static("http://xds/"))
+}
+
+/// `max_receive_message_length`, or the setting.
+fn limit(service: &GrpcService, settings: &Settings) -> usize {
+    let configured = match &service.target {
+        GrpcTarget::EnvoyGrpc {
+            max_receive_message_length,
+            ..
+        } => *max_receive_message_length,
+        GrpcTarget::GoogleGrpc { .. } => None,
+    };
+    configured
+        .and_then(|length| usize::try_from(length).ok())
+        .unwrap_or(settings.maximum_message_size)
 }
 
 /// `initial_metadata`.

@@ -13,7 +13,7 @@ use crate::decode::{DecodedResource, name_hint};
 use crate::key::ResourceKey;
 use crate::session::{Incoming, Receipt, Update};
 use crate::source::SourceId;
-use crate::store::{Rejection, Value};
+use crate::store::{Accepted, Rejection, Value};
 
 /// Why a resource was refused.
 pub(super) struct Fault {
@@ -21,11 +21,17 @@ pub(super) struct Fault {
     pub(super) details: String,
     /// The message as it was sent.
     encoded: Option<Vec<u8>>,
+    /// Whether the server said so itself.
+    reported: bool,
 }
 
 impl From<String> for Fault {
     fn from(details: String) -> Self {
-        Self { details, encoded: None }
+        Self {
+            details,
+            encoded: None,
+            reported: false,
+        }
     }
 }
 
@@ -42,6 +48,7 @@ impl Engine {
             control_plane,
         } = update;
         let resource_type = receipt.resource_type;
+        let server = self.stream(source).map_or(0, |stream| stream.session.server());
         if let Some(name) = control_plane {
             self.statistics.control_plane(source, &name);
             if let Some(stream) = self.stream(source) {
@@ -79,7 +86,7 @@ impl Engine {
                 continue;
             }
             self.answered(source, &key);
-            if let Err(fault) = self.apply_resource(&key, incoming, now) {
+            if let Err(fault) = self.apply_resource(&key, incoming, server, now) {
                 refusal.add(Some(name), place, &fault.details);
                 self.refuse(&key, &receipt.version, fault, now);
             }
@@ -91,7 +98,10 @@ impl Engine {
             let key = ResourceKey { resource_type, name };
             if self.is_wanted(source, &key) {
                 self.answered(source, &key);
-                let fault = Fault::from(format!("the control plane reports: {message}"));
+                let fault = Fault {
+                    reported: true,
+                    ..Fault::from(format!("the control plane reports: {message}"))
+                };
                 self.refuse(&key, &receipt.version, fault, now);
             }
         }
@@ -102,8 +112,14 @@ impl Engine {
         (receipt, refusal.finish())
     }
 
-    /// Takes over one resource.
-    pub(super) fn apply_resource(&mut self, key: &ResourceKey, incoming: Incoming, now: Instant) -> Result<(), Fault> {
+    /// Takes over one resource that this server sent.
+    pub(super) fn apply_resource(
+        &mut self,
+        key: &ResourceKey,
+        incoming: Incoming,
+        server: usize,
+        now: Instant,
+    ) -> Result<(), Fault> {
         let Incoming { version, body, ttl, .. } = incoming;
         let expires = ttl.map(|ttl| now + ttl);
         let Some(any) = body else {
@@ -126,7 +142,13 @@ impl Engine {
             None => self.decode(key, any)?,
         };
         self.statistics.accepted(&value.resource, &version, self.wall(now));
-        self.store.accept(key, Arc::clone(&value), version, self.wall(now));
+        let accepted = Accepted {
+            value: Arc::clone(&value),
+            version,
+            server,
+            at: self.wall(now),
+        };
+        self.store.accept(key, accepted);
         self.set_expiry(key, expires);
         self.assembler.accept(key, value);
         Ok(())
@@ -141,6 +163,7 @@ impl Engine {
         Err(Fault {
             details,
             encoded: Some(any.value),
+            reported: false,
         })
     }
 
@@ -168,6 +191,7 @@ impl Engine {
             version: Arc::clone(version),
             details: fault.details.into(),
             encoded: fault.encoded.map(Arc::from),
+            reported: fault.reported,
             at: self.wall(now),
         };
         self.store.reject(key, rejection);

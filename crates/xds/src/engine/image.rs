@@ -92,7 +92,7 @@ impl Engine {
             }),
             ttl: None,
         };
-        if let Err(fault) = self.apply_resource(key, incoming, now) {
+        if let Err(fault) = self.apply_resource(key, incoming, 0, now) {
             tracing::warn!("last-good cache: {key} is left out: {}", fault.details);
         }
     }

@@ -5,6 +5,7 @@
 
 mod apply;
 mod dump;
+mod fallback;
 mod image;
 mod refusal;
 mod sources;
@@ -195,12 +196,11 @@ impl Engine {
         !self.new_streams.is_empty()
     }
 
-    /// A stream was opened.
-    pub fn stream_opened(&mut self, source: SourceId, now: Instant) {
+    /// A stream to one of the source's servers was opened; `server` is its place among them.
+    pub fn stream_opened(&mut self, source: SourceId, server: usize, now: Instant) {
         if let Some(stream) = stream_of(&mut self.streams, source) {
-            stream.session.stream_opened();
-            stream.since = now;
-            stream.last_error = None;
+            stream.session.stream_opened(server);
+            stream.connected(now);
             let whole = [ResourceType::Cluster, ResourceType::Listener];
             for resource_type in whole.into_iter().filter(|t| stream.session.wants_all(*t)) {
                 self.store.forget_refused(resource_type);
@@ -271,11 +271,14 @@ impl Engine {
         stream.is_some_and(|stream| stream.session.has_request() && stream.held_back.is_none_or(|until| until <= now))
     }
 
-    /// Streams that have something to say.
+    /// Streams that have something to say, or would have if they were connected.
     pub fn streams_with_requests(&self, now: Instant) -> impl Iterator<Item = SourceId> {
-        (0..self.streams.len())
-            .map(SourceId)
-            .filter(move |source| self.has_request(*source, now))
+        (0..self.streams.len()).map(SourceId).filter(move |source| {
+            let news = |stream: &Stream| stream.has_news;
+            self.has_request(*source, now)
+                || self.has_probe_request(*source)
+                || self.streams[source.0].as_ref().is_some_and(news)
+        })
     }
 
     /// A response was read: takes over what is good in it and prepares the acknowledgement.
@@ -295,6 +298,7 @@ impl Engine {
         self.statistics
             .updated(resource_type, &receipt.version, refusal.is_none(), self.wall(now));
         if let Some(stream) = self.stream(source) {
+            stream.answered_types[resource_type as usize] = true;
             stream.note(&receipt, refusal.as_deref());
             stream.session.acknowledge(receipt, refusal);
         }
@@ -331,8 +335,12 @@ impl Engine {
                 self.statistics.rate_limited(SourceId(at), false);
             }
             for key in stream.session.timed_out(now) {
-                self.store.give_up(&key, ClientStatus::DoesNotExist);
-                self.assembler.not_sent(&key);
+                let status = if self.assembler.not_sent(&key) {
+                    ClientStatus::DoesNotExist
+                } else {
+                    ClientStatus::Timeout
+                };
+                self.store.give_up(&key, status);
             }
         }
         while self.expiries.first().is_some_and(|(expiry, _)| *expiry <= now) {
@@ -385,6 +393,10 @@ impl Engine {
     fn settle(&mut self, now: Instant) {
         loop {
             let changes = self.assembler.settle(now);
+            for key in self.assembler.take_timed_out() {
+                self.statistics.fetch_timed_out(&key);
+                self.store.give_up(&key, ClientStatus::Timeout);
+            }
             if changes.is_empty() {
                 break;
             }
@@ -404,7 +416,7 @@ impl Engine {
                 self.store.request(&key);
                 self.statistics.subscribed(&key);
                 match self.stream_for(&source.specifier, key.resource_type, now) {
-                    Some(stream) => stream.session.subscribe(&key),
+                    Some(stream) => stream.subscribe(&key),
                     None => self.assembler.unavailable(&key),
                 }
                 self.restore_resource(&key, now);
@@ -413,7 +425,7 @@ impl Engine {
                 self.store.forget(&key);
                 self.statistics.unsubscribed(&key);
                 if let Some(stream) = self.stream_for(&source.specifier, key.resource_type, now) {
-                    stream.session.unsubscribe(&key);
+                    stream.unsubscribe(&key);
                 }
             }
         }

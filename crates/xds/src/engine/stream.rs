@@ -6,6 +6,7 @@ use std::time::Instant;
 use config::ResourceType;
 
 use super::Transport;
+use crate::key::ResourceKey;
 use crate::rate_limit::RateLimit;
 use crate::session::Session;
 use crate::source::SourceId;
@@ -15,6 +16,14 @@ use crate::status::StreamStatus;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) session: Session,
+    /// The session with a preferred server while another one serves, see [`fallback`](super::fallback).
+    pub(super) probe: Option<Session>,
+    /// Whether something new is asked for while there is no connection.
+    pub(super) has_news: bool,
+    /// Types that were answered at all.
+    pub(super) answered_types: [bool; ResourceType::ALL.len()],
+    /// What the servers are called, by their places.
+    names: Vec<String>,
     pub(super) name: String,
     pub(super) since: Instant,
     pub(super) control_plane: String,
@@ -36,9 +45,14 @@ impl Stream {
             Transport::Grpc { api, .. } => api.rate_limit_settings,
             Transport::File { .. } => None,
         };
+        let names = crate::source::describe(source, transport);
         Self {
             session,
-            name: crate::source::describe(source, transport),
+            probe: None,
+            has_news: false,
+            answered_types: Default::default(),
+            name: names.first().cloned().unwrap_or_default(),
+            names,
             since: now,
             control_plane: String::new(),
             last_error: None,
@@ -47,6 +61,33 @@ impl Stream {
             held_back: None,
             versions: Default::default(),
             refusals: Default::default(),
+        }
+    }
+
+    /// Its session has a connection.
+    pub(super) fn connected(&mut self, now: Instant) {
+        self.since = now;
+        self.last_error = None;
+        self.has_news = false;
+        if let Some(name) = self.names.get(self.session.server()) {
+            self.name.clone_from(name);
+        }
+    }
+
+    /// Asks for a resource, also of a preferred server that is tried.
+    pub(super) fn subscribe(&mut self, key: &ResourceKey) {
+        self.session.subscribe(key);
+        self.has_news |= !self.session.is_open();
+        if let Some(probe) = &mut self.probe {
+            probe.subscribe(key);
+        }
+    }
+
+    /// Asks no longer for a resource.
+    pub(super) fn unsubscribe(&mut self, key: &ResourceKey) {
+        self.session.unsubscribe(key);
+        if let Some(probe) = &mut self.probe {
+            probe.unsubscribe(key);
         }
     }
 

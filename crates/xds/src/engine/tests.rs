@@ -1,6 +1,7 @@
 //! Scripts: the server says, the client says, the configuration is.
 
 mod cached;
+mod fallback;
 mod model;
 mod properties;
 mod rules;
@@ -92,7 +93,7 @@ fn with_options(variant: Variant, options: EngineOptions) -> Script {
 
 impl Script {
     fn opens(&mut self) {
-        self.engine.stream_opened(SourceId::ADS, self.now);
+        self.engine.stream_opened(SourceId::ADS, 0, self.now);
     }
 
     fn breaks(&mut self) {

@@ -22,12 +22,8 @@ pub(super) fn normalise(session: &mut Session, response: DeltaDiscoveryResponse)
             .map(|name| Arc::from(name.name)),
     );
     let mut errors = Vec::new();
-    for (name, code, message) in response.resource_errors.into_iter().filter_map(resource_error) {
-        if code == NOT_FOUND {
-            removed.push(name);
-        } else {
-            errors.push((name, message));
-        }
+    for error in response.resource_errors {
+        sort_error(error, &mut removed, &mut errors);
     }
     Ok(Update {
         resources: response.resources.into_iter().map(incoming).collect(),
@@ -52,12 +48,18 @@ fn incoming(resource: Resource) -> Incoming {
     }
 }
 
-/// Name, gRPC code and message of an error that a server reports for one resource.
-pub(super) fn resource_error(error: ResourceError) -> Option<(Arc<str>, i32, String)> {
+/// Sorts an error that a server reports for one resource: what is not found does not exist, anything else is an error
+/// (gRFC A88).
+pub(super) fn sort_error(error: ResourceError, removed: &mut Vec<Arc<str>>, errors: &mut Vec<(Arc<str>, String)>) {
     let status = error.error_detail.unwrap_or_default();
-    error
-        .resource_name
-        .map(|name| (name.name.into(), status.code, status.message))
+    let Some(name) = error.resource_name.map(|name| Arc::from(name.name)) else {
+        return;
+    };
+    if status.code == NOT_FOUND {
+        removed.push(name);
+    } else {
+        errors.push((name, status.message));
+    }
 }
 
 pub(super) fn acknowledgement_request(session: &mut Session, acknowledgement: Acknowledgement) -> Request {
@@ -71,18 +73,21 @@ pub(super) fn acknowledgement_request(session: &mut Session, acknowledgement: Ac
 }
 
 pub(super) fn subscription_request(session: &mut Session, resource_type: ResourceType, held: &dyn Held) -> Request {
-    let node = session.node();
+    let (node, server) = (session.node(), session.server);
     let subscription = session.subscription(resource_type);
     let initial_resource_versions = if subscription.is_open() {
         HashMap::new()
     } else if subscription.is_wildcard() {
-        let versions = held.versions(resource_type).into_iter();
+        let versions = held.versions(resource_type, server).into_iter();
         versions
             .map(|(name, version)| (name.to_string(), version.to_string()))
             .collect()
     } else {
         // Only what is still held is claimed: a server sends the rest.
-        let version = |name: &Arc<str>| Some((name.to_string(), held.version(resource_type, name)?.to_string()));
+        let version = |name: &Arc<str>| {
+            let version = held.version(resource_type, name, server)?;
+            Some((name.to_string(), version.to_string()))
+        };
         subscription.names().filter_map(version).collect()
     };
     let (resource_names_subscribe, resource_names_unsubscribe) = subscription.changes_to_send();

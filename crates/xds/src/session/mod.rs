@@ -118,11 +118,12 @@ pub enum Unexpected {
 
 /// What the session asks about resources that are held, when it opens a stream.
 pub trait Held {
-    /// The version of the accepted value of a resource; none when nothing is accepted.
-    fn version(&self, resource_type: ResourceType, name: &str) -> Option<Arc<str>>;
+    /// The version of the accepted value of a resource, empty when another server sent it; none when nothing is
+    /// accepted.
+    fn version(&self, resource_type: ResourceType, name: &str, server: usize) -> Option<Arc<str>>;
 
-    /// All accepted resources of a type with their versions.
-    fn versions(&self, resource_type: ResourceType) -> Vec<(Arc<str>, Arc<str>)>;
+    /// All accepted resources of a type with their versions, empty for those that another server sent.
+    fn versions(&self, resource_type: ResourceType, server: usize) -> Vec<(Arc<str>, Arc<str>)>;
 }
 
 /// What a session is made of.
@@ -142,6 +143,8 @@ pub struct SessionOptions {
 #[derive(Debug)]
 pub struct Session {
     options: SessionOptions,
+    /// Which of the source's servers is spoken to, by its place among them.
+    server: usize,
     open: bool,
     node_sent: bool,
     subscriptions: [Subscription; ResourceType::ALL.len()],
@@ -156,12 +159,29 @@ impl Session {
     pub fn new(options: SessionOptions) -> Self {
         Self {
             options,
+            server: 0,
             open: false,
             node_sent: false,
             subscriptions: Default::default(),
             acknowledgements: Acknowledgements::default(),
             timers: VecDeque::new(),
         }
+    }
+
+    /// A session that asks another server for the same, on a stream of its own.
+    pub fn fork(&self) -> Self {
+        let mut fork = Self {
+            subscriptions: self.subscriptions.clone(),
+            server: self.server,
+            ..Self::new(self.options.clone())
+        };
+        fork.stream_closed();
+        fork
+    }
+
+    /// The server it speaks to, by its place among those of its source.
+    pub fn server(&self) -> usize {
+        self.server
     }
 
     /// The protocol it speaks.
@@ -189,6 +209,11 @@ impl Session {
         self.subscriptions[resource_type as usize].wants(name)
     }
 
+    /// The names of a type that are asked for.
+    pub fn names(&self, resource_type: ResourceType) -> impl Iterator<Item = &Arc<str>> {
+        self.subscriptions[resource_type as usize].names()
+    }
+
     /// Whether all resources of a type are asked for.
     pub fn wants_all(&self, resource_type: ResourceType) -> bool {
         self.subscriptions[resource_type as usize].is_wildcard()
@@ -199,9 +224,15 @@ impl Session {
         self.open
     }
 
-    /// A stream was opened: everything is asked for anew. Nonces die with a stream, versions do not.
-    pub fn stream_opened(&mut self) {
+    /// A stream to this server was opened: everything is asked for anew. Nonces die with a stream; versions do not, but
+    /// they mean nothing to another server than the one that gave them.
+    pub fn stream_opened(&mut self, server: usize) {
         self.stream_closed();
+        if std::mem::replace(&mut self.server, server) != server {
+            for subscription in &mut self.subscriptions {
+                subscription.version.clear();
+            }
+        }
         self.open = true;
     }
 

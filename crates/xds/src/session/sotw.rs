@@ -18,19 +18,19 @@ pub(super) fn normalise(session: &mut Session, response: DiscoveryResponse) -> R
     let resource_type = session.expected(&response.type_url)?;
     session.subscription(resource_type).nonce.clone_from(&response.nonce);
     let version: Arc<str> = response.version_info.into();
-    let errors = response
-        .resource_errors
-        .into_iter()
-        .filter_map(super::delta::resource_error);
+    let (mut removed, mut errors) = (Vec::new(), Vec::new());
+    for error in response.resource_errors {
+        super::delta::sort_error(error, &mut removed, &mut errors);
+    }
     Ok(Update {
         resources: response
             .resources
             .into_iter()
             .map(|any| incoming(any, &version))
             .collect(),
-        removed: Vec::new(),
+        removed,
         complete: is_complete_set(resource_type),
-        errors: errors.map(|(name, _, message)| (name, message)).collect(),
+        errors,
         control_plane: response.control_plane.map(|plane| plane.identifier),
         receipt: Receipt {
             resource_type,
@@ -83,7 +83,7 @@ pub(super) fn acknowledgement_request(session: &mut Session, acknowledgement: Ac
 }
 
 pub(super) fn subscription_request(session: &mut Session, resource_type: ResourceType, held: &dyn Held) -> Request {
-    let node = session.node();
+    let (node, server) = (session.node(), session.server);
     let subscription = session.subscription(resource_type);
     // A version says "I have this". To say it of names whose resources were forgotten, or never came, would keep a
     // server that compares versions from sending them.
@@ -91,7 +91,7 @@ pub(super) fn subscription_request(session: &mut Session, resource_type: Resourc
     if first
         && subscription
             .names()
-            .any(|name| held.version(resource_type, name).is_none())
+            .any(|name| held.version(resource_type, name, server).is_none())
     {
         subscription.version.clear();
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 pub(super) const WILDCARD: &str = "*";
 
 /// The subscription to one type on one session.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Subscription {
     /// Whether all resources of the type are asked for.
     wildcard: bool,

@@ -18,14 +18,14 @@ const RDS: ResourceType = ResourceType::RouteConfiguration;
 struct Holding(BTreeMap<(ResourceType, &'static str), &'static str>);
 
 impl Held for Holding {
-    fn version(&self, resource_type: ResourceType, name: &str) -> Option<Arc<str>> {
+    fn version(&self, resource_type: ResourceType, name: &str, _: usize) -> Option<Arc<str>> {
         self.0
             .iter()
             .find(|((t, n), _)| *t == resource_type && *n == name)
             .map(|(_, version)| Arc::from(*version))
     }
 
-    fn versions(&self, resource_type: ResourceType) -> Vec<(Arc<str>, Arc<str>)> {
+    fn versions(&self, resource_type: ResourceType, _: usize) -> Vec<(Arc<str>, Arc<str>)> {
         let of_type = self.0.iter().filter(|((t, _), _)| *t == resource_type);
         of_type
             .map(|((_, name), version)| (Arc::from(*name), Arc::from(*version)))
@@ -178,7 +178,7 @@ fn nothing_is_said_before_a_stream_is_open_or_when_nothing_is_wanted() {
     let mut script = script(Variant::Delta);
     script.session.subscribe_all(CDS);
     script.says_in_turn(&[]);
-    script.session.stream_opened();
+    script.session.stream_opened(0);
     script.says_in_turn(&["cds node"]);
 }
 
@@ -196,7 +196,7 @@ fn types_are_subscribed_to_in_order_and_the_node_is_sent_once() {
         script.session.subscribe_all(LDS);
         script.subscribe(EDS, &["e"]);
         script.session.subscribe_all(CDS);
-        script.session.stream_opened();
+        script.session.stream_opened(0);
         script.says_in_turn(&lines);
     }
 }
@@ -207,7 +207,7 @@ fn the_node_is_sent_with_every_message_unless_told_otherwise() {
     script.session.options.node_on_first_message_only = false;
     script.session.subscribe_all(CDS);
     script.session.subscribe_all(LDS);
-    script.session.stream_opened();
+    script.session.stream_opened(0);
     script.says_in_turn(&["cds node", "lds node"]);
 }
 
@@ -215,7 +215,7 @@ fn the_node_is_sent_with_every_message_unless_told_otherwise() {
 fn sotw_ack_carries_the_new_version_and_nack_the_last_good_one() {
     let mut script = script(Variant::StateOfTheWorld);
     script.session.subscribe_all(CDS);
-    script.session.stream_opened();
+    script.session.stream_opened(0);
     script.says_in_turn(&["cds v= n= [] node"]);
     script.acknowledges(CDS, "1", "a", &["x"], None);
     script.says_in_turn(&["cds v=1 n=a []"]);
@@ -229,7 +229,7 @@ fn sotw_ack_carries_the_new_version_and_nack_the_last_good_one() {
 fn sotw_first_response_refused_is_nacked_with_an_empty_version() {
     let mut script = script(Variant::StateOfTheWorld);
     script.session.subscribe_all(LDS);
-    script.session.stream_opened();
+    script.session.stream_opened(0);
     script.says();
     script.acknowledges(LDS, "1", "a", &["x"], Some("bad"));
     script.says_in_turn(&["lds v= n=a [] NACK(bad)"]);
@@ -239,7 +239,7 @@ fn sotw_first_response_refused_is_nacked_with_an_empty_version() {
 fn delta_ack_and_nack_carry_the_nonce_and_differ_by_error_detail() {
     let mut script = script(Variant::Delta);
     script.session.subscribe_all(CDS);
-    script.session.stream_opened();
+    script.session.stream_opened(0);
     script.says();
     script.acknowledges(CDS, "", "a", &["x"], None);
     script.acknowledges(CDS, "", "b", &["x"], Some("bad"));
@@ -254,7 +254,7 @@ fn acknowledgement_and_subscription_change_are_separate_messages_as_istiod_wants
     ] {
         let mut script = script(variant);
         script.subscribe(EDS, &["p"]);
-        script.session.stream_opened();
+        script.session.stream_opened(0);
         script.says();
         script.acknowledges(EDS, "1", "a", &["p"], None);
         script.unsubscribe(EDS, &["p"]);
@@ -267,7 +267,7 @@ fn acknowledgement_and_subscription_change_are_separate_messages_as_istiod_wants
 fn delta_spontaneous_subscription_carries_no_nonce() {
     let mut script = script(Variant::Delta);
     script.subscribe(EDS, &["a"]);
-    script.session.stream_opened();
+    script.session.stream_opened(0);
     script.says();
     script.acknowledges(EDS, "", "n1", &["a"], None);
     script.says();
@@ -278,7 +278,7 @@ fn delta_spontaneous_subscription_carries_no_nonce() {
 #[test]
 fn sotw_empty_list_unsubscribes_once_a_name_was_sent() {
     let mut script = script(Variant::StateOfTheWorld);
-    script.session.stream_opened();
+    script.session.stream_opened(0);
     script.says_in_turn(&[]);
     script.subscribe(EDS, &["a"]);
     script.says_in_turn(&["eds v= n= [a] node"]);
@@ -291,14 +291,14 @@ fn the_star_is_spelled_out_once_a_name_was_sent() {
     let mut script = script(Variant::StateOfTheWorld);
     script.session.subscribe_all(CDS);
     script.subscribe(CDS, &["extra"]);
-    script.session.stream_opened();
+    script.session.stream_opened(0);
     script.says_in_turn(&["cds v= n= [*, extra] node"]);
     script.unsubscribe(CDS, &["extra"]);
     script.says_in_turn(&["cds v= n= [*]"]);
     let mut script = self::script(Variant::Delta);
     script.session.subscribe_all(CDS);
     script.subscribe(CDS, &["extra"]);
-    script.session.stream_opened();
+    script.session.stream_opened(0);
     script.says_in_turn(&["cds +[*, extra] node"]);
 }
 
@@ -307,7 +307,7 @@ fn changes_of_interest_that_cancel_out_are_not_sent() {
     for variant in [Variant::StateOfTheWorld, Variant::Delta] {
         let mut script = script(variant);
         script.subscribe(EDS, &["a"]);
-        script.session.stream_opened();
+        script.session.stream_opened(0);
         script.says();
         script.subscribe(EDS, &["b"]);
         script.unsubscribe(EDS, &["b"]);
@@ -324,7 +324,7 @@ fn a_name_dropped_and_wanted_again_before_the_server_heard_of_it_is_asked_for_an
     ] {
         let mut script = script(variant);
         script.subscribe(EDS, &["a", "b"]);
-        script.session.stream_opened();
+        script.session.stream_opened(0);
         script.says();
         script.acknowledges(EDS, "1", "a", &["a", "b"], None);
         script.says();
@@ -338,7 +338,7 @@ fn a_name_dropped_and_wanted_again_before_the_server_heard_of_it_is_asked_for_an
 fn sotw_acknowledgement_repeats_the_names_as_the_server_knows_them() {
     let mut script = script(Variant::StateOfTheWorld);
     script.subscribe(EDS, &["a", "b"]);
-    script.session.stream_opened();
+    script.session.stream_opened(0);
     script.says();
     script.acknowledges(EDS, "1", "n1", &["a", "b"], None);
     script.unsubscribe(EDS, &["a"]);
@@ -355,7 +355,7 @@ fn a_response_of_a_type_not_subscribed_to_is_ignored() {
     ] {
         let mut script = script(Variant::StateOfTheWorld);
         script.session.subscribe_all(CDS);
-        script.session.stream_opened();
+        script.session.stream_opened(0);
         script.says();
         let response = DiscoveryResponse {
             type_url: type_url.into(),
@@ -458,7 +458,7 @@ fn trap_a_server_that_does_not_read_does_not_make_the_session_grow() {
     for (variant, most) in [(Variant::StateOfTheWorld, 1), (Variant::Delta, 64)] {
         let mut script = script(variant);
         script.session.subscribe_all(CDS);
-        script.session.stream_opened();
+        script.session.stream_opened(0);
         script.says();
         for nonce in 0..1000 {
             script.acknowledges(CDS, "v", &nonce.to_string(), &["x"], None);
@@ -479,7 +479,7 @@ fn trap_a_server_that_does_not_read_does_not_make_the_session_grow() {
 fn a_refusal_outlives_the_acknowledgements_that_are_dropped_for_room() {
     let mut script = script(Variant::Delta);
     script.session.subscribe_all(CDS);
-    script.session.stream_opened();
+    script.session.stream_opened(0);
     script.says();
     script.acknowledges(CDS, "", "first", &[], Some("bad"));
     for nonce in 0..1000 {

@@ -29,22 +29,6 @@ fn trap_a_slow_consumer_of_configurations_holds_up_nothing() {
 }
 
 #[test]
-fn the_next_server_is_tried_when_one_cannot_be_reached() {
-    both(|delta| async move {
-        let unused = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a free port")
-            .local_addr()
-            .expect("bound");
-        let mut server = Server::start().await;
-        let handle = start(options(delta, &[unused, server.address]));
-        let mut stream = server.accept().await;
-        stream.send(CDS, "1", &[fixture("c", &[])]);
-        until(&handle, "cds:c").await;
-    });
-}
-
-#[test]
 fn a_server_that_accepts_and_says_nothing_is_given_up_on_by_keepalive() {
     both(|delta| async move {
         let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

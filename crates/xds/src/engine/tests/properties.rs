@@ -110,7 +110,7 @@ impl Run {
             now,
             SystemTime::now(),
         );
-        engine.stream_opened(SourceId::ADS, now);
+        engine.stream_opened(SourceId::ADS, 0, now);
         Self {
             variant,
             engine,
@@ -148,7 +148,7 @@ impl Run {
             Step::Break => {
                 self.engine.stream_closed(SourceId::ADS, "broken".into(), self.now);
                 self.server = Server::default();
-                self.engine.stream_opened(SourceId::ADS, self.now);
+                self.engine.stream_opened(SourceId::ADS, 0, self.now);
             }
             Step::Seconds(seconds) => {
                 self.now += Duration::from_secs(seconds.into());

@@ -140,8 +140,8 @@ fn an_initial_fetch_timeout_of_zero_waits_for_ever() {
         script.is("");
         assert_eq!(
             script.client_status("rds:r"),
-            ClientStatus::DoesNotExist,
-            "shown, but waited for"
+            ClientStatus::Timeout,
+            "said, and waited for all the same"
         );
         script.sends(RDS, "1", &[fixture("r", &[])]);
         script.is("lds:l rds:r");
@@ -365,7 +365,7 @@ fn counters_of_subscriptions_follow_envoys() {
     let now = Instant::now();
     let options = options(Variant::Delta);
     let mut engine = Engine::new(options, Arc::new(FixtureDecoder), &registry, now, SystemTime::now());
-    engine.stream_opened(SourceId::ADS, now);
+    engine.stream_opened(SourceId::ADS, 0, now);
     let mut script = Script {
         engine,
         variant: Variant::Delta,
@@ -414,7 +414,7 @@ fn requests_are_held_back_by_rate_limit_settings_and_sent_later() {
     });
     options.ads_config = Some(Arc::new(api));
     let mut engine = Engine::new(options, Arc::new(FixtureDecoder), &registry, now, SystemTime::now());
-    engine.stream_opened(SourceId::ADS, now);
+    engine.stream_opened(SourceId::ADS, 0, now);
     assert!(engine.next_request(SourceId::ADS, now).is_some());
     assert!(engine.has_request(SourceId::ADS, now));
     assert_eq!(engine.next_request(SourceId::ADS, now), None);
