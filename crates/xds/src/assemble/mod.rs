@@ -147,6 +147,8 @@ impl Assembler {
     /// published already goes on with what it has.
     pub fn reject(&mut self, key: &ResourceKey) {
         self.answer(key, Answer::Rejected);
+        // A cluster without a value is known only while something waits for it.
+        self.nodes.drop_if_empty(key);
     }
 
     /// The server says that the resource does not exist.

@@ -292,10 +292,11 @@ fn ends_as_from_nothing(variant: Variant, steps: &[Step]) {
     run.quiesce();
     assert_eq!(published(&run.config), "");
     assert_eq!(run.engine.assembler.tracked(), 0);
-    let kept = ResourceType::ALL
+    let kept: Vec<_> = ResourceType::ALL
         .into_iter()
-        .map(|resource_type| run.engine.store.entries(resource_type).count());
-    assert_eq!(kept.sum::<usize>(), 0);
+        .flat_map(|resource_type| run.engine.store.entries(resource_type))
+        .collect();
+    assert!(kept.is_empty(), "{kept:?}");
 }
 
 proptest! {
@@ -325,5 +326,36 @@ proptest! {
             run.content()
         });
         prop_assert_eq!(std::mem::take(&mut ends[0]), std::mem::take(&mut ends[1]));
+    }
+}
+
+#[test]
+fn a_cluster_that_was_only_ever_refused_and_is_removed_while_the_stream_is_down_leaves_nothing_behind() {
+    let put = |resource_type, index, seed, faulty| Step::Put {
+        resource_type,
+        index,
+        seed,
+        faulty,
+    };
+    let steps = [
+        put(CDS, 0, 0, true),
+        put(LDS, 0, 1, false),
+        Step::Hear,
+        put(LDS, 3, 5816, false),
+        Step::Deliver(LDS, Spoil::No),
+        Step::Remove {
+            resource_type: LDS,
+            index: 3,
+        },
+        Step::Deliver(CDS, Spoil::No),
+        Step::Remove {
+            resource_type: CDS,
+            index: 0,
+        },
+        put(CDS, 1, 0, false),
+        Step::Break,
+    ];
+    for variant in BOTH {
+        ends_as_from_nothing(variant, &steps);
     }
 }
