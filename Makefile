@@ -1,6 +1,7 @@
 # make test   everything CI runs: formatting, lints, docs, unit, property and end-to-end tests
 # make demo   a mesh on this machine, driven with live traffic (STAY=1 keeps it up)
 # make bench  against Envoy, HAProxy and NGINX
+# make bench-xds   a mesh of 10,000 clusters under remora and under Envoy
 # make fuzz   cargo-fuzz for hours (needs a nightly toolchain and cargo-fuzz)
 
 CARGO ?= cargo
@@ -8,7 +9,7 @@ SECONDS_PER_TARGET ?= 3600
 # h1 and h2 are what the targets share.
 FUZZ_TARGETS = $(filter-out h1 h2,$(basename $(notdir $(wildcard crates/codec/fuzz/fuzz_targets/*.rs))))
 
-.PHONY: help build test lint demo bench fuzz dist clean
+.PHONY: help build test lint demo bench bench-xds fuzz dist clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -31,6 +32,11 @@ demo:
 
 bench:
 	./bench/run.sh
+
+bench-xds:
+	./tests/peers.sh
+	$(CARGO) build --profile dist -p bench -p remora --locked
+	python3 bench/xds.py
 
 fuzz:
 	@command -v cargo-fuzz >/dev/null || { echo "make fuzz needs a nightly toolchain and cargo-fuzz: rustup toolchain install nightly; cargo install cargo-fuzz" >&2; exit 1; }

@@ -225,6 +225,7 @@ impl Conditions {
             let flags = host.state.health_flags();
             if (settings.ignore_new_hosts_until_first_health_check && flags.contains(pending))
                 || flags.contains(HealthFlags::EXCLUDED_BY_IMMEDIATE_HEALTH_CHECK_FAIL)
+                || flags.contains(HealthFlags::EDS_STATUS_DRAINING)
             {
                 return Condition::Excluded;
             }

@@ -315,6 +315,20 @@ fn endpoints_may_count_for_nothing_until_their_first_health_check() {
     assert!(values(picks(&panicking, &mut worker(1), 40)).iter().all(|&n| n == 10));
 }
 
+/// Envoy 1.39 counts them as `membership_excluded`: a rollout that drains most of a service is no reason to panic.
+#[test]
+fn endpoints_that_the_control_plane_drains_do_not_make_the_rest_panic() {
+    let cluster = cluster();
+    let hosts = one_locality(&cluster, &[1; 4]);
+    for host in hosts.iter().skip(1) {
+        host.state
+            .update_health(HealthFlags::EDS_STATUS_DRAINING, HealthFlags::NONE);
+    }
+    let table = LbTable::new(hosts, settings(Policy::RoundRobin));
+    assert_eq!(values(picks(&table, &mut worker(1), 10)), [10, 0, 0, 0]);
+    assert_eq!((table.membership().healthy, table.membership().excluded), (1, 3));
+}
+
 #[test]
 fn a_retry_avoids_the_endpoint_it_had() {
     let cluster = cluster();
