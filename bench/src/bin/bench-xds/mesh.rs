@@ -21,7 +21,9 @@ use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::h
     CodecType, RouteSpecifier,
 };
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType;
-use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::{HttpConnectionManager, HttpFilter, Rds};
+use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, Rds,
+};
 use xds_api::google::protobuf::{Any, Duration, UInt32Value};
 use xds_api::pack;
 

@@ -64,7 +64,10 @@ impl ControlPlane {
     pub(crate) fn start(shape: Shape, listener: std::net::TcpListener) -> Self {
         let mut resources = Resources::new();
         resources.insert(CDS, shape.clusters().into_iter().collect());
-        resources.insert(EDS, (0..shape.clusters).map(|index| shape.endpoints(index, 0)).collect());
+        resources.insert(
+            EDS,
+            (0..shape.clusters).map(|index| shape.endpoints(index, 0)).collect(),
+        );
         resources.insert(RDS, [shape.routes()].into());
         resources.insert(LDS, [shape.listener()].into());
         let shared = Arc::new(Shared {
@@ -82,7 +85,11 @@ impl ControlPlane {
     /// Moves the healthy endpoint of a cluster to one of the backends and tells the proxy.
     pub(crate) async fn move_endpoint(&self, cluster: usize, backend: usize) {
         let (name, resource) = self.shape.endpoints(cluster, backend);
-        self.shared.lock().entry(EDS).or_default().insert(name.clone(), resource);
+        self.shared
+            .lock()
+            .entry(EDS)
+            .or_default()
+            .insert(name.clone(), resource);
         self.push(Push::Some(EDS, vec![name])).await;
     }
 
@@ -98,7 +105,12 @@ impl ControlPlane {
     }
 
     async fn push(&self, push: Push) {
-        let stream = self.shared.stream.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stream = self
+            .shared
+            .stream
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         if let Some(stream) = stream {
             // A stream that has gone gets everything when it comes back.
             let _ = stream.send(push).await;
@@ -170,7 +182,12 @@ impl AggregatedDiscoveryService for Service {
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
         let (sender, responses) = mpsc::channel(QUEUE);
         let pushes = self.begin();
-        tokio::spawn(state_of_the_world(Arc::clone(&self.0), request.into_inner(), pushes, sender));
+        tokio::spawn(state_of_the_world(
+            Arc::clone(&self.0),
+            request.into_inner(),
+            pushes,
+            sender,
+        ));
         Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
     }
 
@@ -293,7 +310,10 @@ async fn state_of_the_world(
                     None => wanted.is_none_or(|wanted| wanted.is_empty() || wanted.contains(name)),
                 };
                 let of_kind = all.get(kind).into_iter().flatten();
-                of_kind.filter(|(name, _)| is_wanted(name)).map(|(_, resource)| resource.clone()).collect()
+                of_kind
+                    .filter(|(name, _)| is_wanted(name))
+                    .map(|(_, resource)| resource.clone())
+                    .collect()
             };
             let response = DiscoveryResponse {
                 type_url: format!("{PREFIX}{kind}"),
