@@ -11,6 +11,7 @@ mod cluster;
 mod core;
 mod endpoint;
 mod http_connection_manager;
+mod http_filters;
 mod is_set;
 mod listener;
 mod load_balancing;
@@ -117,6 +118,7 @@ pub fn tables() -> Vec<&'static Table> {
         core::TABLES,
         endpoint::TABLES,
         http_connection_manager::TABLES,
+        http_filters::TABLES,
         listener::TABLES,
         load_balancing::TABLES,
         protocol::TABLES,

@@ -137,10 +137,10 @@ fn holds(filter: &AccessLogFilter, entry: &Entry<'_>) -> bool {
         AccessLogFilter::And(filters) => filters.iter().all(|filter| holds(filter, entry)),
         AccessLogFilter::Or(filters) => filters.iter().any(|filter| holds(filter, entry)),
         AccessLogFilter::Header(matcher) => matcher.matches(entry.stream.request.get_all(&*matcher.name)),
-        AccessLogFilter::ResponseFlag(names) => match record.flag {
-            None => false,
-            Some(flag) => names.is_empty() || names.iter().any(|name| **name == *flag.short_name()),
-        },
+        AccessLogFilter::ResponseFlag(names) => entry
+            .response_flags()
+            .iter()
+            .any(|flag| names.is_empty() || names.iter().any(|name| **name == *flag.short_name())),
         AccessLogFilter::GrpcStatus { statuses, exclude } => {
             let status = record.grpc_status.unwrap_or(if record.status == 200 { 0 } else { 2 });
             statuses.iter().any(|wanted| u32::from(*wanted) == status) != *exclude
@@ -220,7 +220,7 @@ impl LogContext for Entry<'_> {
     }
 
     fn response_flags(&self) -> ResponseFlags {
-        let mut flags = ResponseFlags::default();
+        let mut flags = self.stream.record.filter_flags;
         if let Some(flag) = self.stream.record.flag {
             flags.set(flag);
         }

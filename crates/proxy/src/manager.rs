@@ -9,6 +9,8 @@ use telemetry::stats::{Block, Registry, Scope, http};
 
 use crate::access_log::AccessLogs;
 use crate::codec_options;
+use crate::filters::chain::Chain;
+use crate::filters::http_filter::BuildContext;
 use crate::route_table::RouteTable;
 use crate::slots::{Slot, Slots};
 use crate::snapshot::Snapshot;
@@ -21,8 +23,8 @@ pub(crate) struct Manager {
     pub(crate) h1: Arc<h1::Config>,
     pub(crate) h2: Arc<h2::Config>,
     pub(crate) access_logs: AccessLogs,
-    /// The router filter's `suppress_envoy_headers`.
-    pub(crate) suppresses_envoy_headers: bool,
+    /// Its HTTP filters.
+    pub(crate) chain: Chain,
     routes: Routes,
 }
 
@@ -46,20 +48,25 @@ impl Manager {
             RouteSpecifier::RouteConfig(table) => Routes::Inline(Arc::new(RouteTable::compile(table, clusters))),
             RouteSpecifier::Rds { route_config_name, .. } => Routes::Rds(tables.slot(route_config_name)),
         };
-        let suppresses_envoy_headers = config
-            .http_filters
-            .iter()
-            .filter_map(|filter| filter.config.as_ref()?.get::<crate::filters::router::Router>())
-            .any(|router| router.suppress_envoy_headers);
+        let context = BuildContext {
+            stats,
+            stat_prefix: &config.stat_prefix,
+            clusters,
+        };
         Manager {
             stats: stats.block(Scope::Http(&config.stat_prefix), &http::TABLE),
             h1: Arc::new(codec_options::h1_server(config, is_tls)),
             h2: Arc::new(codec_options::h2_server(config)),
             access_logs,
-            suppresses_envoy_headers,
+            chain: Chain::compile(&config.http_filters, &context),
             routes,
             config: Arc::clone(config),
         }
+    }
+
+    /// No `x-envoy-*` headers are added to requests and answers.
+    pub(crate) fn suppresses_envoy_headers(&self) -> bool {
+        self.chain.suppresses_envoy_headers
     }
 
     /// The route table in force in `snapshot`; `None` before the first one has arrived.

@@ -2,10 +2,11 @@
 //!
 //! Events come from codecs (of either side), from pools and from timers; every function here runs
 //! to its end without waiting. The order of a request's life is the order of the modules:
-//! [`request`] (head, route, body), [`attempt`] (endpoint, connection, another try), [`response`]
+//! [`request`] (head, route, body), [`filtering`] (the HTTP filters), [`attempt`] (endpoint, connection, another try), [`response`]
 //! (head, body, trailers), [`finish`] (local reply, reset, records; exactly once a request).
 
 pub(crate) mod attempt;
+mod filtering;
 pub(crate) mod finish;
 pub(crate) mod request;
 pub(crate) mod response;
@@ -160,7 +161,9 @@ pub(crate) fn on_connection_closed(worker: &mut Worker, connection: Key<Connecti
 
 /// A stream's deadline: which of its timeouts is due is decided here.
 pub(crate) fn on_timer(worker: &mut Worker, key: Key<Stream>, timer: StreamTimer) {
-    let StreamTimer::Deadline = timer;
+    if let StreamTimer::Filter { position, side } = timer {
+        return filtering::on_timer(worker, key, position.into(), side);
+    }
     let now = worker.now;
     let Some(stream) = worker.streams.get_mut(key) else {
         return;

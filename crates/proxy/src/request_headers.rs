@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
-use config::header_mutation::{HeaderAppendAction, HeaderMutations};
+use config::header_mutation::{HeaderAppendAction, HeaderMutations, HeaderValueOption};
 use config::http_connection_manager::{ForwardClientCertDetails, HttpConnectionManager, StripPortMode};
 use config::route::{Action, HostRewrite, PathRewrite, PathSpecifier, Route, RouteAction};
 
@@ -220,7 +220,7 @@ pub(crate) fn forward(
         request.set(KnownName::XEnvoyAttemptCount, b"1");
     }
     if let Some(timeout) = timeout
-        && !manager.suppresses_envoy_headers
+        && !manager.suppresses_envoy_headers()
     {
         let mut text = [0u8; 20];
         let value = decimal(timeout.as_millis() as u64, &mut text);
@@ -250,18 +250,23 @@ fn mutate(block: &mut HeaderBlock, mutations: &HeaderMutations) {
         block.remove(name.as_bytes());
     }
     for header in &mutations.add {
-        if header.value.is_empty() && !header.keep_empty_value {
-            continue;
-        }
-        let (name, value) = (header.name.as_bytes(), header.value.as_bytes());
-        match header.append_action {
-            HeaderAppendAction::AppendIfExistsOrAdd => block.append(name, value),
-            HeaderAppendAction::AddIfAbsent if block.contains(name) => {}
-            HeaderAppendAction::AddIfAbsent => block.append(name, value),
-            HeaderAppendAction::OverwriteIfExistsOrAdd => block.set(name, value),
-            HeaderAppendAction::OverwriteIfExists if block.contains(name) => block.set(name, value),
-            HeaderAppendAction::OverwriteIfExists => {}
-        }
+        add_header(block, header);
+    }
+}
+
+/// Adds one header as its action says.
+pub(crate) fn add_header(block: &mut HeaderBlock, header: &HeaderValueOption) {
+    if header.value.is_empty() && !header.keep_empty_value {
+        return;
+    }
+    let (name, value) = (header.name.as_bytes(), header.value.as_bytes());
+    match header.append_action {
+        HeaderAppendAction::AppendIfExistsOrAdd => block.append(name, value),
+        HeaderAppendAction::AddIfAbsent if block.contains(name) => {}
+        HeaderAppendAction::AddIfAbsent => block.append(name, value),
+        HeaderAppendAction::OverwriteIfExistsOrAdd => block.set(name, value),
+        HeaderAppendAction::OverwriteIfExists if block.contains(name) => block.set(name, value),
+        HeaderAppendAction::OverwriteIfExists => {}
     }
 }
 

@@ -14,7 +14,7 @@ use crate::stream::Stream;
 /// route's header lists.
 pub(crate) fn from_upstream(head: &mut HeaderBlock, stream: &Stream, upstream_time: Option<Duration>) {
     hop_by_hop::remove(head);
-    if !stream.manager.suppresses_envoy_headers
+    if !stream.manager.suppresses_envoy_headers()
         && let Some(upstream_time) = upstream_time
     {
         let mut text = [0u8; 20];

@@ -12,6 +12,8 @@ use config::route::{
 };
 use upstream::cluster::ClusterHandle;
 
+use crate::filters::chain::Chain;
+use crate::filters::per_route::{FilterEntry, FilterId, Level};
 use crate::grpc_timeout;
 use crate::slots::{Slot, Slots};
 use crate::snapshot::Snapshot;
@@ -27,7 +29,17 @@ pub(crate) struct RouteRef {
 #[derive(Debug)]
 pub(crate) struct RouteTable {
     pub(crate) config: Arc<RouteConfiguration>,
-    hosts: Vec<Vec<CompiledRoute>>,
+    hosts: Vec<CompiledHost>,
+    filters: Level,
+    /// Whether any level says anything of filters.
+    has_filters: bool,
+}
+
+/// What is compiled of one virtual host.
+#[derive(Debug)]
+struct CompiledHost {
+    routes: Vec<CompiledRoute>,
+    filters: Level,
 }
 
 /// What is compiled of one route.
@@ -37,6 +49,9 @@ struct CompiledRoute {
     clusters: Vec<Option<Slot>>,
     /// Body of a direct response.
     body: Arc<[u8]>,
+    filters: Level,
+    /// Of each weighted cluster, where one of them says anything.
+    weighted_filters: Box<[Level]>,
 }
 
 /// The cluster chosen for one request.
@@ -73,17 +88,63 @@ impl RouteTable {
             CompiledRoute {
                 clusters: slots,
                 body: body.into(),
+                filters: Level::compile(&route.typed_per_filter_config),
+                weighted_filters: weighted_filters(route),
             }
         };
-        let hosts = config
+        let hosts: Vec<CompiledHost> = config
             .virtual_hosts
             .iter()
-            .map(|host| host.routes.iter().map(compile_route).collect())
+            .map(|host| CompiledHost {
+                routes: host.routes.iter().map(compile_route).collect(),
+                filters: Level::compile(&host.typed_per_filter_config),
+            })
             .collect();
+        let filters = Level::compile(&config.typed_per_filter_config);
+        let has_filters = !filters.is_empty() || hosts.iter().any(CompiledHost::has_filters);
         RouteTable {
             config: Arc::clone(config),
             hosts,
+            filters,
+            has_filters,
         }
+    }
+
+    /// What the levels of a route say of a filter: weighted cluster, route, virtual host, table.
+    pub(crate) fn filter_levels(
+        &self,
+        at: RouteRef,
+        weighted: Option<u32>,
+        filter: &FilterId,
+    ) -> [Option<&FilterEntry>; 4] {
+        if !self.has_filters {
+            return [None; 4];
+        }
+        let host = &self.hosts[at.host as usize];
+        let route = &host.routes[at.route as usize];
+        let cluster = weighted.and_then(|index| route.weighted_filters.get(index as usize));
+        [
+            cluster.and_then(|level| level.get(filter)),
+            route.filters.get(filter),
+            host.filters.get(filter),
+            self.filters.get(filter),
+        ]
+    }
+
+    /// The filters of a chain that are off for a route, one bit each.
+    pub(crate) fn skipped_filters(&self, at: RouteRef, weighted: Option<u32>, chain: &Chain) -> u64 {
+        let mut skipped = chain.disabled();
+        if self.has_filters {
+            for (position, id) in chain.ids().enumerate() {
+                let said = self.filter_levels(at, weighted, id).into_iter().flatten().next();
+                match said.map(|entry| entry.disabled) {
+                    Some(true) => skipped |= 1 << position,
+                    Some(false) => skipped &= !(1 << position),
+                    None => {}
+                }
+            }
+        }
+        skipped
     }
 
     /// The route of a request.
@@ -118,7 +179,7 @@ impl RouteTable {
 
     /// Body of a direct response.
     pub(crate) fn direct_body(&self, at: RouteRef) -> Arc<[u8]> {
-        Arc::clone(&self.hosts[at.host as usize][at.route as usize].body)
+        Arc::clone(&self.hosts[at.host as usize].routes[at.route as usize].body)
     }
 
     /// Chooses the cluster for a request; `None` if the route names none for it. `hash` is the hash by the route's
@@ -133,7 +194,7 @@ impl RouteTable {
         let Action::Route(action) = &self.route(at).action else {
             return None;
         };
-        let slots = &self.hosts[at.host as usize][at.route as usize].clusters;
+        let slots = &self.hosts[at.host as usize].routes[at.route as usize].clusters;
         match &action.cluster {
             ClusterSpecifier::Cluster(_) => Some(Choice {
                 slot: slots.first()?.as_ref(),
@@ -174,6 +235,34 @@ impl RouteTable {
                 })
             }
         }
+    }
+}
+
+impl CompiledHost {
+    fn has_filters(&self) -> bool {
+        !self.filters.is_empty()
+            || self
+                .routes
+                .iter()
+                .any(|route| !route.filters.is_empty() || !route.weighted_filters.is_empty())
+    }
+}
+
+fn weighted_filters(route: &Route) -> Box<[Level]> {
+    match &route.action {
+        Action::Route(action) => match &action.cluster {
+            ClusterSpecifier::WeightedClusters(weighted)
+                if weighted
+                    .clusters
+                    .iter()
+                    .any(|cluster| !cluster.typed_per_filter_config.is_empty()) =>
+            {
+                let level = |cluster: &ClusterWeight| Level::compile(&cluster.typed_per_filter_config);
+                weighted.clusters.iter().map(level).collect()
+            }
+            _ => Box::default(),
+        },
+        Action::Redirect(_) | Action::DirectResponse(_) | Action::NonForwarding => Box::default(),
     }
 }
 

@@ -1,16 +1,16 @@
 //! One request from its head to its end: the record that the pipeline works on.
 //!
 //! ```text
-//!            head                 connection                head of the answer
-//!  (none) ---------> Connecting ------------> Waiting ----------------------> Responding
-//!            |          |   ^                    |  |                             |
-//!            |          |   +--- another attempt +  |                             |
-//!            | local    | failure                   | failure                     | end, reset
-//!            v reply    v                           v                             v
-//!          +---------------------------------- finish, exactly once ------------------+
+//!          head              filters               connection            head of the answer
+//!  (none) ------> Filtering ---------> Connecting ------------> Waiting --------------------> Responding
+//!                    |                    |   ^                    |  |                           |
+//!                    |                    |   +--- another attempt +  |                           |
+//!                    | local              | failure                   | failure                   | end, reset
+//!                    v reply              v                           v                           v
+//!          +------------------------------------- finish, exactly once ----------------------------------+
 //! ```
 //! Data and trailers of the request are passed on in every phase (kept in `body` while there is no
-//! connection); data of the answer only in `Responding`.
+//! connection, or a filter holds the head); data of the answer only in `Responding`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,12 +19,13 @@ use codec::event::StreamId;
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use config::route::{Action, HostRewrite, RouteAction};
-use telemetry::access_log::ResponseFlag;
+use telemetry::access_log::{ResponseFlag, ResponseFlags};
 use upstream::breaker::RoutingPriority;
 use upstream::cluster::ClusterHandle;
 use upstream::endpoint::{ActiveRequest, EndpointState};
 
 use crate::connection::Connection;
+use crate::filters::exchange::FilterProgress;
 use crate::manager::Manager;
 use crate::pool::PendingPermit;
 use crate::request_headers;
@@ -41,6 +42,8 @@ pub(crate) const REPLAY_LIMIT: usize = 64 * 1024;
 /// Where a request is; see the drawing above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// The filters have its head.
+    Filtering,
     /// Waits for a connection to the chosen endpoint.
     Connecting,
     /// Sent, or being sent; no answer yet.
@@ -54,6 +57,19 @@ pub(crate) enum Phase {
 pub(crate) enum StreamTimer {
     /// The earliest of its deadlines: which one is due is decided when it fires.
     Deadline,
+    /// A filter's pause is over.
+    Filter {
+        /// The filter's place in its chain.
+        position: u8,
+        side: FilterSide,
+    },
+}
+
+/// What a filter holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FilterSide {
+    Request,
+    Response,
 }
 
 /// One try at one endpoint.
@@ -110,6 +126,10 @@ pub(crate) struct Record {
     pub(crate) status: u16,
     pub(crate) grpc_status: Option<u32>,
     pub(crate) flag: Option<ResponseFlag>,
+    /// What filters did to it.
+    pub(crate) filter_flags: ResponseFlags,
+    /// The router took it: its cluster's statistics count what becomes of it.
+    pub(crate) reached_router: bool,
     pub(crate) details: &'static str,
     pub(crate) bytes_sent: u64,
     /// Whether the proxy itself answered.
@@ -136,6 +156,8 @@ pub(crate) struct Stream {
     pub(crate) hash: Option<u64>,
     /// What few requests have.
     pub(crate) rare: Option<Box<Rare>>,
+    /// What its HTTP filters keep.
+    pub(crate) filters: FilterProgress,
     pub(crate) body: RequestBody,
     pub(crate) attempt: Option<Attempt>,
     /// Endpoints that were tried and did not process the request.
@@ -231,6 +253,12 @@ impl Stream {
         .min()
     }
 
+    /// The endpoint has sent all of its answer, which may still wait at a filter.
+    pub(crate) fn upstream_is_complete(&mut self) {
+        self.route_deadline = None;
+        self.upstream_max_duration = None;
+    }
+
     /// Counts body bytes that have gone into the endpoint's connection.
     pub(crate) fn body_passed(&mut self, bytes: usize) {
         if let Some(attempt) = &mut self.attempt {
@@ -276,6 +304,8 @@ impl Record {
             status: 0,
             grpc_status: None,
             flag: None,
+            filter_flags: ResponseFlags::default(),
+            reached_router: false,
             details: "",
             bytes_sent: 0,
             local_reply: false,

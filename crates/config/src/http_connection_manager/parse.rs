@@ -27,6 +27,8 @@ use crate::tcp_proxy::access_log_flush_interval;
 
 /// Envoy's value of the `server` header.
 const DEFAULT_SERVER_NAME: &str = "envoy";
+/// Filters of a chain, the router included.
+const MOST_HTTP_FILTERS: usize = 64;
 
 impl HttpConnectionManager {
     pub(crate) fn parse(context: &mut Context<'_>, message: &pb::HttpConnectionManager) -> Result<Self, Reported> {
@@ -253,6 +255,10 @@ fn parse_http_filters(
         match (terminal, at == last) {
             (true, false) => Err(context.reject("is a terminal filter, which must be the last of its chain")),
             (false, true) => Err(context.reject("is the last filter, which must be a terminal one (the router)")),
+            _ if at == MOST_HTTP_FILTERS => {
+                let found = format!("is one more than the {MOST_HTTP_FILTERS} filters that a chain may have");
+                Err(context.reject(found))
+            }
             _ => Ok(filter),
         }
     })

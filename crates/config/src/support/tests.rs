@@ -13,6 +13,7 @@ fn checks() -> Vec<EncodedCheck> {
         core::CHECKS,
         endpoint::CHECKS,
         http_connection_manager::CHECKS,
+        http_filters::CHECKS,
         listener::CHECKS,
         load_balancing::CHECKS,
         protocol::CHECKS,

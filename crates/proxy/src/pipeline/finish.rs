@@ -11,10 +11,11 @@ use telemetry::access_log::ResponseFlag;
 use telemetry::stats::{Shard, cluster as cluster_stat, http as stat};
 use upstream::cluster::ClusterHandle;
 
-use super::{attempt, response};
+use super::{attempt, filtering, response};
 use crate::access_log::Entry;
 use crate::connection::{Connection, Role};
 use crate::failure::{Failure, Meaning, grpc_status_of_http};
+use crate::filters::http_filter::LocalReply;
 use crate::response_headers;
 use crate::slab::Key;
 use crate::stream::{Phase, Record, Stream};
@@ -129,6 +130,29 @@ pub(crate) fn respond_directly(worker: &mut Worker, key: Key<Stream>, status: u1
     send_reply(worker, key, status, None, &body, |_| {});
 }
 
+/// Answers with what a filter says.
+pub(super) fn reply(worker: &mut Worker, key: Key<Stream>, reply: LocalReply) {
+    // An endpoint that has part of the request already learns that nobody waits for its answer.
+    attempt::end(worker, key, Some(Failure::DownstreamGone));
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    if let Some(flag) = reply.flag {
+        stream.record.filter_flags.set(flag);
+    }
+    stream.record.details = reply.details;
+    if stream.phase == Phase::Responding {
+        let (connection, id) = (stream.downstream, stream.downstream_id);
+        super::reset(worker, connection, id, ErrorCode::INTERNAL_ERROR);
+        return finish(worker, key);
+    }
+    send_reply(worker, key, reply.status, reply.grpc_status, &reply.body, |head| {
+        for (name, value) in &reply.headers {
+            head.append(name.as_bytes(), value);
+        }
+    });
+}
+
 /// Sends the caller elsewhere.
 pub(crate) fn redirect(worker: &mut Worker, key: Key<Stream>, status: u16, location: &[u8]) {
     let Some(stream) = worker.streams.get_mut(key) else {
@@ -190,6 +214,10 @@ fn send_reply(
         body.is_empty() || stream.is_head
     };
     response_headers::local(&mut head, stream);
+    filtering::on_response_head(worker, key, &mut head, end_with_head);
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return worker.give_block(head);
+    };
     response_headers::finish(
         &mut head,
         &stream.manager,
@@ -235,10 +263,11 @@ pub(super) fn abandon(worker: &mut Worker, key: Key<Stream>) {
 
 /// The end of every request: statistics, access log, and the record is gone.
 fn finish(worker: &mut Worker, key: Key<Stream>) {
-    let Some(stream) = worker.streams.remove(key) else {
+    let Some(mut stream) = worker.streams.remove(key) else {
         return;
     };
     worker.disarm(stream.timer);
+    filtering::on_finish(worker, &mut stream);
     let now = worker.now;
     let duration = now.saturating_duration_since(stream.record.started);
     let stats = stream.manager.stats.local(worker.shard);
@@ -250,6 +279,7 @@ fn finish(worker: &mut Worker, key: Key<Stream>) {
     }
     if let Some(cluster) = &stream.cluster
         && stream.record.status != 0
+        && stream.record.reached_router
     {
         count_response(cluster, worker.shard, &stream.record, duration);
     }

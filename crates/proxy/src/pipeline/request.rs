@@ -10,20 +10,24 @@ use config::cluster::LbPolicy;
 use config::route::Action;
 use telemetry::stats::http as stat;
 
+use super::filtering::{self, Passage};
 use super::{attempt, finish};
 use crate::connection::{Connection, Role};
+use crate::downstream::Downstream;
 use crate::failure::Failure;
+use crate::filters::exchange::FilterProgress;
 use crate::hash_policy::{self, Caller};
+use crate::manager::Manager;
 use crate::redirect;
 use crate::request_headers;
 use crate::route_table;
 use crate::slab::Key;
+use crate::snapshot::Snapshot;
 use crate::stream::{Phase, Record, RequestBody, Stream};
 use crate::timer_wheel::TimerKey;
 use crate::worker::Worker;
 
-/// The head of a request arrived: makes its record, finds its route and starts the first attempt,
-/// or answers it.
+/// The head of a request arrived: makes its record, finds its route and shows it to the filters.
 pub(crate) fn begin(
     worker: &mut Worker,
     connection: Key<Connection>,
@@ -50,7 +54,7 @@ pub(crate) fn begin(
 
     let is_grpc = request.get(KnownName::ContentType).is_some_and(is_grpc_content_type);
     let key = worker.streams.insert(Stream {
-        phase: Phase::Connecting,
+        phase: Phase::Filtering,
         downstream: connection,
         downstream_id: id,
         max_duration: manager.max_stream_duration().map(|limit| now + limit),
@@ -65,6 +69,7 @@ pub(crate) fn begin(
         is_grpc,
         hash: None,
         rare: None,
+        filters: FilterProgress::default(),
         body: RequestBody::default(),
         attempt: None,
         tried: Vec::new(),
@@ -81,11 +86,62 @@ pub(crate) fn begin(
     if end_stream {
         on_complete(worker, key);
     }
+    match prepare(worker, key) {
+        Ok(()) => filtering::begin(worker, key),
+        Err(failure) => finish::fail(worker, key, failure),
+    }
+    super::arm(worker, key);
+}
+
+/// Checks and prepares the head, finds route and cluster.
+fn prepare(worker: &mut Worker, key: Key<Stream>) -> Result<(), Failure> {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return Ok(());
+    };
+    let Some(Connection {
+        role: Role::Downstream(downstream),
+        ..
+    }) = worker.connections.get(stream.downstream)
+    else {
+        return Ok(());
+    };
+    request_headers::prepare(&mut stream.request, downstream, &stream.manager)?;
+    let (manager, snapshot) = (Rc::clone(&stream.manager), Rc::clone(&stream.snapshot));
+    resolve(stream, downstream, &manager, &snapshot);
+    encourage(worker, key);
+    Ok(())
+}
+
+/// Finds the route of a request and its cluster; whether there is one is the router's question.
+fn resolve(stream: &mut Stream, downstream: &Downstream, manager: &Manager, snapshot: &Snapshot) {
+    stream.cluster = None;
+    stream.weighted = None;
+    let table = manager.route_table(snapshot);
+    stream.route = table.and_then(|table| table.find(&stream.request, telemetry::random::next()));
+    let (Some(table), Some(at)) = (table, stream.route) else {
+        return;
+    };
+    let policies = route_table::hash_policy(table.route(at));
+    let hash_of = || hash_policy::hash(policies, &stream.request, caller(downstream), None);
+    if let Some(choice) = table.cluster(at, &stream.request, telemetry::random::next(), hash_of) {
+        stream.cluster = choice.cluster(snapshot).map(Arc::clone);
+        stream.weighted = choice.weighted;
+    }
+}
+
+fn caller(downstream: &Downstream) -> Caller {
+    Caller {
+        peer: downstream.peer,
+        local: downstream.local,
+    }
+}
+
+/// The filters are done with the head: the router answers it, or starts the first attempt.
+pub(super) fn forward(worker: &mut Worker, key: Key<Stream>) {
     match route(worker, key) {
         Ok(()) => {
             begin_route_timeout(worker, key);
             attempt::start(worker, key);
-            super::arm(worker, key);
         }
         Err(Refusal::Failure(failure)) => finish::fail(worker, key, failure),
         Err(Refusal::Answered) => {}
@@ -100,7 +156,7 @@ enum Refusal {
     Answered,
 }
 
-/// Checks and prepares the head, finds route and cluster.
+/// What the route says of the request.
 fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
     let Some(stream) = worker.streams.get_mut(key) else {
         return Err(Refusal::Answered);
@@ -112,29 +168,11 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
     else {
         return Err(Refusal::Answered);
     };
-    request_headers::prepare(&mut stream.request, downstream, &stream.manager).map_err(Refusal::Failure)?;
-
-    encourage(worker, key);
-    let Some(stream) = worker.streams.get_mut(key) else {
-        return Err(Refusal::Answered);
-    };
-    let Some(Connection {
-        role: Role::Downstream(downstream),
-        ..
-    }) = worker.connections.get(stream.downstream)
-    else {
-        return Err(Refusal::Answered);
-    };
     let snapshot = Rc::clone(&stream.snapshot);
-    let random = telemetry::random::next();
     let manager = Rc::clone(&stream.manager);
-    let table = manager
-        .route_table(&snapshot)
-        .ok_or(Refusal::Failure(Failure::NoRoute))?;
-    let found = table
-        .find(&stream.request, random)
-        .ok_or(Refusal::Failure(Failure::NoRoute))?;
-    stream.route = Some(found);
+    let (Some(table), Some(found)) = (manager.route_table(&snapshot), stream.route) else {
+        return Err(Refusal::Failure(Failure::NoRoute));
+    };
     let route = table.route(found);
     match &route.action {
         Action::Route(_) => {}
@@ -151,30 +189,21 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
         }
         Action::NonForwarding => return Err(Refusal::Failure(Failure::NoRoute)),
     }
-    let caller = Caller {
-        peer: downstream.peer,
-        local: downstream.local,
+    let Some(cluster) = &stream.cluster else {
+        return Err(Refusal::Failure(Failure::NoCluster));
     };
     let policies = route_table::hash_policy(route);
-    let hash_of = || hash_policy::hash(policies, &stream.request, caller, None);
-    let Some(choice) = table.cluster(found, &stream.request, telemetry::random::next(), hash_of) else {
-        return Err(Refusal::Failure(Failure::NoCluster));
-    };
-    let Some(cluster) = choice.cluster(&snapshot) else {
-        return Err(Refusal::Failure(Failure::NoCluster));
-    };
     if !policies.is_empty() && takes_hash(&cluster.config().lb_policy) {
         let mut set_cookies = Vec::new();
-        stream.hash = hash_policy::hash(policies, &stream.request, caller, Some(&mut set_cookies));
+        stream.hash = hash_policy::hash(policies, &stream.request, caller(downstream), Some(&mut set_cookies));
         if !set_cookies.is_empty() {
             stream.rare.get_or_insert_default().set_cookies = set_cookies;
         }
     }
-    stream.cluster = Some(Arc::clone(cluster));
-    let weighted = choice.weighted;
-    stream.weighted = weighted;
+    stream.phase = Phase::Connecting;
+    stream.record.reached_router = true;
     let timeout = stream.route_timeout();
-    request_headers::forward(&mut stream.request, table, found, weighted, timeout, &manager);
+    request_headers::forward(&mut stream.request, table, found, stream.weighted, timeout, &manager);
     stream.upstream_max_duration = route_table::upstream_duration_limit(route, &stream.request, stream.is_grpc)
         .map(|limit| stream.record.started + limit);
     Ok(())
@@ -221,8 +250,22 @@ pub(crate) fn on_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit
     let (connection, id) = (stream.downstream, stream.downstream_id);
     // Padding is nobody's to pass on: its credit goes back at once.
     let padding = (credit as usize).saturating_sub(data.len());
-    let sent = stream.phase != Phase::Connecting && stream.attempt.is_some();
     stream.body.received += data.len() as u64;
+    let filters_want_it = filtering::wants_request(stream);
+    if filters_want_it && end_stream {
+        on_complete(worker, key);
+    }
+    let passage = match filters_want_it {
+        true => filtering::on_request_data(worker, key, data, end_stream),
+        false => Passage::Open,
+    };
+    if passage == Passage::Answered {
+        return super::release(worker, connection, id, credit as usize);
+    }
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    let sent = stream.attempt.is_some() && matches!(stream.phase, Phase::Waiting | Phase::Responding);
     if !stream.body.forgotten {
         let answered = stream.phase == Phase::Responding;
         if sent && (answered || stream.body.kept.len() + data.len() > crate::stream::REPLAY_LIMIT) {
@@ -231,11 +274,13 @@ pub(crate) fn on_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit
             stream.body.kept.extend_from_slice(data);
         }
     }
-    if end_stream {
+    if end_stream && !filters_want_it {
         on_complete(worker, key);
     }
     if sent {
         attempt::send_data(worker, key, data, end_stream);
+    } else if filters_want_it {
+        filtering::on_kept(worker, key, passage);
     }
     super::release(worker, connection, id, padding);
     if end_stream {
@@ -252,11 +297,21 @@ pub(crate) fn on_trailers(worker: &mut Worker, key: Key<Stream>, trailers: &mut 
         return worker.give_block(block);
     };
     stream.last_activity = now;
-    let sent = stream.phase != Phase::Connecting && stream.attempt.is_some();
+    let filters_want_it = filtering::wants_request(stream);
+    let passage = match filters_want_it {
+        true => filtering::on_request_trailers(worker, key, &mut block),
+        false => Passage::Open,
+    };
+    let Some(stream) = worker.streams.get_mut(key).filter(|_| passage != Passage::Answered) else {
+        return worker.give_block(block);
+    };
+    let sent = stream.attempt.is_some() && matches!(stream.phase, Phase::Waiting | Phase::Responding);
     stream.body.trailers = Some(block);
     on_complete(worker, key);
     if sent {
         attempt::send_trailers(worker, key);
+    } else if filters_want_it {
+        filtering::on_kept(worker, key, passage);
     }
     super::arm(worker, key);
 }
@@ -278,6 +333,7 @@ fn begin_route_timeout(worker: &mut Worker, key: Key<Stream>) {
     let now = worker.now;
     if let Some(stream) = worker.streams.get_mut(key)
         && stream.body.complete
+        && stream.phase != Phase::Filtering
     {
         stream.route_deadline = stream.route_timeout().map(|timeout| now + timeout);
     }

@@ -3,7 +3,7 @@
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 
-use super::{attempt, finish};
+use super::{attempt, filtering, finish};
 use crate::response_headers;
 use crate::slab::Key;
 use crate::stream::{Phase, Stream};
@@ -18,7 +18,6 @@ pub(crate) fn on_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBl
     stream.last_activity = now;
     stream.phase = Phase::Responding;
     let record = &mut stream.record;
-    record.status = head.status().unwrap_or(0);
     record.response_started_at = Some(now);
     record.details = "via_upstream";
     record.grpc_status = head.get(KnownName::GrpcStatus).and_then(parse_grpc_status);
@@ -26,6 +25,11 @@ pub(crate) fn on_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBl
         .request_received_at
         .map(|received| now.saturating_duration_since(received));
     response_headers::from_upstream(head, stream, upstream_time);
+    filtering::on_response_head(worker, key, head, end_stream);
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    stream.record.status = head.status().unwrap_or(0);
     response_headers::finish(head, &stream.manager, worker.date.value(now), stream.request_id());
     stream.record.keep_head(&stream.manager, head);
     send_head(worker, key, head, end_stream);
@@ -59,6 +63,25 @@ pub(crate) fn on_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit
         return;
     };
     stream.last_activity = now;
+    if !filtering::wants_response(stream) {
+        return pass_data(worker, key, data, credit, end_stream);
+    }
+    if end_stream {
+        stream.upstream_is_complete();
+    }
+    let padding = (credit as usize).saturating_sub(data.len());
+    if let Some(attempt) = &stream.attempt {
+        let (connection, id) = (attempt.connection, attempt.id);
+        super::release(worker, connection, id, padding);
+    }
+    filtering::on_response_data(worker, key, data, end_stream);
+}
+
+/// Passes part of the answer's body on to the caller.
+pub(super) fn pass_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit: u32, end_stream: bool) {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
     stream.record.bytes_sent += data.len() as u64;
     let mut passed = credit as usize;
     if let Some(found) = worker.connections.get_mut(stream.downstream)
@@ -88,6 +111,19 @@ pub(crate) fn on_trailers(worker: &mut Worker, key: Key<Stream>, trailers: &mut 
     if let Some(status) = trailers.get(KnownName::GrpcStatus).and_then(parse_grpc_status) {
         stream.record.grpc_status = Some(status);
     }
+    if filtering::wants_response(stream) {
+        stream.upstream_is_complete();
+        filtering::on_response_trailers(worker, key, trailers);
+    } else {
+        pass_trailers(worker, key, trailers);
+    }
+}
+
+/// Passes the answer's trailers on to the caller.
+pub(super) fn pass_trailers(worker: &mut Worker, key: Key<Stream>, trailers: &HeaderBlock) {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
     stream.record.keep_trailers(&stream.manager, trailers);
     if let Some(found) = worker.connections.get_mut(stream.downstream)
         && let Some(codec) = found.open_codec()
