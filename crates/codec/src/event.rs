@@ -6,6 +6,10 @@
 use crate::headers::HeaderBlock;
 use crate::stats::Stat;
 
+/// Interim responses before a final one: far more than any use, far fewer than an attack. Nothing else bounds them: they
+/// have no flow control.
+pub(crate) const MAX_INFORMATIONAL: u8 = 100;
+
 /// A stream's number. HTTP/2: as on the wire. HTTP/1.1: 1, 3, 5 ... for the requests of a connection in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct StreamId(pub u32);

@@ -4,8 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
+mod messages;
+
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use messages::{Comparison, Outcome, Random, Taken, fields_of, fields_of_map, seeds};
 use tokio::io::AsyncWriteExt;
 
 /// What we refuse and hyper takes, and why that is meant. There is nothing that hyper refuses and we take.
@@ -68,57 +70,6 @@ const DIVERGENCES: &[(&str, &str)] = &[
         "RFC 9112 section 7.1: white space after the size is not in the grammar",
     ),
 ];
-
-/// A request that came in full.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Taken {
-    line: String,
-    fields: BTreeMap<String, Vec<Vec<u8>>>,
-    content: Vec<u8>,
-    trailers: BTreeMap<String, Vec<Vec<u8>>>,
-}
-
-#[derive(Debug, Default)]
-struct Outcome {
-    taken: Vec<Taken>,
-    /// Why nothing more was.
-    stopped: Option<String>,
-}
-
-/// Fields that each side treats in its own way, by right: hop-by-hop fields, framing, and what became `:authority`.
-const OWN_WAYS: &[&str] = &[
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "te",
-    "trailer",
-    "transfer-encoding",
-];
-
-fn add(fields: &mut BTreeMap<String, Vec<Vec<u8>>>, name: &str, value: &[u8]) {
-    if !OWN_WAYS.contains(&name) {
-        fields.entry(name.to_owned()).or_default().push(value.to_vec());
-    }
-}
-
-fn fields_of(block: &HeaderBlock) -> BTreeMap<String, Vec<Vec<u8>>> {
-    let mut fields = BTreeMap::new();
-    for field in block.iter() {
-        if !field.name.starts_with(b":") {
-            add(&mut fields, &String::from_utf8_lossy(field.name), field.value);
-        }
-    }
-    fields
-}
-
-fn fields_of_map(map: &hyper::HeaderMap) -> BTreeMap<String, Vec<Vec<u8>>> {
-    let mut fields = BTreeMap::new();
-    for (name, value) in map {
-        add(&mut fields, name.as_str(), value.as_bytes());
-    }
-    fields
-}
 
 fn ours(input: &[u8]) -> Outcome {
     let config = Arc::new(Config {
@@ -228,30 +179,6 @@ async fn theirs(input: &[u8]) -> Outcome {
     Outcome {
         taken: taken.take(),
         stopped,
-    }
-}
-
-/// xorshift64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((self.0 >> 11) % limit.max(1) as u64) as usize
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    fn pick<'a>(&mut self, usual: &'a str, odd: &[&'a str]) -> &'a str {
-        if self.chance(92) {
-            usual
-        } else {
-            odd[self.below(odd.len())]
-        }
     }
 }
 
@@ -368,80 +295,17 @@ fn request(random: &mut Random, input: &mut Vec<u8>) {
     input.extend_from_slice(body.as_bytes());
 }
 
-/// How the two differ, if they do.
-enum Difference {
-    /// We refused what they took, with the divergence's position in the list.
-    Meant(usize),
-    Unmeant(String),
-}
-
-fn difference(ours: &Outcome, theirs: &Outcome) -> Option<Difference> {
-    if ours.taken == theirs.taken {
-        return None;
-    }
-    let common = ours.taken.len().min(theirs.taken.len());
-    if ours.taken[..common] != theirs.taken[..common] {
-        return Some(Difference::Unmeant("the same bytes are other requests".to_owned()));
-    }
-    if theirs.taken.len() < ours.taken.len() {
-        return Some(Difference::Unmeant(format!("they stopped: {:?}", theirs.stopped)));
-    }
-    let stopped = ours.stopped.as_deref().unwrap_or("without an error");
-    let meant = DIVERGENCES
-        .iter()
-        .position(|(violation, _)| stopped.contains(violation));
-    Some(meant.map_or_else(
-        || Difference::Unmeant(format!("we stopped: {stopped}")),
-        Difference::Meant,
-    ))
-}
-
 #[test]
 fn a_server_takes_the_requests_that_hypers_server_takes() {
-    // A range from outside repeats or extends a run: `REMORA_FUZZ_SEEDS=1000..2000`.
-    let seeds = std::env::var("REMORA_FUZZ_SEEDS").ok().and_then(|range| {
-        let (from, to) = range.split_once("..")?;
-        Some(from.parse().ok()?..to.parse().ok()?)
-    });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let mut found: BTreeMap<String, (usize, String)> = BTreeMap::new();
-    let (mut both, mut all) = (0, 0);
-    let default = seeds.is_none();
-    let mut met = vec![0; DIVERGENCES.len()];
-    for seed in seeds.unwrap_or(1..6_000u64) {
+    let (seeds, usual) = seeds(1..6_000);
+    let mut comparison = Comparison::new(DIVERGENCES);
+    for seed in seeds {
         let input = generate(&mut Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1));
-        let (ours, theirs) = (ours(&input), runtime.block_on(theirs(&input)));
-        all += 1;
-        both += usize::from(!ours.taken.is_empty() && ours.taken == theirs.taken);
-        match difference(&ours, &theirs) {
-            None => {}
-            Some(Difference::Meant(at)) => met[at] += 1,
-            Some(Difference::Unmeant(kind)) => {
-                let entry = found.entry(kind).or_insert_with(|| {
-                    let text = input.escape_ascii().to_string().replace("\\r\\n", "\\r\\n\n");
-                    (
-                        0,
-                        format!("seed {seed}\n{text}\n  ours   {ours:?}\n  theirs {theirs:?}\n"),
-                    )
-                });
-                entry.0 += 1;
-            }
-        }
+        comparison.add(seed, &input, &ours(&input), &runtime.block_on(theirs(&input)));
     }
-    let report: Vec<String> = found
-        .iter()
-        .map(|(kind, (count, story))| format!("{count} times: {kind}\n{story}"))
-        .collect();
-    assert!(
-        report.is_empty(),
-        "divergences that are not meant:\n{}",
-        report.join("\n")
-    );
-    assert!(both * 3 > all, "too few requests were taken by both: {both} of {all}");
-    for ((violation, because), met) in DIVERGENCES.iter().zip(met) {
-        assert!(met > 0 || !default, "not met any more: {violation} ({because})");
-    }
+    comparison.assert(usual);
 }

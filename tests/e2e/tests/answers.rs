@@ -67,10 +67,6 @@ const KNOWN_HTTP2: &[Known] = &[
         names: &["h2 connection field", "h2 te", "h2 upper case"],
         reason: GOAWAY,
     },
-    Known {
-        names: &["h2 length too long"],
-        reason: "a length that does not fit is malformed like an invalid field: it ends the connection, not the stream",
-    },
 ];
 
 /// The same, what backends saw.
@@ -126,10 +122,6 @@ const KNOWN_LOG: &[Known] = &[
     Known {
         names: &["an-upgrade"],
         reason: "an upgrade is refused before a route is chosen",
-    },
-    Known {
-        names: &["h2 length too long"],
-        reason: "the connection ends, so it is the connection that is logged",
     },
 ];
 

@@ -194,10 +194,12 @@ impl Connection {
         Ok(())
     }
 
-    /// The consumer has passed on `count` bytes of a body.
+    /// The consumer has passed on `count` bytes of a body. For an exchange that is over that means nothing.
     #[inline]
-    pub fn release_credit(&mut self, _stream: StreamId, count: u32) {
-        self.outstanding = self.outstanding.saturating_sub(u64::from(count));
+    pub fn release_credit(&mut self, stream: StreamId, count: u32) {
+        if self.exchange.stream == stream {
+            self.outstanding = self.outstanding.saturating_sub(u64::from(count));
+        }
     }
 
     /// Gives a stream up. HTTP/1.1 can't say so within a connection: it closes, unless nothing of the request was sent.

@@ -35,7 +35,7 @@ pub struct Connection {
     pub(super) queue: Queue,
     pub(super) exchange: Exchange,
     pub(super) output: Output,
-    /// Body bytes delivered and not yet given back.
+    /// Body bytes of the current exchange delivered and not yet given back.
     pub(super) outstanding: u64,
     /// Server: when the first byte of the current head arrived.
     pub(super) head_started: Option<Instant>,
@@ -384,6 +384,8 @@ impl Connection {
             return;
         }
         exchange.is_active = false;
+        // Whoever had the rest of the body may have dropped it: the next exchange does not pay for that.
+        self.outstanding = 0;
         if !exchange.keep_alive || self.draining || self.failed.is_some() || self.input_ended {
             self.close();
         } else {

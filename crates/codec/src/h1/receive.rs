@@ -5,7 +5,7 @@ use super::connection::{Connection, Exchange, Queue, Reading, Writing};
 use super::framing::{self, Asked, Framing};
 use super::scan::Scanner;
 use super::{Refusal, head};
-use crate::event::{ConnectionError, ErrorCode, Event, ResetReason, Scratch, StreamId};
+use crate::event::{ConnectionError, ErrorCode, Event, MAX_INFORMATIONAL, ResetReason, Scratch, StreamId};
 use crate::h2::spare;
 use crate::headers::{HeaderBlock, hop_by_hop, validate};
 use crate::names::KnownName;
@@ -14,8 +14,6 @@ use std::time::Instant;
 
 /// Empty lines tolerated before a request (RFC 9112 section 2.2 asks for one at least).
 const MAX_EMPTY_LINES: u8 = 4;
-/// Interim responses before a final one: far more than any use, far fewer than an attack.
-const MAX_INFORMATIONAL: u8 = 100;
 
 /// An event before it knows its stream and its place in memory.
 enum Outcome<'x> {
@@ -116,7 +114,10 @@ impl Connection {
             },
             Outcome::Informational => Event::Informational { stream, head },
             Outcome::Data { data, end_stream } => {
-                self.outstanding += data.len() as u64;
+                // The last data of an exchange that is over with it is the caller's own affair.
+                if self.exchange.is_current(stream) {
+                    self.outstanding += data.len() as u64;
+                }
                 Event::Data {
                     stream,
                     data,

@@ -5,10 +5,13 @@ use crate::names::KnownName;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod both_roles;
 mod chunking;
 mod client;
 mod flow;
 mod fuzz;
+mod injection;
+mod responses;
 mod server;
 mod server_exchanges;
 mod smuggling;

@@ -36,7 +36,7 @@ pub struct Config {
     pub enable_huffman_encoding: bool,
     /// PINGs that find out whether the peer is alive; `None` sends none. Default `None`.
     pub keepalive: Option<Keepalive>,
-    /// Time for the peer to acknowledge our SETTINGS, from its first octet on. Default 30 s.
+    /// Time for the peer to acknowledge our SETTINGS, from its own SETTINGS on. Default 30 s.
     pub settings_timeout: Option<Duration>,
     /// Time from the first octet of a frame other than DATA, or of a header block, to its last: slow headers.
     /// Default 30 s.

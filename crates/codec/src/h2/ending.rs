@@ -49,7 +49,7 @@ impl Connection {
             return;
         };
         let record = self.streams.get(slot);
-        let unused = !self.server && record.local == Side::Head;
+        let unused = !self.server && record.is_unused();
         if !record.is_closed() && !unused {
             self.write_reset(stream.0, code);
         }
@@ -218,7 +218,7 @@ impl Connection {
                 code,
                 remote: false,
                 // The peer has never seen the head of this request.
-                refused: !self.server && stream.local == Side::Head,
+                refused: !self.server && stream.is_unused(),
                 violation,
             };
             self.pending.push_back(Pending::Reset {

@@ -71,6 +71,7 @@ violations! {
     ContentLength: PROTOCOL_ERROR, "RFC 9113 section 8.1.1", RxMessagingError, "content differs from content-length";
     NoContent: PROTOCOL_ERROR, "RFC 9113 section 8.1.1", RxMessagingError, "content in a response that can't have any";
     InformationalEnd: PROTOCOL_ERROR, "RFC 9113 section 8.1", RxMessagingError, "informational response ends the stream";
+    TooManyInformational: ENHANCE_YOUR_CALM, "RFC 9110 section 15.2", RxMessagingError, "too many interim responses";
     TrailersWithoutEnd: PROTOCOL_ERROR, "RFC 9113 section 8.1", RxMessagingError, "trailers without END_STREAM";
     DataBeforeHead: PROTOCOL_ERROR, "RFC 9113 section 8.1", RxMessagingError, "DATA before the header section";
     HeaderList: ENHANCE_YOUR_CALM, "RFC 9113 section 10.5.1", HeaderOverflow, "header list too large";

@@ -32,7 +32,7 @@ impl Connection {
             self.useless_frame()?;
             return Ok(None);
         }
-        if stream.local == Side::Head && !self.server {
+        if !self.server && stream.is_unused() {
             return Err(Violation::IdleStream);
         }
         let unanswered = stream.local == Side::Head;
@@ -241,7 +241,11 @@ impl Connection {
                 _ => Ok(None),
             };
         };
+        let is_server = self.server;
         let stream = self.streams.get_mut(slot);
+        if !is_server && stream.is_unused() {
+            return Err(Violation::IdleStream);
+        }
         if stream.is_closed() && increment > 0 {
             return Ok(None);
         }
@@ -258,6 +262,12 @@ impl Connection {
             self.pump();
         }
         Ok(None)
+    }
+
+    /// Whether RST_STREAM may be sent on a stream that has a record.
+    fn can_be_reset(&self, slot: u32) -> bool {
+        let stream = self.streams.get(slot);
+        !stream.is_closed() && (self.server || !stream.is_unused())
     }
 
     /// RFC 9113 section 6.3: deprecated, checked and ignored.
@@ -278,7 +288,7 @@ impl Connection {
             return Ok(None);
         };
         match self.streams.find(header.stream) {
-            Some(slot) if !self.streams.get(slot).is_closed() => self.stream_error(header.stream, fault, true),
+            Some(slot) if self.can_be_reset(slot) => self.stream_error(header.stream, fault, true),
             // RST_STREAM can't be sent on an idle stream (RFC 9113 section 6.4).
             _ => Err(fault),
         }

@@ -53,7 +53,11 @@ impl Connection {
             self.return_to_connection(length);
             return self.skip(input, rest);
         };
+        let is_server = self.server;
         let stream = self.streams.get_mut(slot);
+        if !is_server && stream.is_unused() {
+            return Err(Violation::IdleStream);
+        }
         let fault = if stream.remote == Side::Ended {
             if stream.is_closed() {
                 return Err(Violation::ClosedStream);
@@ -68,7 +72,8 @@ impl Connection {
         } else if stream.remaining != NO_LENGTH
             && (u64::from(content) > stream.remaining || (end && u64::from(content) != stream.remaining))
         {
-            Some((Violation::ContentLength, true))
+            // The whole connection need not suffer from it; nor does it in Envoy.
+            Some((Violation::ContentLength, false))
         } else {
             None
         };

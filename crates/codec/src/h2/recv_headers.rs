@@ -6,6 +6,7 @@ use super::error::Violation;
 use super::frame::{self, FrameHeader};
 use super::recv::{Handled, Outcome};
 use super::stream::{CONNECT_REQUEST, HEAD_REQUEST, NO_CONTENT, NO_LENGTH, Side};
+use crate::event::MAX_INFORMATIONAL;
 use crate::headers::HeaderBlock;
 use crate::headers::validate::{Kind, Malformed};
 use crate::hpack::{Decoded, Limits};
@@ -220,7 +221,7 @@ impl Connection {
             Decoded::Malformed(malformed) => return self.malformed(id, violation(malformed), false),
         }
         if end_stream && length != 0 && length != NO_LENGTH {
-            return self.malformed(id, Violation::ContentLength, false);
+            return self.stream_error(id, Violation::ContentLength, false);
         }
         if self.active >= self.config.max_concurrent_streams {
             return self.stream_error(id, Violation::TooManyStreams, false);
@@ -242,6 +243,10 @@ impl Connection {
             if end_stream {
                 return self.malformed(id, Violation::InformationalEnd, true);
             }
+            stream.informational += 1;
+            if stream.informational > MAX_INFORMATIONAL {
+                return self.stream_error(id, Violation::TooManyInformational, true);
+            }
             return Ok(Some(Outcome::Informational { stream: id }));
         }
         if stream.has(CONNECT_REQUEST) && status < 300 {
@@ -251,7 +256,7 @@ impl Connection {
         } else if let Some(Ok(length)) = head.content_length() {
             stream.remaining = length;
             if end_stream && length != 0 {
-                return self.malformed(id, Violation::ContentLength, true);
+                return self.stream_error(id, Violation::ContentLength, true);
             }
         }
         stream.remote = Side::Body;
@@ -269,7 +274,7 @@ impl Connection {
         }
         let stream = self.streams.get_mut(slot);
         if stream.remaining != NO_LENGTH && stream.remaining != 0 {
-            return self.malformed(id, Violation::ContentLength, true);
+            return self.stream_error(id, Violation::ContentLength, true);
         }
         self.last_event = (id, stream.tag);
         stream.remote = Side::Ended;

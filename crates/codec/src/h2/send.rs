@@ -6,11 +6,11 @@ use super::connection::{Connection, Pending};
 use super::frame::{self, FrameHeader, HEADER_LEN};
 use super::stream::{CONNECT_REQUEST, HEAD_REQUEST, READY, SendQueue, Side};
 use crate::event::{SendError, StreamId};
-use crate::headers::HeaderBlock;
+use crate::headers::{HeaderBlock, hop_by_hop};
 
 impl Connection {
     /// Sends the head of a message: a request on a stream `open_stream` gave, or the final response to one received.
-    /// Connection-specific fields must have been removed (RFC 9113 section 8.2.2).
+    /// Connection-specific fields in it are left out (RFC 9113 section 8.2.2).
     ///
     /// # Errors
     /// Nothing was sent: the stream is gone, had its head already, or the head lacks its pseudo-header fields.
@@ -53,7 +53,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends an interim response (1xx but not 101) before the final one.
+    /// Sends an interim response (1xx but not 101) before the final one. It is dropped while the peer does not read
+    /// (`max_outbound_bytes`, `max_outbound_frames`): a server that sends them without end must not fill our memory.
     ///
     /// # Errors
     /// As `send_head`.
@@ -68,7 +69,9 @@ impl Connection {
         {
             return Err(SendError::InvalidHead);
         }
-        self.write_headers(stream.0, head, false);
+        if self.check_outbound().is_ok() {
+            self.write_headers(stream.0, head, false);
+        }
         Ok(())
     }
 
@@ -185,6 +188,9 @@ impl Connection {
     /// Encodes a header block straight into the output.
     #[inline]
     fn write_headers(&mut self, stream: u32, block: &HeaderBlock, end: bool) {
+        if block.has_connection_specific() {
+            return self.write_without_hop_by_hop(stream, block, end);
+        }
         let max = self.peer.max_frame_size as usize;
         self.counters.exchanged_since_ping = self.counters.exchanged_since_ping.saturating_add(1);
         let out = self.output.frame();
@@ -206,6 +212,15 @@ impl Connection {
         if length > max {
             self.split_headers(stream, at + HEADER_LEN + max);
         }
+    }
+
+    /// RFC 9113 section 8.2.2: an endpoint must not send connection-specific fields, whoever made the message.
+    #[cold]
+    fn write_without_hop_by_hop(&mut self, stream: u32, block: &HeaderBlock, end: bool) {
+        let mut clean = HeaderBlock::new();
+        clean.copy_from(block);
+        hop_by_hop::remove(&mut clean);
+        self.write_headers(stream, &clean, end);
     }
 
     /// Turns what a HEADERS frame had too much, from `at` on, into CONTINUATION frames.

@@ -44,6 +44,8 @@ pub(crate) struct Stream {
     pub(crate) local: Side,
     pub(crate) remote: Side,
     pub(crate) flags: u8,
+    /// Interim responses received.
+    pub(crate) informational: u8,
     /// Octets the peer lets us send; below zero after it shrank the initial window (RFC 9113 section 6.9.2).
     pub(crate) send_window: i32,
     /// Octets we let the peer send.
@@ -70,6 +72,7 @@ impl Stream {
             local: Side::Head,
             remote: Side::Head,
             flags: 0,
+            informational: 0,
             send_window,
             recv_window,
             unreleased: 0,
@@ -84,6 +87,12 @@ impl Stream {
     #[inline]
     pub(crate) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
+    }
+
+    /// At a client: the stream was opened and nothing was sent on it, so that to the server it is idle.
+    #[inline]
+    pub(crate) fn is_unused(&self) -> bool {
+        self.local == Side::Head
     }
 
     /// Both sides have ended.

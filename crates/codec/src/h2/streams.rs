@@ -1,9 +1,14 @@
 //! The table of streams: records in a slab, found by identifier through a small open-addressing index.
 
+use std::collections::BTreeMap;
+
 use super::stream::Stream;
 
 /// Slots an idle connection keeps; more are given back once it has been idle for a while.
 const KEPT: usize = 1;
+/// Steps a search in the index may take. More are needed where long-lived streams lie beside each other, or where a peer
+/// skips identifiers so that all land in one place: then a tree takes over, which is slower and can't be slowed down.
+const MAX_STEPS: usize = 64;
 /// Marks the end of the list of free slots.
 const NONE: u32 = u32::MAX;
 
@@ -18,6 +23,8 @@ pub(crate) struct Streams {
     /// (identifier, slot); identifier 0 is empty. Power-of-two length, at most half full. Identifiers of one peer are
     /// consecutive odd numbers, so halving them spreads them perfectly without any hashing.
     index: Vec<(u32, u32)>,
+    /// In place of the index, which is empty then, until the last stream has gone.
+    tree: Option<Box<BTreeMap<u32, u32>>>,
 }
 
 impl Streams {
@@ -27,6 +34,7 @@ impl Streams {
             free: NONE,
             used: 0,
             index: Vec::new(),
+            tree: None,
         }
     }
 
@@ -40,7 +48,7 @@ impl Streams {
     #[inline]
     pub(crate) fn find(&self, id: u32) -> Option<u32> {
         if self.index.is_empty() {
-            return None;
+            return self.find_in_tree(id);
         }
         let mask = self.index.len() - 1;
         let mut at = (id >> 1) as usize & mask;
@@ -54,6 +62,11 @@ impl Streams {
             }
             at = (at + 1) & mask;
         }
+    }
+
+    #[cold]
+    fn find_in_tree(&self, id: u32) -> Option<u32> {
+        self.tree.as_ref()?.get(&id).copied()
     }
 
     #[inline]
@@ -90,34 +103,53 @@ impl Streams {
         };
         self.used += 1;
         if self.used as usize * 2 > self.index.len() {
-            self.grow_index();
-        } else {
-            Self::place(&mut self.index, id, slot);
+            self.grow_index(id, slot);
+        } else if Self::place(&mut self.index, id, slot) > MAX_STEPS {
+            self.plant_tree();
         }
         slot
     }
 
+    /// Returns how many steps it took.
     #[inline]
-    fn place(index: &mut [(u32, u32)], id: u32, slot: u32) {
+    fn place(index: &mut [(u32, u32)], id: u32, slot: u32) -> usize {
         let mask = index.len() - 1;
-        let mut at = (id >> 1) as usize & mask;
+        let home = (id >> 1) as usize;
+        let mut at = home & mask;
         while index[at].0 != 0 {
             at = (at + 1) & mask;
         }
         index[at] = (id, slot);
+        at.wrapping_sub(home) & mask
     }
 
-    /// Doubles the index and fills it from the slab, which already has the newest stream.
     #[cold]
-    fn grow_index(&mut self) {
+    fn plant_tree(&mut self) {
+        let streams = self.slots.iter().enumerate().filter(|(_, stream)| stream.id != 0);
+        let tree = streams.map(|(slot, stream)| (stream.id, slot as u32)).collect();
+        self.tree = Some(Box::new(tree));
+        self.index = Vec::new();
+    }
+
+    /// Doubles the index and fills it from the slab, which already has the newest stream; or adds that to the tree.
+    #[cold]
+    fn grow_index(&mut self, id: u32, slot: u32) {
+        if let Some(tree) = &mut self.tree {
+            tree.insert(id, slot);
+            return;
+        }
         let len = (self.index.len() * 2).max(2);
         self.index.clear();
         self.index.reserve_exact(len);
         self.index.resize(len, (0, 0));
+        let mut steps = 0;
         for (slot, stream) in self.slots.iter().enumerate() {
             if stream.id != 0 {
-                Self::place(&mut self.index, stream.id, slot as u32);
+                steps = steps.max(Self::place(&mut self.index, stream.id, slot as u32));
             }
+        }
+        if steps > MAX_STEPS {
+            self.plant_tree();
         }
     }
 
@@ -159,6 +191,9 @@ impl Streams {
     /// Removes an identifier, moving later ones of its run back so that no search ends too early.
     #[inline]
     fn unindex(&mut self, id: u32) {
+        if self.index.is_empty() {
+            return self.remove_from_tree(id);
+        }
         let mask = self.index.len() - 1;
         let mut hole = (id >> 1) as usize & mask;
         while self.index[hole].0 != id {
@@ -181,6 +216,16 @@ impl Streams {
         self.index[hole] = (0, 0);
     }
 
+    #[cold]
+    fn remove_from_tree(&mut self, id: u32) {
+        if let Some(tree) = &mut self.tree {
+            tree.remove(&id);
+            if tree.is_empty() {
+                self.tree = None;
+            }
+        }
+    }
+
     /// Every stream in use, with its slot.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Stream)> {
         self.slots
@@ -197,7 +242,12 @@ impl Streams {
 
     /// Octets on the heap, without what streams have queued.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Stream>() + self.index.capacity() * size_of::<(u32, u32)>()
+        // A tree's nodes are at least half full.
+        let tree = self
+            .tree
+            .as_ref()
+            .map_or(0, |tree| tree.len() * 2 * size_of::<(u32, u32)>());
+        self.slots.capacity() * size_of::<Stream>() + self.index.capacity() * size_of::<(u32, u32)>() + tree
     }
 }
 
@@ -230,6 +280,44 @@ mod tests {
             let slot = streams.find(id).expect("a live stream is found");
             assert_eq!(streams.get(slot).id, id);
         }
+    }
+
+    /// A peer that skips identifiers so that all have one home, and a few long-lived streams side by side under many
+    /// short ones: neither makes a search long.
+    #[test]
+    fn no_choice_of_identifiers_makes_a_search_long() {
+        let mut streams = Streams::new();
+        for n in 0..1_000 {
+            streams.insert(Stream::new(1 + n * 8_192, 0, 0, 0));
+        }
+        assert!(streams.index.is_empty() && streams.tree.is_some());
+        for n in 0..1_000 {
+            let slot = streams.find(1 + n * 8_192).expect("a live stream is found");
+            assert_eq!(streams.get(slot).id, 1 + n * 8_192);
+            assert_eq!(streams.find(3 + n * 8_192), None);
+        }
+        for n in 0..1_000 {
+            let slot = streams.find(1 + n * 8_192).expect("a live stream is found");
+            streams.remove(slot);
+            assert_eq!(streams.find(1 + n * 8_192), None);
+        }
+        assert!(streams.tree.is_none());
+        // The cheap index is back with the next stream.
+        streams.insert(Stream::new(8_192_001, 0, 0, 0));
+        assert!(!streams.index.is_empty() && streams.find(8_192_001).is_some());
+
+        let mut streams = Streams::new();
+        for n in 0..1_000 {
+            streams.insert(Stream::new(2 * n + 1, 0, 0, 0));
+        }
+        assert!(streams.tree.is_none(), "neighbours are what the index is made for");
+        for n in 1_000..5_000 {
+            let slot = streams.insert(Stream::new(2 * n + 1, 0, 0, 0));
+            assert_eq!(streams.find(2 * n + 1), Some(slot));
+            streams.remove(slot);
+        }
+        assert_eq!(streams.len(), 1_000);
+        assert!(streams.tree.is_some());
     }
 
     #[test]

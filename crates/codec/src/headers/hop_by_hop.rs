@@ -1,7 +1,27 @@
 //! Removal of what belongs to one hop only (RFC 9110 section 7.6.1).
 
-use super::HeaderBlock;
+use super::{HeaderBlock, PRESENT_WORDS};
 use crate::names::KnownName;
+
+/// The fields HTTP/2 forbids (RFC 9113 section 8.2.2), as the bits of `HeaderBlock::present`.
+pub(super) const CONNECTION_SPECIFIC: [u64; PRESENT_WORDS] = bits(&[
+    KnownName::Connection,
+    KnownName::KeepAlive,
+    KnownName::ProxyConnection,
+    KnownName::TransferEncoding,
+    KnownName::Upgrade,
+]);
+
+const fn bits(names: &[KnownName]) -> [u64; PRESENT_WORDS] {
+    let mut words = [0; PRESENT_WORDS];
+    let mut at = 0;
+    while at < names.len() {
+        let index = names[at].index();
+        words[index / 64] |= 1 << (index % 64);
+        at += 1;
+    }
+    words
+}
 
 /// Removes `connection` and every field it names, and the fields that are hop-by-hop by definition: `keep-alive`,
 /// `proxy-connection`, `transfer-encoding`, `upgrade`, `http2-settings`, and `te` unless it is exactly `trailers`.

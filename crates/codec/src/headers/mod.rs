@@ -46,7 +46,7 @@ pub struct HeaderBlock {
 
 /// `:method`, `:scheme`, `:authority`, `:path`, `:protocol`: the ids below `:status`.
 const PSEUDO_COUNT: usize = KnownName::Status as usize;
-const PRESENT_WORDS: usize = KnownName::COUNT.div_ceil(64);
+pub(crate) const PRESENT_WORDS: usize = KnownName::COUNT.div_ceil(64);
 
 /// One regular field. `bytes[start..]` holds the name, if it is not a known one, then the value, then the original
 /// spelling of the name if `SPELLED` is set.
@@ -321,6 +321,13 @@ impl HeaderBlock {
     #[inline]
     pub(crate) fn has(&self, known: KnownName) -> bool {
         self.present[known.index() / 64] & (1 << (known.index() % 64)) != 0
+    }
+
+    /// Whether any field is present that [`hop_by_hop::remove`] removes and HTTP/2 forbids, `te` aside.
+    #[inline]
+    pub(crate) fn has_connection_specific(&self) -> bool {
+        let words = self.present.iter().zip(&hop_by_hop::CONNECTION_SPECIFIC);
+        words.fold(0, |found, (present, names)| found | (present & names)) != 0
     }
 
     #[inline]

@@ -170,6 +170,10 @@ impl Decoder {
         let start = pass.block.bytes.len();
         if let Some(index) = index.checked_sub(static_table::LEN + 1) {
             let entry = self.table.entry(index).ok_or(DecodeError::InvalidIndex)?;
+            if pass.fault.is_some() {
+                // An octet that stands for a large entry must not cost a copy of it once the block is refused.
+                return Ok(());
+            }
             pass.block.bytes.extend_from_slice(self.table.octets(entry));
             pass.field(Decoding {
                 known: entry.known,
@@ -222,7 +226,9 @@ impl Decoder {
                 .table
                 .entry(name_index - static_table::LEN - 1)
                 .ok_or(DecodeError::InvalidIndex)?;
-            pass.block.bytes.extend_from_slice(self.table.name_and_value(entry).0);
+            if is_indexed || pass.fault.is_none() {
+                pass.block.bytes.extend_from_slice(self.table.name_and_value(entry).0);
+            }
             entry.known
         };
         let name_len = pass.block.bytes.len() - start;

@@ -98,6 +98,16 @@ impl Script {
             .collect()
     }
 
+    /// Whether the last frame is a part of a header block that is to be continued.
+    pub(crate) fn ends_within_a_block(&self) -> bool {
+        let last = self.frames.last();
+        last.is_some_and(|frame| matches!(frame[3], 1 | 9) && frame[4] & END_HEADERS == 0)
+    }
+
+    pub(crate) fn has_goaway(&self) -> bool {
+        self.frames.iter().any(|frame| frame[3] == 7)
+    }
+
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.pieces().concat()
     }

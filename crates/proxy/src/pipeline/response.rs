@@ -1,6 +1,6 @@
 //! The endpoint's answer on its way to the caller.
 
-use codec::headers::HeaderBlock;
+use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
 
 use super::{attempt, filtering, finish};
@@ -47,6 +47,8 @@ pub(crate) fn on_informational(worker: &mut Worker, key: Key<Stream>, head: &mut
     if head.status() == Some(100) && !stream.manager.config.proxy_100_continue {
         return;
     }
+    // What concerned the hop from the endpoint ends here, as with the final answer.
+    hop_by_hop::remove(head);
     if let Some(found) = worker.connections.get_mut(stream.downstream)
         && let Some(codec) = found.open_codec()
     {

@@ -144,7 +144,7 @@ fn content_must_be_as_long_as_content_length_says() {
     script.feed(&[headers(1, &with("5"), false), data(1, b"hell", false)].concat());
     script.feed_stream_error(&headers(1, &[("t", "1")], true), 1, ErrorCode::PROTOCOL_ERROR);
     // And so does a head that ends the stream.
-    server_stream_error(&with("5"));
+    Script::server().feed_stream_error(&headers(1, &with("5"), true), 1, ErrorCode::PROTOCOL_ERROR);
     client_stream_error(&[(":status", "200"), ("content-length", "5")]);
     for invalid in ["-1", "+5", "5, 5", "", "5 5", "0x5", "99999999999999999999"] {
         server_stream_error(&[POST, &[("content-length", invalid)]].concat());
@@ -468,13 +468,41 @@ fn a_header_list_over_the_limit_ends_its_stream_only() {
     );
 }
 
-/// Envoy ends the connection for any malformed message unless told otherwise.
+/// Section 8.1.1: content that disagrees with its length ends its stream only, in Envoy too, whatever is configured.
+#[test]
+fn a_length_that_does_not_fit_never_ends_the_connection() {
+    let with_length: Fields<'_> = &[POST, &[("content-length", "3")]].concat();
+    for rest in [
+        data(1, b"abcd", false),
+        data(1, b"ab", true),
+        headers(1, &[("t", "1")], true),
+    ] {
+        let mut server = Script::server_with(Config::default());
+        server.feed(&headers(1, with_length, false));
+        server.feed_stream_error(&rest, 1, ErrorCode::PROTOCOL_ERROR);
+        assert_eq!(server.connection.stats().value(crate::stats::Stat::RxMessagingError), 1);
+        let mut client = Script::client_with(Config::default());
+        client.request(GET, true);
+        client.feed(&headers(1, &[(":status", "200"), ("content-length", "3")], false));
+        client.feed_stream_error(&rest, 1, ErrorCode::PROTOCOL_ERROR);
+    }
+    let mut server = Script::server_with(Config::default());
+    server.feed_stream_error(&headers(1, with_length, true), 1, ErrorCode::PROTOCOL_ERROR);
+    let mut client = Script::client_with(Config::default());
+    client.request(GET, true);
+    let head = headers(1, &[(":status", "200"), ("content-length", "3")], true);
+    client.feed_stream_error(&head, 1, ErrorCode::PROTOCOL_ERROR);
+}
+
+/// Envoy ends the connection for any other malformed message unless told otherwise.
 #[test]
 fn a_malformed_message_ends_the_connection_by_default() {
     let mut script = Script::server_with(Config::default());
-    script.feed(&headers(1, &[POST, &[("content-length", "1")]].concat(), false));
-    let error = script.feed_error(&data(1, b"xy", false), ErrorCode::PROTOCOL_ERROR);
-    assert!(error.violation.contains("8.1.1"), "{error}");
+    let error = script.feed_error(
+        &headers(1, &[GET, &[("te", "x")]].concat(), false),
+        ErrorCode::PROTOCOL_ERROR,
+    );
+    assert!(error.violation.contains("8.2.2"), "{error}");
     let mut script = Script::client_with(Config::default());
     script.request(GET, true);
     script.feed_error(&headers(1, &[("X", "y")], false), ErrorCode::PROTOCOL_ERROR);
