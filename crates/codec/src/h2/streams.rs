@@ -12,6 +12,10 @@ const MAX_STEPS: usize = 64;
 /// Marks the end of the list of free slots.
 const NONE: u32 = u32::MAX;
 
+/// Slots by identifier; in a box of its own, as hardly any connection has one.
+#[derive(Debug)]
+struct Tree(BTreeMap<u32, u32>);
+
 /// All streams that have a record.
 #[derive(Debug)]
 pub(crate) struct Streams {
@@ -24,7 +28,7 @@ pub(crate) struct Streams {
     /// consecutive odd numbers, so halving them spreads them perfectly without any hashing.
     index: Vec<(u32, u32)>,
     /// In place of the index, which is empty then, until the last stream has gone.
-    tree: Option<Box<BTreeMap<u32, u32>>>,
+    tree: Option<Box<Tree>>,
 }
 
 impl Streams {
@@ -66,7 +70,7 @@ impl Streams {
 
     #[cold]
     fn find_in_tree(&self, id: u32) -> Option<u32> {
-        self.tree.as_ref()?.get(&id).copied()
+        self.tree.as_ref()?.0.get(&id).copied()
     }
 
     #[inline]
@@ -127,7 +131,7 @@ impl Streams {
     fn plant_tree(&mut self) {
         let streams = self.slots.iter().enumerate().filter(|(_, stream)| stream.id != 0);
         let tree = streams.map(|(slot, stream)| (stream.id, slot as u32)).collect();
-        self.tree = Some(Box::new(tree));
+        self.tree = Some(Box::new(Tree(tree)));
         self.index = Vec::new();
     }
 
@@ -135,7 +139,7 @@ impl Streams {
     #[cold]
     fn grow_index(&mut self, id: u32, slot: u32) {
         if let Some(tree) = &mut self.tree {
-            tree.insert(id, slot);
+            tree.0.insert(id, slot);
             return;
         }
         let len = (self.index.len() * 2).max(2);
@@ -219,8 +223,8 @@ impl Streams {
     #[cold]
     fn remove_from_tree(&mut self, id: u32) {
         if let Some(tree) = &mut self.tree {
-            tree.remove(&id);
-            if tree.is_empty() {
+            tree.0.remove(&id);
+            if tree.0.is_empty() {
                 self.tree = None;
             }
         }
@@ -246,7 +250,7 @@ impl Streams {
         let tree = self
             .tree
             .as_ref()
-            .map_or(0, |tree| tree.len() * 2 * size_of::<(u32, u32)>());
+            .map_or(0, |tree| tree.0.len() * 2 * size_of::<(u32, u32)>());
         self.slots.capacity() * size_of::<Stream>() + self.index.capacity() * size_of::<(u32, u32)>() + tree
     }
 }
