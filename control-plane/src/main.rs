@@ -236,10 +236,12 @@ fn look_over(arguments: &Check) -> Result<ExitCode, String> {
             }
             write_faults(&mut text, "note", &findings.notes);
             let faults = findings.faults.len() + findings.withheld.len();
+            let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
             text.push_str(&format!(
-                "{} objects, {faults} faults, {} notes\n",
-                findings.objects,
-                findings.notes.len()
+                "{}, {}, {}\n",
+                count(findings.objects, "object"),
+                count(faults, "fault"),
+                count(findings.notes.len(), "note")
             ));
         }
     }

@@ -37,7 +37,7 @@ fn check_tells_what_is_wrong_by_file_and_line_and_by_its_exit_code() {
     assert_eq!(bad.status.code(), Some(1));
     assert_eq!(
         text(&bad.stdout),
-        "fault a.yaml:4: Service: metadata.nam: unknown field\n0 objects, 1 faults, 0 notes\n"
+        "fault a.yaml:4: Service: metadata.nam: unknown field\n0 objects, 1 fault, 0 notes\n"
     );
     let json = run(&["check", directory.to_str().unwrap(), "--format", "json"]);
     let findings: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
