@@ -33,28 +33,34 @@ impl LogSinks {
     }
 
     fn open_one(&self, log: &AccessLog) -> Option<OpenLog> {
-        let (sink, format) = match &log.sink {
-            AccessLogSink::File { path, format } => match self.0.file(Path::new(&**path)) {
-                Ok(sink) => (sink, format),
-                Err(error) => {
-                    tracing::error!(target: "config", %path, %error, "cannot open an access log");
-                    return None;
-                }
-            },
-            AccessLogSink::Stdout { format } => (self.0.stdout(), format),
-            AccessLogSink::Stderr { format } => (self.0.stderr(), format),
-            AccessLogSink::Extension(_) => return None,
-        };
-        match compile(format) {
-            Ok(format) => Some(OpenLog {
-                filter: log.filter.clone(),
-                format,
-                sink,
-            }),
+        let (format, sink) = open(&self.0, log)?;
+        Some(OpenLog {
+            filter: log.filter.clone(),
+            format,
+            sink,
+        })
+    }
+}
+
+/// Opens a log and compiles its format. What cannot be opened is reported and `None`: the rest goes on without it.
+pub fn open(writer: &Writer, log: &AccessLog) -> Option<(Format, Arc<Sink>)> {
+    let (sink, format) = match &log.sink {
+        AccessLogSink::File { path, format } => match writer.file(Path::new(&**path)) {
+            Ok(sink) => (sink, format),
             Err(error) => {
-                tracing::error!(target: "config", log = %log.name, %error, "an access log's format is not usable");
-                None
+                tracing::error!(target: "config", %path, %error, "cannot open an access log");
+                return None;
             }
+        },
+        AccessLogSink::Stdout { format } => (writer.stdout(), format),
+        AccessLogSink::Stderr { format } => (writer.stderr(), format),
+        AccessLogSink::Extension(_) => return None,
+    };
+    match compile(format) {
+        Ok(format) => Some((format, sink)),
+        Err(error) => {
+            tracing::error!(target: "config", log = %log.name, %error, "an access log's format is not usable");
+            None
         }
     }
 }
@@ -254,6 +260,7 @@ impl LogContext for Entry<'_> {
     fn text(&self, which: Text) -> Option<&str> {
         let text = match which {
             Text::ResponseCodeDetails => self.stream.record.details,
+            Text::UpstreamTransportFailureReason => self.stream.record.transport_failure?.reason(),
             Text::UpstreamClusterName => self.stream.cluster.as_ref()?.name(),
             Text::UpstreamHostName => self.stream.record.endpoint.as_ref()?.hostname(),
             Text::RouteName => &self.stream.route_table()?.route(self.stream.route?).name,

@@ -1,5 +1,7 @@
 //! From the configuration's protocol options to the codecs'.
 
+use std::time::Duration;
+
 use config::cluster::{HttpProtocolOptions, UpstreamProtocol};
 use config::http_connection_manager::HttpConnectionManager;
 use config::http_protocol_options::{HeaderKeyFormat, Http1ProtocolOptions, Http2ProtocolOptions};
@@ -8,6 +10,10 @@ use codec::{h1, h2};
 
 /// Envoy's limit on response headers, in KiB, where nothing is said.
 const DEFAULT_MAX_RESPONSE_HEADERS_KB: u32 = 60;
+
+/// How long the final GOAWAY of a drain waits for the peer's answer to a PING. A request that comes later is refused
+/// as not processed, so that its sender sends it again elsewhere.
+const DRAIN_ROUND_TRIP: Duration = Duration::from_secs(1);
 
 /// HTTP/2 towards callers.
 pub(crate) fn h2_server(manager: &HttpConnectionManager) -> h2::Config {
@@ -19,6 +25,8 @@ pub(crate) fn h2_server(manager: &HttpConnectionManager) -> h2::Config {
     if manager.stream_error_on_invalid_http_message {
         config.stream_error_on_invalid_http_message = true;
     }
+    // The codec waits for a round trip, not for a time; a peer that does not answer while idle holds up a drain.
+    config.drain_round_trip_timeout = manager.drain_timeout.min(DRAIN_ROUND_TRIP);
     config.header_timeout = manager.request_headers_timeout;
     config.stall_timeout = manager.stream_flush_timeout.or(manager.stream_idle_timeout);
     config
@@ -105,6 +113,8 @@ pub(crate) fn h1_server(manager: &HttpConnectionManager, is_tls: bool) -> h1::Co
         manager.common_http_protocol_options.max_headers_count,
     );
     config.request_headers_timeout = manager.request_headers_timeout;
+    // The pipeline answers them, as Envoy's connection manager does, so that they are logged with what they asked for.
+    config.require_host = false;
     config
 }
 

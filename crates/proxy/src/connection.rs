@@ -59,6 +59,13 @@ pub(crate) enum Lifecycle {
     Closed,
 }
 
+/// Who ended a connection first, and whether requests were cut off by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) by_peer: bool,
+    pub(crate) cut_requests: bool,
+}
+
 /// Record of one connection.
 pub(crate) struct Connection {
     pub(crate) role: Role,
@@ -68,6 +75,8 @@ pub(crate) struct Connection {
     pub(crate) tls: Option<Box<Session>>,
     /// First bytes of a connection whose protocol is not known yet.
     pub(crate) undetected: Vec<u8>,
+    /// Set once, by whoever is first.
+    ending: Option<Ending>,
     pub(crate) timer: TimerKey,
     timer_at: Instant,
     /// The connection's timer fired and its task has not looked yet.
@@ -88,6 +97,7 @@ impl Connection {
             codec: None,
             tls,
             undetected: Vec::new(),
+            ending: None,
             timer: TimerKey::NONE,
             timer_at: now,
             timer_due: false,
@@ -125,8 +135,21 @@ impl Connection {
         }
     }
 
+    /// Notes who ended the connection, before its requests are ended with it.
+    pub(crate) fn note_ending(&mut self, by_peer: bool) {
+        let role = &self.role;
+        self.ending.get_or_insert_with(|| Ending {
+            by_peer,
+            cut_requests: match role {
+                Role::Downstream(downstream) => downstream.has_streams(),
+                Role::Upstream(upstream) => upstream.has_streams(),
+            },
+        });
+    }
+
     /// Stops events and commands, and closes once the output is flushed.
     pub(crate) fn begin_close(&mut self, linger: Duration) {
+        self.note_ending(false);
         if self.lifecycle == Lifecycle::Open {
             self.lifecycle = Lifecycle::Closing { linger };
             if let Some(tls) = &mut self.tls {
@@ -238,16 +261,39 @@ fn on_timer(worker: &mut Worker, key: Key<Connection>) {
 
 /// Takes the record out; whatever streams it still has have ended before, or end now.
 fn remove(worker: &mut Worker, key: Key<Connection>) {
+    if let Some(connection) = worker.connections.get_mut(key) {
+        connection.note_ending(false);
+    }
     crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);
-    let Some(connection) = worker.connections.remove(key) else {
+    let Some(mut connection) = worker.connections.remove(key) else {
         return;
     };
     worker.disarm(connection.timer);
+    count_codec(&mut connection);
+    let ending = connection.ending.unwrap_or(Ending {
+        by_peer: false,
+        cut_requests: false,
+    });
     match connection.role {
         Role::Downstream(downstream) => {
             worker.totals.downstream_connections.fetch_sub(1, Ordering::Relaxed);
-            downstream.closed(worker.now);
+            downstream.closed(worker.now, ending);
         }
-        Role::Upstream(upstream) => upstream.closed(worker, key),
+        Role::Upstream(upstream) => upstream.closed(worker, key, ending),
     }
+}
+
+/// Adds what the codec has counted to the statistics of its protocol: of the process for callers, of the cluster for
+/// endpoints. Done when something worth counting has happened and at the end; never for a request that goes well.
+pub(crate) fn count_codec(connection: &mut Connection) {
+    let Some(codec) = &mut connection.codec else { return };
+    let counted = codec.take_stats();
+    if counted.iter().next().is_none() {
+        return;
+    }
+    let (block, shard) = match &connection.role {
+        Role::Downstream(downstream) => (downstream.codec_stats(codec.is_h2()), downstream.shard),
+        Role::Upstream(upstream) => (upstream.codec_stats(codec.is_h2()), upstream.shard()),
+    };
+    crate::codec_stats::add(&counted, codec.is_h2(), block.local(shard));
 }

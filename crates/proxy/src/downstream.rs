@@ -6,22 +6,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use codec::Connection as Codec;
-use codec::event::ConnectionError;
+use codec::event::{ConnectionError, StreamId};
+use codec::stats::Stat;
 use config::http_connection_manager::CodecType;
-use telemetry::stats::{Counter, Gauge, Shard};
-use telemetry::stats::{http as stat, listener as listener_stat};
+use telemetry::access_log::ResponseFlag;
+use telemetry::stats::{Block, Counter, Gauge, Local as LocalStats, Shard};
+use telemetry::stats::{http as stat, listener as listener_stat, listener_worker as worker_stat};
 use tls::{PeerIdentity, Session, SubjectAltName, TlsError};
 
-use crate::connection::{Connection, Role};
-use crate::failure::Failure;
+use crate::access_log::Entry;
+use crate::connection::{Connection, Ending, Role};
+use crate::failure::{Failure, Refusal};
 use crate::listener::{Chain, ChainTls};
 use crate::manager::Manager;
 use crate::slab::Key;
 use crate::slots::Slot;
+use crate::stream::{Phase, Stream};
 use crate::worker::{Local, Worker};
 
 /// First bytes of every HTTP/2 connection (RFC 9113 section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long after its last answer a connection may be closed without waiting for the peer's end.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// The downstream part of a connection's record.
 pub(crate) struct Downstream {
@@ -72,6 +79,10 @@ impl Downstream {
         let listener = chain.listener_stats.local(shard);
         listener.add(listener_stat::DOWNSTREAM_CX_TOTAL, 1);
         listener.gauge_add(listener_stat::DOWNSTREAM_CX_ACTIVE, 1);
+        if let Some(stats) = worker_stats(&chain, shard) {
+            stats.add(worker_stat::DOWNSTREAM_CX_TOTAL, 1);
+            stats.gauge_add(worker_stat::DOWNSTREAM_CX_ACTIVE, 1);
+        }
         Downstream {
             manager: Rc::new(Arc::clone(&chain.manager)),
             is_tls: chain.is_tls(),
@@ -132,6 +143,8 @@ impl Downstream {
         let stats = self.manager.stats.local(self.shard);
         stats.add(total, 1);
         stats.gauge_add(active, 1);
+        // Shown from now on, as in Envoy.
+        self.codec_stats(protocol == Protocol::Http2);
         match protocol {
             Protocol::Http1 => Codec::h1_server(&self.manager.h1, now),
             Protocol::Http2 => Codec::h2_server(&self.manager.h2, now),
@@ -148,6 +161,21 @@ impl Downstream {
             Some(Protocol::Http2) => stat::DOWNSTREAM_RQ_HTTP2_TOTAL,
             Some(Protocol::Http1) | None => stat::DOWNSTREAM_RQ_HTTP1_TOTAL,
         }
+    }
+
+    /// Whether it has had no request for so long that no answer can still be on its way.
+    pub(crate) fn is_quiet(&self, now: Instant) -> bool {
+        self.active_streams == 0 && self.idle_since + QUIET <= now
+    }
+
+    /// Whether requests of it are under way.
+    pub(crate) fn has_streams(&self) -> bool {
+        self.active_streams > 0
+    }
+
+    /// Where its codec counts.
+    pub(crate) fn codec_stats(&self, is_h2: bool) -> &Block {
+        self.manager.codec_stats.of(is_h2)
     }
 
     pub(crate) fn stream_began(&mut self) {
@@ -240,10 +268,26 @@ impl Downstream {
     }
 
     /// The connection is gone.
-    pub(crate) fn closed(self, now: Instant) {
+    pub(crate) fn closed(self, now: Instant, ending: Ending) {
         let stats = self.manager.stats.local(self.shard);
         stats.gauge_add(stat::DOWNSTREAM_CX_ACTIVE, -1);
         stats.add(stat::DOWNSTREAM_CX_DESTROY, 1);
+        let (destroyed, with_requests) = if ending.by_peer {
+            (
+                stat::DOWNSTREAM_CX_DESTROY_REMOTE,
+                stat::DOWNSTREAM_CX_DESTROY_REMOTE_ACTIVE_RQ,
+            )
+        } else {
+            (
+                stat::DOWNSTREAM_CX_DESTROY_LOCAL,
+                stat::DOWNSTREAM_CX_DESTROY_LOCAL_ACTIVE_RQ,
+            )
+        };
+        stats.add(destroyed, 1);
+        if ending.cut_requests {
+            stats.add(stat::DOWNSTREAM_CX_DESTROY_ACTIVE_RQ, 1);
+            stats.add(with_requests, 1);
+        }
         stats.record(
             stat::DOWNSTREAM_CX_LENGTH_MS,
             now.saturating_duration_since(self.accepted).as_millis() as u64,
@@ -256,10 +300,18 @@ impl Downstream {
         }
         let listener = self.chain.listener_stats.local(self.shard);
         listener.gauge_add(listener_stat::DOWNSTREAM_CX_ACTIVE, -1);
+        if let Some(stats) = worker_stats(&self.chain, self.shard) {
+            stats.gauge_add(worker_stat::DOWNSTREAM_CX_ACTIVE, -1);
+        }
         listener.add(listener_stat::DOWNSTREAM_CX_DESTROY, 1);
         let lived = now.saturating_duration_since(self.accepted).as_millis() as u64;
         listener.record(listener_stat::DOWNSTREAM_CX_LENGTH_MS, lived);
     }
+}
+
+/// The worker's share of the listener.
+fn worker_stats(chain: &Chain, shard: Shard) -> Option<LocalStats<'_>> {
+    Some(chain.worker_stats.get(shard.worker_index()?)?.local(shard))
 }
 
 fn protocol_connection_stats(protocol: Protocol) -> (Counter, Gauge) {
@@ -378,6 +430,27 @@ pub(crate) fn on_codec_error(worker: &mut Worker, key: Key<Connection>, error: &
         .local(downstream.shard)
         .add(stat::DOWNSTREAM_CX_PROTOCOL_ERROR, 1);
     let linger = manager.config.delayed_close_timeout.unwrap_or_default();
+    let is_h2 = downstream.protocol == Some(Protocol::Http2);
+    let refusal = Refusal::of(error, is_h2);
+    let under_way = error
+        .answer
+        .and_then(|answer| crate::pipeline::stream_of(worker, key, answer.stream).map(|stream| (stream, answer)))
+        .filter(|(stream, _)| {
+            worker
+                .streams
+                .get(*stream)
+                .is_some_and(|stream| stream.phase != Phase::Responding)
+        });
+    if let Some((stream, answer)) = under_way {
+        crate::pipeline::finish::refuse(worker, stream, answer.status, &refusal);
+        return end_refused(worker, key, linger);
+    }
+    let Some(connection) = worker.connections.get_mut(key) else {
+        return;
+    };
+    let Role::Downstream(downstream) = &mut connection.role else {
+        return;
+    };
     if let Some(answer) = error.answer
         && let Some(codec) = &mut connection.codec
     {
@@ -386,7 +459,11 @@ pub(crate) fn on_codec_error(worker: &mut Worker, key: Key<Connection>, error: &
         stats.add(stat::DOWNSTREAM_RQ_HTTP1_TOTAL, 1);
         stats.add(stat::DOWNSTREAM_RQ_4XX, u64::from(answer.status < 500));
         stats.add(stat::DOWNSTREAM_RQ_5XX, u64::from(answer.status >= 500));
-        let body = Failure::body_of_refusal(answer.status);
+        stats.add(stat::DOWNSTREAM_RQ_COMPLETED, 1);
+        // As in Envoy, whose codec resets what it has answered.
+        stats.add(stat::DOWNSTREAM_RQ_RESPONSE_BEFORE_RQ_COMPLETE, 1);
+        stats.add(stat::DOWNSTREAM_RQ_RX_RESET, 1);
+        let body = refusal.body;
         let mut head = codec::headers::HeaderBlock::new();
         crate::response_headers::http_reply(&mut head, answer.status, body.as_bytes(), |_| {});
         crate::response_headers::finish(&mut head, &manager, worker.date.value(now), None);
@@ -395,8 +472,51 @@ pub(crate) fn on_codec_error(worker: &mut Worker, key: Key<Connection>, error: &
             let _ = codec.send_data(answer.stream, body.as_bytes(), true);
         }
     }
+    let is_of_a_message = matches!(error.stat, Stat::RxMessagingError | Stat::HeaderOverflow);
+    if error.answer.is_some() || (is_h2 && is_of_a_message) {
+        record_refusal(worker, key, &refusal, error.answer.map_or(0, |answer| answer.status));
+    }
+    end_refused(worker, key, linger);
+}
+
+fn end_refused(worker: &mut Worker, key: Key<Connection>, linger: Duration) {
     crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);
     if let Some(connection) = worker.connections.get_mut(key) {
         connection.begin_close(linger);
     }
+}
+
+/// A request that the codec refused has no stream; statistics and access logs know of it all the same.
+fn record_refusal(worker: &mut Worker, key: Key<Connection>, refusal: &Refusal, status: u16) {
+    let (now, block, snapshot) = (worker.now, worker.take_block(), Rc::clone(&worker.snapshot));
+    let Some(Connection {
+        role: Role::Downstream(downstream),
+        ..
+    }) = worker.connections.get(key)
+    else {
+        return worker.give_block(block);
+    };
+    if status != 0 {
+        crate::pipeline::finish::count_for_listener(&downstream.chain, worker.shard, status);
+    }
+    let manager = Rc::clone(&downstream.manager);
+    if !manager.logs_requests() {
+        return worker.give_block(block);
+    }
+    let mut stream = Stream::new((key, StreamId::default()), manager, snapshot, block, now);
+    stream.record.status = status;
+    stream.record.flag = Some(ResponseFlag::DownstreamProtocolError);
+    stream.record.details = refusal.details;
+    stream.record.local_reply = true;
+    stream.record.bytes_sent = refusal.body.len() as u64;
+    let entry = Entry {
+        stream: &stream,
+        downstream,
+        now,
+    };
+    stream
+        .manager
+        .access_logs
+        .write(&entry, worker.shard, &mut worker.log_line);
+    worker.recycle(stream);
 }

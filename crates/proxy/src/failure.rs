@@ -4,7 +4,10 @@
 //! details, body and whether another attempt is safe. The values are Envoy 1.39's, read from a
 //! running Envoy (`tests/e2e` compares them); the gRPC status follows from the HTTP status.
 
+use codec::event::ConnectionError;
+use codec::stats::Stat;
 use telemetry::access_log::ResponseFlag;
+use tls::TlsError;
 use upstream::outlier::Outcome;
 
 /// A request that ended without an upstream's answer, or was cut off in it.
@@ -50,6 +53,137 @@ pub(crate) enum Failure {
     DownstreamGone,
     /// An upgrade or CONNECT that no `upgrade_configs` entry allows.
     UpgradeNotAllowed,
+}
+
+/// Declares [`TransportFailure`]: a variant and its reason each, from which the details follow.
+macro_rules! transport_failures {
+    ($($(#[$doc:meta])* $name:ident = $reason:literal,)*) => {
+        /// Why the transport to an endpoint failed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum TransportFailure {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl TransportFailure {
+            /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
+            pub(crate) fn reason(self) -> &'static str {
+                match self {
+                    $(Self::$name => $reason,)*
+                }
+            }
+
+            /// `%RESPONSE_CODE_DETAILS%`.
+            pub(crate) fn details(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!(
+                        "upstream_reset_before_response_started{remote_connection_failure|",
+                        $reason,
+                        "}"
+                    ),)*
+                }
+            }
+        }
+    };
+}
+
+transport_failures! {
+    /// ECONNREFUSED.
+    Refused = "delayed_connect_error:_Connection_refused",
+    /// ECONNRESET.
+    Reset = "delayed_connect_error:_Connection_reset_by_peer",
+    /// ETIMEDOUT: the system gave up before `connect_timeout`.
+    TimedOut = "delayed_connect_error:_Connection_timed_out",
+    /// EHOSTUNREACH.
+    HostUnreachable = "delayed_connect_error:_No_route_to_host",
+    /// ENETUNREACH.
+    NetworkUnreachable = "immediate_connect_error:_Network_is_unreachable",
+    /// ENOENT: there is no such Unix socket.
+    NoSuchSocket = "immediate_connect_error:_No_such_file_or_directory",
+    /// EACCES, EPERM.
+    PermissionDenied = "immediate_connect_error:_Permission_denied",
+    /// Another error of the system's; it is in our log.
+    OtherConnect = "delayed_connect_error",
+    /// The endpoint's certificate was not accepted.
+    CertificateVerifyFailed = "TLS_error:CERTIFICATE_VERIFY_FAILED",
+    /// The endpoint does not speak TLS. The name is BoringSSL's, which people search for.
+    NoTls = "TLS_error:WRONG_VERSION_NUMBER",
+    /// The endpoint refused the handshake.
+    Alert = "TLS_error:ALERT_RECEIVED",
+    /// Another error of TLS.
+    OtherTls = "TLS_error",
+}
+
+impl From<&std::io::Error> for TransportFailure {
+    fn from(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        match error.kind() {
+            ErrorKind::ConnectionRefused => Self::Refused,
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Self::Reset,
+            ErrorKind::TimedOut => Self::TimedOut,
+            ErrorKind::HostUnreachable => Self::HostUnreachable,
+            ErrorKind::NetworkUnreachable => Self::NetworkUnreachable,
+            ErrorKind::NotFound => Self::NoSuchSocket,
+            ErrorKind::PermissionDenied => Self::PermissionDenied,
+            _ => Self::OtherConnect,
+        }
+    }
+}
+
+impl From<&TlsError> for TransportFailure {
+    fn from(error: &TlsError) -> Self {
+        match error {
+            TlsError::Verify(_) => Self::CertificateVerifyFailed,
+            TlsError::Plaintext(_) => Self::NoTls,
+            TlsError::Alert(_) => Self::Alert,
+            _ => Self::OtherTls,
+        }
+    }
+}
+
+/// What the records say of a request that the codec refused, before there was one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// `%RESPONSE_CODE_DETAILS%`, as Envoy 1.39's codecs have it.
+    pub(crate) details: &'static str,
+    /// Body of the answer: the status' name, as Envoy sends it.
+    pub(crate) body: &'static str,
+}
+
+impl Refusal {
+    /// What a codec's error means; `is_h2` says whose.
+    pub(crate) fn of(error: &ConnectionError, is_h2: bool) -> Refusal {
+        if is_h2 {
+            let details = match error.stat {
+                Stat::HeaderOverflow => "http2.too_many_headers",
+                _ => "http2.invalid.header.field",
+            };
+            return Refusal { details, body: "" };
+        }
+        let status = error.answer.map_or(0, |answer| answer.status);
+        let is_about = |text: &str| error.violation.starts_with(text);
+        let details = match status {
+            408 => "request_header_timeout",
+            426 => "low_version",
+            431 if is_about("fields over") => "http1.too_many_headers",
+            431 => "http1.headers_too_large",
+            501 => "http1.invalid_transfer_encoding",
+            _ if is_about("Content-Length beside Transfer-Encoding") => "http1.content_length_and_chunked_not_allowed",
+            _ if is_about("invalid field value") => "http1.invalid_characters",
+            _ if is_about("invalid Host") => "http.invalid_authority",
+            _ => "http1.codec_error",
+        };
+        let body = match status {
+            400 => "Bad Request",
+            408 => "Request Timeout",
+            413 => "Payload Too Large",
+            426 => "Upgrade Required",
+            431 => "Request Header Fields Too Large",
+            501 => "Not Implemented",
+            505 => "HTTP Version Not Supported",
+            _ => "",
+        };
+        Refusal { details, body }
+    }
 }
 
 /// What a [`Failure`] means to the caller and to the records.
@@ -180,20 +314,6 @@ impl Failure {
                 Some(Outcome::Reset)
             }
             _ => None,
-        }
-    }
-
-    /// Body of the answer to a request that the HTTP/1.1 codec refused (Envoy sends the status' name).
-    pub(crate) fn body_of_refusal(status: u16) -> &'static str {
-        match status {
-            400 => "Bad Request",
-            408 => "Request Timeout",
-            413 => "Payload Too Large",
-            426 => "Upgrade Required",
-            431 => "Request Header Fields Too Large",
-            501 => "Not Implemented",
-            505 => "HTTP Version Not Supported",
-            _ => "",
         }
     }
 }

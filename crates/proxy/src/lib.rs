@@ -4,14 +4,16 @@
 //! forwards, `pool` and `upstream_connection` reach the endpoint. `server` is what the binary
 //! holds; `snapshot` what a configuration is compiled to.
 
-mod access_log;
+pub mod access_log;
 mod chain_choice;
 mod client_certificate;
 mod codec_options;
+mod codec_stats;
 mod connection;
 mod date;
 mod dial;
 mod downstream;
+pub mod drain;
 mod failure;
 mod filters;
 mod grpc_timeout;

@@ -41,6 +41,10 @@ pub(crate) struct Chain {
     pub(crate) manager: Arc<Manager>,
     pub(crate) tls: ChainTls,
     pub(crate) listener_stats: Arc<Block>,
+    /// Answers of the listener's connection manager.
+    pub(crate) listener_http_stats: Arc<Block>,
+    /// Each worker's share of the listener's connections.
+    pub(crate) worker_stats: Box<[Arc<Block>]>,
     pub(crate) ssl_stats: Option<Arc<Block>>,
     /// The secrets its TLS context was made from.
     pub(crate) secrets: Vec<(Arc<str>, Option<Fingerprint>)>,

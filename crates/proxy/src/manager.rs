@@ -1,5 +1,6 @@
 //! An HTTP connection manager compiled for execution.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,22 +10,36 @@ use telemetry::stats::{Block, Registry, Scope, http};
 
 use crate::access_log::AccessLogs;
 use crate::codec_options;
+use crate::codec_stats::ProcessCodecStats;
 use crate::filters::chain::Chain;
 use crate::filters::http_filter::BuildContext;
 use crate::route_table::RouteTable;
 use crate::slots::{Slot, Slots};
 use crate::snapshot::Snapshot;
 
+/// What all connection managers of the process have in common.
+#[derive(Debug)]
+pub(crate) struct ProcessFacts {
+    /// This machine's address.
+    pub(crate) local_address: IpAddr,
+    /// What codecs of callers count.
+    pub(crate) codec_stats: Arc<ProcessCodecStats>,
+}
+
 /// What the connections of a filter chain share.
 #[derive(Debug)]
 pub(crate) struct Manager {
     pub(crate) config: Arc<HttpConnectionManager>,
     pub(crate) stats: Arc<Block>,
+    /// What codecs of callers count.
+    pub(crate) codec_stats: Arc<ProcessCodecStats>,
     pub(crate) h1: Arc<h1::Config>,
     pub(crate) h2: Arc<h2::Config>,
     pub(crate) access_logs: AccessLogs,
     /// Its HTTP filters.
     pub(crate) chain: Chain,
+    /// This machine's address, in place of a caller's that is on it.
+    pub(crate) local_address: IpAddr,
     routes: Routes,
 }
 
@@ -43,6 +58,7 @@ impl Manager {
         tables: &Slots,
         access_logs: AccessLogs,
         is_tls: bool,
+        process: &ProcessFacts,
     ) -> Manager {
         let routes = match &config.route_specifier {
             RouteSpecifier::RouteConfig(table) => Routes::Inline(Arc::new(RouteTable::compile(table, clusters))),
@@ -55,10 +71,12 @@ impl Manager {
         };
         Manager {
             stats: stats.block(Scope::Http(&config.stat_prefix), &http::TABLE),
+            codec_stats: Arc::clone(&process.codec_stats),
             h1: Arc::new(codec_options::h1_server(config, is_tls)),
             h2: Arc::new(codec_options::h2_server(config)),
             access_logs,
             chain: Chain::compile(&config.http_filters, &context),
+            local_address: process.local_address,
             routes,
             config: Arc::clone(config),
         }

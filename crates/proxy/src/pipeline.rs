@@ -57,6 +57,7 @@ fn on_downstream_event(worker: &mut Worker, connection: Key<Connection>, event: 
             }
         }
         Event::Reset { stream, reason } => {
+            count_codec(worker, connection);
             if let Some(key) = stream_of(worker, connection, stream) {
                 finish::on_downstream_reset(worker, key, &reason);
             }
@@ -106,6 +107,7 @@ fn on_upstream_event(worker: &mut Worker, connection: Key<Connection>, event: Ev
             }
         }
         Event::Reset { stream, reason } => {
+            count_codec(worker, connection);
             if let Some(key) = stream_of(worker, connection, stream) {
                 attempt::on_reset(worker, key, &reason);
             }
@@ -124,10 +126,19 @@ fn on_upstream_event(worker: &mut Worker, connection: Key<Connection>, event: Ev
     }
 }
 
+fn count_codec(worker: &mut Worker, connection: Key<Connection>) {
+    if let Some(found) = worker.connections.get_mut(connection) {
+        crate::connection::count_codec(found);
+    }
+}
+
 /// The peer broke the protocol or a limit: its streams end, what the codec has to say still goes
 /// out (GOAWAY, or an HTTP/1.1 answer), then the connection is closed.
 pub(crate) fn on_codec_error(worker: &mut Worker, connection: Key<Connection>, error: &ConnectionError) {
     tracing::debug!(target: "http", violation = error.violation, "connection ended for a protocol violation");
+    if let Some(found) = worker.connections.get_mut(connection) {
+        crate::connection::count_codec(found);
+    }
     match worker.connections.get_mut(connection).map(|found| &mut found.role) {
         Some(Role::Downstream(_)) => crate::downstream::on_codec_error(worker, connection, error),
         Some(Role::Upstream(_)) => crate::upstream_connection::on_codec_error(worker, connection, error),
@@ -207,7 +218,7 @@ pub(crate) fn arm(worker: &mut Worker, key: Key<Stream>) {
 }
 
 /// The request that a codec's stream belongs to.
-fn stream_of(worker: &Worker, connection: Key<Connection>, stream: StreamId) -> Option<Key<Stream>> {
+pub(crate) fn stream_of(worker: &Worker, connection: Key<Connection>, stream: StreamId) -> Option<Key<Stream>> {
     let codec = worker.connections.get(connection)?.codec.as_ref()?;
     let key = Key::from_bits(codec.tag(stream));
     worker.streams.get(key).map(|_| key)

@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use telemetry::stats::cluster as stat;
 use upstream::breaker::{Permit, RoutingPriority};
 use upstream::cluster::ClusterHandle;
 use upstream::endpoint::EndpointState;
@@ -126,6 +127,10 @@ pub(crate) fn acquire(
     let permit = cluster
         .try_acquire_pending(worker.shard, priority)
         .ok_or(Failure::Overflow)?;
+    cluster
+        .stats()
+        .local(worker.shard)
+        .add(stat::UPSTREAM_RQ_PENDING_TOTAL, 1);
     pool.pending.push_back(stream);
     grow(worker, key, priority);
     Ok(Acquired::Pending(permit))
@@ -218,6 +223,8 @@ pub(crate) fn on_connect_failure(worker: &mut Worker, key: Key<Pool>, connection
     };
     pool.connecting.retain(|other| *other != connection);
     let failed = std::mem::take(&mut pool.pending);
+    let stats = pool.cluster.stats().local(worker.shard);
+    stats.add(stat::UPSTREAM_RQ_PENDING_FAILURE_EJECT, failed.len() as u64);
     for stream in failed {
         crate::pipeline::on_attempt_failure(worker, stream, failure);
     }
@@ -251,7 +258,10 @@ pub(crate) fn forget(worker: &mut Worker, endpoint: &Arc<EndpointState>, stream:
     if let Some(key) = worker.pools.by_endpoint.get(&pointer)
         && let Some(pool) = worker.pools.pools.get_mut(*key)
     {
+        let before = pool.pending.len();
         pool.pending.retain(|other| *other != stream);
+        let stats = pool.cluster.stats().local(worker.shard);
+        stats.add(stat::UPSTREAM_RQ_CANCELLED, (before - pool.pending.len()) as u64);
     }
 }
 

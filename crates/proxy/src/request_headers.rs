@@ -76,7 +76,7 @@ pub(crate) fn prepare(request: &mut HeaderBlock, downstream: &Downstream, manage
         strip_port(request, config, downstream);
     }
     remove_internal_only(request);
-    forwarded(request, downstream, config);
+    forwarded(request, downstream, manager);
     client_certificate(request, downstream, config);
     if let Some(via) = &config.via {
         append_to_list(request, KnownName::Via, via.as_bytes(), b", ");
@@ -116,7 +116,8 @@ fn strip_port(request: &mut HeaderBlock, config: &HttpConnectionManager, downstr
 }
 
 /// `x-forwarded-for`, `x-forwarded-proto` and who the caller is taken for.
-fn forwarded(request: &mut HeaderBlock, downstream: &Downstream, config: &HttpConnectionManager) {
+fn forwarded(request: &mut HeaderBlock, downstream: &Downstream, manager: &Manager) {
+    let config = &manager.config;
     let scheme: &[u8] = if downstream.is_tls { b"https" } else { b"http" };
     if config.use_remote_address {
         if let Some(peer) = downstream.peer {
@@ -126,6 +127,13 @@ fn forwarded(request: &mut HeaderBlock, downstream: &Downstream, config: &HttpCo
                 request.set(KnownName::XEnvoyExternalAddress, address);
             }
             if !config.skip_xff_append {
+                // As in Envoy a caller on this machine is known by the machine's address.
+                let mut of_machine = [0u8; 45];
+                let address = if peer.ip().is_loopback() {
+                    write_address(manager.local_address, &mut of_machine)
+                } else {
+                    address
+                };
                 append_to_list(request, KnownName::XForwardedFor, address, b",");
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -17,6 +17,7 @@ use tls::{Loader, ServerContext};
 use tokio::sync::mpsc;
 
 use crate::access_log::LogSinks;
+use crate::drain::DrainPace;
 use crate::listener::ChainTls;
 use crate::slots::Slot;
 use crate::snapshot::{Clusters, Compiler, Snapshot};
@@ -41,6 +42,7 @@ pub(crate) enum Command {
     Drain {
         only: Option<TrafficDirection>,
         stop_accepting: bool,
+        pace: DrainPace,
     },
     /// Close everything and end the thread.
     Stop,
@@ -111,7 +113,8 @@ struct Bound {
 }
 
 impl Server {
-    /// Starts `concurrency` workers, idle until something is published.
+    /// Starts `concurrency` workers, idle until something is published. `local_address` is this machine's, for callers
+    /// on the machine itself (`x-forwarded-for`).
     ///
     /// # Errors
     /// When the system gives no threads or no event queue.
@@ -120,6 +123,7 @@ impl Server {
         stats: &Arc<Registry>,
         tls: &Arc<Loader>,
         logs: &Arc<Writer>,
+        local_address: IpAddr,
     ) -> io::Result<Server> {
         let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let totals = Arc::new(Totals::default());
@@ -136,7 +140,12 @@ impl Server {
                 thread: Some(thread),
             });
         }
-        let compiler = Compiler::new(Arc::clone(stats), Arc::clone(tls), LogSinks::new(Arc::clone(logs)));
+        let compiler = Compiler::new(
+            Arc::clone(stats),
+            Arc::clone(tls),
+            LogSinks::new(Arc::clone(logs)),
+            local_address,
+        );
         Ok(Server {
             compiler,
             snapshots,
@@ -252,8 +261,8 @@ impl Server {
 
     /// Lets connections end when their requests have: GOAWAY, `connection: close`. With
     /// `stop_accepting` the listening sockets are closed first. `only` restricts it to listeners
-    /// of one traffic direction.
-    pub async fn drain(&mut self, only: Option<TrafficDirection>, stop_accepting: bool) {
+    /// of one traffic direction, `pace` says how fast it goes.
+    pub async fn drain(&mut self, only: Option<TrafficDirection>, stop_accepting: bool, pace: DrainPace) {
         if stop_accepting {
             let snapshot = self.snapshots.load_full();
             self.bound.retain(|_, bound| {
@@ -264,7 +273,12 @@ impl Server {
             });
             self.draining |= only.is_none();
         }
-        self.send_all(|| Command::Drain { only, stop_accepting }).await;
+        self.send_all(|| Command::Drain {
+            only,
+            stop_accepting,
+            pace,
+        })
+        .await;
     }
 
     /// Connections from callers that are open.

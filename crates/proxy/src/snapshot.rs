@@ -1,6 +1,7 @@
 //! The configuration compiled for execution: immutable, published whole, read once a request.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use config::listener::{FilterChain, Listener};
@@ -10,8 +11,9 @@ use tls::{ContextError, DownstreamTlsContext, Loader};
 use upstream::cluster::ClusterHandle;
 
 use crate::access_log::LogSinks;
+use crate::codec_stats::ProcessCodecStats;
 use crate::listener::{Chain, ChainTls, CompiledListener};
-use crate::manager::Manager;
+use crate::manager::{Manager, ProcessFacts};
 use crate::route_table::RouteTable;
 use crate::slots::{Slot, SlotMap, Slots};
 
@@ -57,6 +59,7 @@ pub(crate) struct Compiler {
     stats: Arc<Registry>,
     tls: Arc<Loader>,
     log_sinks: LogSinks,
+    process: ProcessFacts,
     cluster_slots: Slots,
     table_slots: Slots,
     listener_slots: Slots,
@@ -70,8 +73,12 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    pub(crate) fn new(stats: Arc<Registry>, tls: Arc<Loader>, log_sinks: LogSinks) -> Self {
+    pub(crate) fn new(stats: Arc<Registry>, tls: Arc<Loader>, log_sinks: LogSinks, local_address: IpAddr) -> Self {
         Compiler {
+            process: ProcessFacts {
+                local_address,
+                codec_stats: Arc::new(ProcessCodecStats::new(&stats)),
+            },
             stats,
             tls,
             log_sinks,
@@ -172,6 +179,7 @@ impl Compiler {
                         &self.table_slots,
                         logs,
                         tls_settings(chain).is_some(),
+                        &self.process,
                     );
                     Some(Arc::new(self.chain(chain, Arc::new(manager), &stats, &ssl, config)))
                 }
@@ -208,8 +216,17 @@ impl Compiler {
                 }
             },
         };
+        // `listener.<address>.`, as the block has it.
+        let address = stats.prefix().trim_start_matches("listener.").trim_end_matches('.');
+        let scope = Scope::ListenerHttp(address, &manager.config.stat_prefix);
+        let of_worker = |worker| {
+            let scope = Scope::ListenerWorker(address, worker);
+            self.stats.block(scope, &stats::listener_worker::TABLE)
+        };
         Chain {
             config: Arc::clone(chain),
+            listener_http_stats: self.stats.block(scope, &stats::listener_http::TABLE),
+            worker_stats: (0..self.stats.workers()).map(of_worker).collect(),
             manager,
             ssl_stats: settings.is_some().then(|| Arc::clone(ssl)),
             secrets: used_secrets(chain, config),

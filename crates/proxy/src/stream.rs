@@ -25,6 +25,7 @@ use upstream::cluster::ClusterHandle;
 use upstream::endpoint::{ActiveRequest, EndpointState};
 
 use crate::connection::Connection;
+use crate::failure::TransportFailure;
 use crate::filters::exchange::FilterProgress;
 use crate::manager::Manager;
 use crate::pool::PendingPermit;
@@ -131,6 +132,8 @@ pub(crate) struct Record {
     /// The router took it: its cluster's statistics count what becomes of it.
     pub(crate) reached_router: bool,
     pub(crate) details: &'static str,
+    /// Why no connection could be made, where that ended the request.
+    pub(crate) transport_failure: Option<TransportFailure>,
     pub(crate) bytes_sent: u64,
     /// Whether the proxy itself answered.
     pub(crate) local_reply: bool,
@@ -177,6 +180,43 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// The record of a request of which nothing is known but its head. `at` says whose stream it is.
+    pub(crate) fn new(
+        at: (Key<Connection>, StreamId),
+        manager: Local<Manager>,
+        snapshot: Local<Snapshot>,
+        request: Box<HeaderBlock>,
+        now: Instant,
+    ) -> Stream {
+        Stream {
+            phase: Phase::Filtering,
+            downstream: at.0,
+            downstream_id: at.1,
+            max_duration: manager.max_stream_duration().map(|limit| now + limit),
+            request_deadline: manager.request_timeout().map(|limit| now + limit),
+            manager,
+            snapshot,
+            route: None,
+            cluster: None,
+            weighted: None,
+            is_head: request.method() == Some(b"HEAD"),
+            request,
+            is_grpc: false,
+            hash: None,
+            rare: None,
+            filters: FilterProgress::default(),
+            body: RequestBody::default(),
+            attempt: None,
+            tried: Vec::new(),
+            timer: TimerKey::NONE,
+            timer_at: now,
+            route_deadline: None,
+            upstream_max_duration: None,
+            last_activity: now,
+            record: Record::new(now),
+        }
+    }
+
     /// Whether the request can be sent again from its first byte.
     pub(crate) fn is_replayable(&self) -> bool {
         !self.body.forgotten
@@ -307,6 +347,7 @@ impl Record {
             filter_flags: ResponseFlags::default(),
             reached_router: false,
             details: "",
+            transport_failure: None,
             bytes_sent: 0,
             local_reply: false,
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use codec::Connection as Codec;
 use codec::event::ConnectionError;
 use config::cluster::UpstreamProtocol;
-use telemetry::stats::{Shard, cluster as stat};
+use telemetry::stats::{Block, Shard, cluster as stat};
 use tls::{ClientContext, Peer, TlsError};
 use upstream::breaker::Permit;
 use upstream::cluster::ClusterHandle;
@@ -16,9 +16,9 @@ use upstream::outlier::Outcome;
 use upstream::transport::Transport;
 
 use crate::codec_options;
-use crate::connection::{self, Connection, Role};
+use crate::connection::{self, Connection, Ending, Role};
 use crate::dial::dial;
-use crate::failure::Failure;
+use crate::failure::{Failure, TransportFailure};
 use crate::pool::{self, Pool};
 use crate::slab::Key;
 use crate::worker::{Worker, WorkerCell};
@@ -46,6 +46,25 @@ pub(crate) struct Upstream {
 impl Upstream {
     pub(crate) fn endpoint(&self) -> &Arc<EndpointState> {
         &self.endpoint
+    }
+
+    /// Whether requests of it are under way.
+    pub(crate) fn has_streams(&self) -> bool {
+        self.active_streams > 0
+    }
+
+    pub(crate) fn shard(&self) -> Shard {
+        self.shard
+    }
+
+    /// Where its codec counts.
+    pub(crate) fn codec_stats(&self, is_h2: bool) -> &Block {
+        let state = self.cluster.state();
+        if is_h2 {
+            state.http2_stats()
+        } else {
+            state.http1_stats()
+        }
     }
 
     pub(crate) fn count_received(&self, bytes: usize) {
@@ -101,10 +120,26 @@ impl Upstream {
     }
 
     /// The connection is gone.
-    pub(crate) fn closed(self, worker: &mut Worker, key: Key<Connection>) {
+    pub(crate) fn closed(self, worker: &mut Worker, key: Key<Connection>, ending: Ending) {
         let stats = self.cluster.stats().local(self.shard);
         stats.gauge_add(stat::UPSTREAM_CX_ACTIVE, -1);
         stats.add(stat::UPSTREAM_CX_DESTROY, 1);
+        let (destroyed, with_requests) = if ending.by_peer {
+            (
+                stat::UPSTREAM_CX_DESTROY_REMOTE,
+                stat::UPSTREAM_CX_DESTROY_REMOTE_WITH_ACTIVE_RQ,
+            )
+        } else {
+            (
+                stat::UPSTREAM_CX_DESTROY_LOCAL,
+                stat::UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ,
+            )
+        };
+        stats.add(destroyed, 1);
+        if ending.cut_requests {
+            stats.add(stat::UPSTREAM_CX_DESTROY_WITH_ACTIVE_RQ, 1);
+            stats.add(with_requests, 1);
+        }
         if !self.connecting {
             let lived = worker.now.saturating_duration_since(self.opened);
             stats.record(stat::UPSTREAM_CX_LENGTH_MS, lived.as_millis() as u64);
@@ -182,7 +217,9 @@ async fn connect(
             Ok(Ok(socket)) => on_connected(&mut worker, key).then_some(socket),
             Ok(Err(error)) => {
                 tracing::debug!(target: "upstream", endpoint = %endpoint.address(), %error, "could not connect");
+                worker.transport_failure = Some(TransportFailure::from(&error));
                 fail_connect(&mut worker, key, Failure::NotConnected);
+                worker.transport_failure = None;
                 None
             }
             Err(_elapsed) => {
@@ -214,7 +251,9 @@ fn on_connected(worker: &mut Worker, key: Key<Connection>) -> bool {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(target: "upstream", cluster = cluster.name(), %error, "TLS can't be set up");
+                worker.transport_failure = Some(TransportFailure::from(&error));
                 fail_connect(worker, key, Failure::TlsHandshake);
+                worker.transport_failure = None;
                 false
             }
         },
@@ -247,12 +286,14 @@ fn tls_peer<'a>(cluster: &ClusterHandle, endpoint: &'a EndpointState, context: &
 
 /// The TLS handshake is done.
 pub(crate) fn on_handshake_done(worker: &mut Worker, key: Key<Connection>) {
-    let alpn = worker
-        .connections
-        .get(key)
-        .and_then(|connection| connection.tls.as_ref())
-        .and_then(|session| session.alpn())
-        .map(<[u8]>::to_vec);
+    let Some(connection) = worker.connections.get(key) else {
+        return;
+    };
+    let (Role::Upstream(upstream), Some(session)) = (&connection.role, &connection.tls) else {
+        return;
+    };
+    session.count_handshake(upstream.cluster.state().ssl_stats().local(upstream.shard));
+    let alpn = session.alpn().map(<[u8]>::to_vec);
     on_secured(worker, key, alpn.as_deref());
 }
 
@@ -288,6 +329,8 @@ fn on_secured(worker: &mut Worker, key: Key<Connection>, alpn: Option<&[u8]>) {
         )
     };
     stats.add(total, 1);
+    // Shown from now on, as in Envoy.
+    upstream.codec_stats(upstream.is_http2);
     upstream.connecting = false;
     upstream.idle_since = now;
     connection.codec = Some(codec);
@@ -305,7 +348,12 @@ fn fail_connect(worker: &mut Worker, key: Key<Connection>, failure: Failure) {
         count_connect_failure(&upstream, failure, worker.now);
         let pool = upstream.pool;
         pool::on_connect_failure(worker, pool, key, failure);
-        upstream.closed(worker, key);
+        // As in Envoy a connection that could not be made was ended by the peer, one that took too long by us.
+        let ending = Ending {
+            by_peer: failure != Failure::ConnectTimeout,
+            cut_requests: false,
+        };
+        upstream.closed(worker, key, ending);
     }
 }
 
@@ -331,11 +379,15 @@ pub(crate) fn on_tls_error(worker: &mut Worker, key: Key<Connection>, error: &Tl
     else {
         return;
     };
+    let ssl = upstream.cluster.state().ssl_stats().local(upstream.shard);
+    ssl.add(error.stat(), 1);
     tracing::warn!(target: "upstream", cluster = upstream.cluster.name(), endpoint = %upstream.endpoint.address(), %error, "TLS with an endpoint failed");
     if upstream.connecting {
         count_connect_failure(upstream, Failure::TlsHandshake, now);
         let pool = upstream.pool;
+        worker.transport_failure = Some(TransportFailure::from(error));
         pool::on_connect_failure(worker, pool, key, Failure::TlsHandshake);
+        worker.transport_failure = None;
     } else {
         crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);
     }

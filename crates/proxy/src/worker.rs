@@ -16,7 +16,8 @@ use codec::headers::HeaderBlock;
 use telemetry::stats::Shard;
 
 use crate::connection::Connection;
-use crate::failure::Failure;
+use crate::drain::Draining;
+use crate::failure::{Failure, TransportFailure};
 use crate::pickers::Pickers;
 use crate::pool::Pools;
 use crate::server::Totals;
@@ -81,6 +82,10 @@ pub(crate) struct Worker {
     pub(crate) totals: Arc<Totals>,
     /// What streams of a connection that is being ended failed with, where that is not plain termination.
     pub(crate) ending_with: Option<Failure>,
+    /// Why the transport failed, while the requests that waited for a connection fail with it.
+    pub(crate) transport_failure: Option<TransportFailure>,
+    /// The drain under way.
+    pub(crate) draining: Option<Draining>,
     pub(crate) date: crate::date::DateHeader,
     /// Buffer for access-log entries.
     pub(crate) log_line: Vec<u8>,
@@ -116,6 +121,8 @@ impl WorkerCell {
                 pickers: Pickers::new(shard),
                 totals,
                 ending_with: None,
+                transport_failure: None,
+                draining: None,
                 date: crate::date::DateHeader::new(),
                 log_line: Vec::new(),
                 spare_blocks: Vec::new(),

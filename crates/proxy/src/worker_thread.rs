@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use config::listener::TrafficDirection;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 
 use crate::connection::Role;
+use crate::drain::{DrainPace, Draining};
 use crate::listener;
 use crate::server::{Command, Totals};
 use crate::slots::Slot;
@@ -53,13 +54,26 @@ async fn serve(
                 }
             }
             Command::Sweep => sweep(&mut cell.worker.borrow_mut()),
-            Command::Drain { only, stop_accepting } => {
+            Command::Drain {
+                only,
+                stop_accepting,
+                pace,
+            } => {
                 let mut worker = cell.worker.borrow_mut();
                 worker.begin_turn();
                 if stop_accepting {
                     stop_listening(&worker, &mut listening, only);
                 }
-                drain(&mut worker, only);
+                let since = worker.now;
+                let over = match pace {
+                    DrainPace::AtOnce => Duration::ZERO,
+                    DrainPace::Over(time) => time,
+                };
+                // Connections that come while listeners stay open are asked to end as well.
+                worker.draining = Some(Draining { only, since, over });
+                if pace == DrainPace::AtOnce {
+                    drain(&mut worker, only);
+                }
             }
             Command::Stop => break,
         }

@@ -3,6 +3,7 @@
 //! It runs on a thread of its own, so that a scrape delays neither a request nor an update. What it shows comes through
 //! [`AdminSource`]; what it changes goes through it as well.
 
+mod access_log;
 mod body;
 mod clusters;
 mod config_dump;
@@ -19,6 +20,8 @@ mod server;
 mod server_info;
 mod source;
 
+pub(crate) use access_log::AdminLog;
+pub(crate) use memory::of_process as memory;
 pub(crate) use server::{AdminServer, AdminSettings};
 pub(crate) use source::{AdminSource, DrainRequest, Ineffective, ServerState};
 

@@ -21,7 +21,7 @@ use xds_api::envoy::config::core::v3::{self as core, HealthStatus, Node};
 use xds_api::google::protobuf::{Any, UInt32Value};
 use xds_api::prost::Message as _;
 
-use crate::admin::{AdminSource, DrainRequest, Ineffective, ServerState};
+use crate::admin::{AdminSource, DrainRequest, Ineffective, ServerState, memory};
 use crate::lifecycle::{self, Command, Lifecycle};
 use crate::{certificates, config_dump, version};
 
@@ -38,6 +38,8 @@ pub(crate) struct ProxyView {
     pub(crate) started: SystemTime,
     pub(crate) stats: Arc<Registry>,
     pub(crate) server_stats: Arc<Block>,
+    /// Whether histograms take in what was recorded when they are asked for, and not at an interval.
+    pub(crate) flush_on_admin: bool,
     pub(crate) clusters: ClustersView,
     pub(crate) static_clusters: HashSet<Arc<str>>,
     pub(crate) connections: ConnectionCount,
@@ -54,16 +56,35 @@ pub(crate) struct ProxyView {
 impl ProxyView {
     /// Brings the statistics of the process up to date.
     pub(crate) fn refresh_stats(&self) {
+        let memory = memory();
         let gauges = [
             (server::UPTIME, self.lifecycle.uptime().as_secs()),
             (server::LIVE, u64::from(self.lifecycle.state() == ServerState::Live)),
             (server::STATE, lifecycle::number(self.lifecycle.state()).into()),
             (server::TOTAL_CONNECTIONS, self.connections.current()),
+            (server::DAYS_UNTIL_FIRST_CERT_EXPIRING, self.days_until_first_expiry()),
+            (server::MEMORY_ALLOCATED, memory.allocated),
+            (server::MEMORY_HEAP_SIZE, memory.heap_size),
+            (server::MEMORY_PHYSICAL_SIZE, memory.total_physical_bytes),
         ];
         for (gauge, value) in gauges {
             self.server_stats.set(Shard::CONTROL, gauge, value);
         }
         self.clusters.refresh_gauges();
+    }
+}
+
+impl ProxyView {
+    /// Days until the first certificate in use ends; Envoy's number for never where there is none.
+    fn days_until_first_expiry(&self) -> u64 {
+        let shown = self.certificates();
+        let details = shown
+            .iter()
+            .flat_map(|certificate| certificate.cert_chain.iter().chain(&certificate.ca_cert));
+        details
+            .map(|details| details.days_until_expiration)
+            .min()
+            .unwrap_or(u32::MAX.into())
     }
 }
 
@@ -90,6 +111,9 @@ impl AdminSource for ProxyView {
 
     fn render_stats(&self, query: &Query) -> String {
         self.refresh_stats();
+        if self.flush_on_admin {
+            self.stats.flush();
+        }
         self.stats.render(query)
     }
 
@@ -115,7 +139,9 @@ impl AdminSource for ProxyView {
 
     fn config_dump(&self, include_eds: bool) -> Vec<Any> {
         // The bytes are our own encoding.
-        let bootstrap = xds_api::envoy::config::bootstrap::v3::Bootstrap::decode(&*self.bootstrap).unwrap_or_default();
+        let mut bootstrap =
+            xds_api::envoy::config::bootstrap::v3::Bootstrap::decode(&*self.bootstrap).unwrap_or_default();
+        bootstrap.node = Some(self.node.clone());
         config_dump::sections(&bootstrap, self.started, &self.xds.status(), include_eds)
     }
 

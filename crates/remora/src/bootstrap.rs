@@ -25,7 +25,9 @@ pub(crate) enum LoadError {
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nothing => f.write_str("at least one of --config-path or --config-yaml should be given"),
+            Self::Nothing => {
+                f.write_str("at least one of --config-path or --config-yaml should be given; --help lists all options")
+            }
             Self::File(name, error) => write!(f, "unable to read file: {name}: {error}"),
             Self::Syntax(error) => error.fmt(f),
             Self::Rejected(faults) => {

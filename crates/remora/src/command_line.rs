@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use telemetry::access_log::FlushSettings;
 use xds_api::envoy::admin::v3::{CommandLineOptions, command_line_options as proto};
 
 use crate::logging::{Component, DEFAULT_PATTERN, Level};
@@ -12,16 +13,16 @@ use crate::logging::{Component, DEFAULT_PATTERN, Level};
 const ABOUT: &str = "A service-mesh sidecar proxy that reads Envoy's configuration";
 
 const LONG_ABOUT: &str = "\
-remora is a sidecar proxy for service meshes. It reads Envoy's v3 bootstrap (YAML or JSON), speaks xDS to any control
+remora is a sidecar proxy for service meshes. It reads Envoy's v3 bootstrap (YAML or JSON), speaks xDS to any control \
 plane, and takes Envoy's command line, so that it can stand where Envoy stood.
 
   remora check bootstrap.yaml             what is wrong with a configuration, and where
   remora -c bootstrap.yaml                serve
   remora -c bootstrap.yaml --mode validate
-  remora --config-yaml '{admin: {address: {socket_address: {address: 127.0.0.1, port_value: 9901}}}}'";
+  remora --config-yaml \"$(cat bootstrap.yaml)\"";
 
 const AFTER_HELP: &str = "\
-Signals: SIGTERM and SIGINT drain (connections are told to go elsewhere, requests finish within --drain-time-s) and
+Signals: SIGTERM and SIGINT drain (connections are told to go elsewhere, requests finish within --drain-time-s) and \
 exit with status 0; SIGUSR1 reopens log files. Once it serves, ask the admin endpoint: GET /help lists its paths.";
 
 /// What the process was asked to do.
@@ -117,10 +118,11 @@ pub(crate) struct Options {
     /// How long requests may go on when a listener is removed or the process ends, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600, help_heading = "Process")]
     pub(crate) drain_time_s: u32,
-    /// gradual: connections are asked to close over the drain time; immediate: all at once
+    /// How /drain_listeners?graceful goes. gradual: with requests, more of them as the drain time passes; immediate: all
+    /// connections at once, as always when the process ends
     #[arg(long, value_name = "STRATEGY", default_value = "gradual", help_heading = "Process")]
     pub(crate) drain_strategy: DrainStrategy,
-    /// Address family of addresses that are shown, v4 or v6
+    /// Which of this machine's addresses stands for callers on it in x-forwarded-for, v4 or v6
     #[arg(long, value_name = "VERSION", default_value = "v4", help_heading = "Process")]
     pub(crate) local_address_ip_version: IpVersion,
     /// How often access logs are written out, in milliseconds
@@ -134,6 +136,10 @@ pub(crate) struct Options {
     /// How much of an access log is kept before it is written out, in KiB
     #[arg(long, value_name = "KIB", default_value_t = 64, help_heading = "Process")]
     pub(crate) file_flush_min_size_kb: u32,
+
+    /// A label for every statistic; may be given several times
+    #[arg(long, value_name = "TAG:VALUE", help_heading = "Process")]
+    pub(crate) stats_tag: Vec<StatsTag>,
 
     /// trace, debug, info, warning, warn, error, critical or off
     #[arg(short, long, value_name = "LEVEL", default_value = "info", help_heading = "Logging")]
@@ -206,8 +212,6 @@ pub(crate) struct WithoutMeaning {
     enable_core_dump: bool,
     #[arg(long, value_name = "NAMES", hide = true)]
     disable_extensions: Option<String>,
-    #[arg(long, value_name = "TAG:VALUE", hide = true)]
-    stats_tag: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,6 +268,27 @@ impl std::str::FromStr for IpVersion {
             "v4" => Ok(Self::V4),
             "v6" => Ok(Self::V6),
             _ => Err(format!("unknown IP address version '{version}', expected v4 or v6")),
+        }
+    }
+}
+
+/// `--stats-tag`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StatsTag {
+    name: String,
+    value: String,
+}
+
+impl std::str::FromStr for StatsTag {
+    type Err = String;
+
+    fn from_str(tag: &str) -> Result<Self, Self::Err> {
+        match tag.split_once(':') {
+            Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok(Self {
+                name: name.to_owned(),
+                value: value.to_owned(),
+            }),
+            _ => Err(format!("misformatted stats tag '{tag}', expected name:value")),
         }
     }
 }
@@ -326,8 +351,20 @@ impl Options {
         Duration::from_secs(self.drain_time_s.into())
     }
 
-    pub(crate) fn file_flush_interval(&self) -> Duration {
-        Duration::from_millis(self.file_flush_interval_msec.max(1).into())
+    /// When access logs are written out.
+    pub(crate) fn file_flush(&self) -> FlushSettings {
+        FlushSettings {
+            interval: Duration::from_millis(self.file_flush_interval_msec.max(1).into()),
+            min_size: self.file_flush_min_size_kb as usize * 1024,
+        }
+    }
+
+    /// Labels of every statistic.
+    pub(crate) fn stats_tags(&self) -> Vec<(String, String)> {
+        self.stats_tag
+            .iter()
+            .map(|tag| (tag.name.clone(), tag.value.clone()))
+            .collect()
     }
 
     /// The options that were given and have no meaning here.
@@ -351,7 +388,6 @@ impl Options {
             (given.cpuset_threads, "--cpuset-threads"),
             (given.enable_core_dump, "--enable-core-dump"),
             (given.disable_extensions.is_some(), "--disable-extensions"),
-            (!given.stats_tag.is_empty(), "--stats-tag"),
         ]
         .into_iter()
         .filter_map(|(given, option)| given.then_some(option))
@@ -425,7 +461,11 @@ impl Options {
             enable_fine_grain_logging: given.enable_fine_grain_logging,
             socket_path: text(&given.socket_path),
             enable_core_dump: given.enable_core_dump,
-            stats_tag: given.stats_tag.clone(),
+            stats_tag: self
+                .stats_tag
+                .iter()
+                .map(|tag| format!("{}:{}", tag.name, tag.value))
+                .collect(),
             skip_hot_restart_on_no_parent: given.skip_hot_restart_on_no_parent,
             skip_hot_restart_parent_stats: given.skip_hot_restart_parent_stats,
             skip_deprecated_logs: given.skip_deprecated_logs,

@@ -6,13 +6,15 @@ use config::ResourceType;
 use xds::status::{AcceptedStatus, ClientStatus, ErrorState, Origin, ResourceStatus, Status};
 use xds_api::envoy::admin::v3 as admin;
 use xds_api::envoy::config::bootstrap::v3::Bootstrap;
+use xds_api::envoy::config::core::v3::HealthStatus;
+use xds_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use xds_api::envoy::config::listener::v3::Listener;
 use xds_api::envoy::config::listener::v3::filter::ConfigType;
 use xds_api::envoy::config::route::v3::RouteConfiguration;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, http_connection_manager::RouteSpecifier,
 };
-use xds_api::google::protobuf::{Any, Timestamp};
+use xds_api::google::protobuf::{Any, Timestamp, UInt32Value};
 use xds_api::prost::{Message, Name};
 use xds_api::{pack, type_name};
 
@@ -99,7 +101,7 @@ impl Dump<'_> {
             .flat_map(|resources| &resources.clusters)
             .filter_map(|cluster| cluster.load_assignment.as_ref());
         let static_endpoints = assignments.map(|assignment| admin::endpoints_config_dump::StaticEndpointConfig {
-            endpoint_config: Some(pack(assignment)),
+            endpoint_config: Some(pack(&as_in_force(assignment.clone()))),
             last_updated: self.started,
         });
         let dynamic = |status: &ResourceStatus| admin::endpoints_config_dump::DynamicEndpointConfig {
@@ -291,3 +293,28 @@ fn client_status(status: &ResourceStatus) -> admin::ClientResourceStatus {
         ClientStatus::ReceivedError => admin::ClientResourceStatus::ReceivedError,
     }
 }
+/// A static assignment as Envoy shows it: with what applies where nothing was said.
+fn as_in_force(mut assignment: ClusterLoadAssignment) -> ClusterLoadAssignment {
+    use xds_api::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+    let policy = assignment.policy.get_or_insert_default();
+    policy.overprovisioning_factor.get_or_insert(UInt32Value {
+        value: OVERPROVISIONING,
+    });
+    for locality in &mut assignment.endpoints {
+        locality.locality.get_or_insert_default();
+        locality.load_balancing_weight.get_or_insert_default();
+        for endpoint in &mut locality.lb_endpoints {
+            endpoint.load_balancing_weight.get_or_insert(UInt32Value { value: 1 });
+            if endpoint.health_status == i32::from(HealthStatus::Unknown) {
+                endpoint.health_status = HealthStatus::Healthy.into();
+            }
+            if let Some(HostIdentifier::Endpoint(endpoint)) = &mut endpoint.host_identifier {
+                endpoint.health_check_config.get_or_insert_default();
+            }
+        }
+    }
+    assignment
+}
+
+/// Envoy's default overprovisioning factor, in percent.
+const OVERPROVISIONING: u32 = 140;

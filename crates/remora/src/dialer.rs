@@ -1,5 +1,7 @@
 //! Connections to management servers: to an endpoint of the cluster that a gRPC service names, with its transport socket.
 
+mod counted;
+
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,11 +10,13 @@ use std::sync::Mutex;
 use std::task::{Context, Poll, ready};
 
 use config::config_source::{GrpcService, GrpcTarget};
-use telemetry::stats::Shard;
+use counted::Counted;
+use telemetry::stats::{Counter, Shard, ssl};
 use tls::{Peer, Session, TlsError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use upstream::balancer::{PickContext, Random, WorkerLb};
+use upstream::cluster::ClusterHandle;
 use upstream::clusters::ClustersView;
 use upstream::endpoint::{EndpointAddress, EndpointState};
 use upstream::transport::Transport;
@@ -52,7 +56,14 @@ impl Dialer {
         };
         let endpoint =
             endpoint.map_err(|why| other(format!("cluster {cluster_name} has no usable endpoint: {why:?}")))?;
-        connect(&endpoint, cluster.transport(&endpoint)).await
+        let counted = Counted::new(cluster);
+        match connect(&endpoint, cluster).await {
+            Ok(stream) => Ok(counted.connected(stream)),
+            Err(error) => {
+                counted.failed();
+                Err(error)
+            }
+        }
     }
 }
 
@@ -70,12 +81,12 @@ fn other(message: String) -> io::Error {
     io::Error::other(message)
 }
 
-async fn connect(endpoint: &EndpointState, transport: &Transport) -> io::Result<Box<dyn xds::Io>> {
+async fn connect(endpoint: &EndpointState, cluster: &ClusterHandle) -> io::Result<Box<dyn xds::Io>> {
     match endpoint.address() {
         EndpointAddress::Socket(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            secure(stream, address.ip(), endpoint, transport).await
+            secure(stream, address.ip(), endpoint, cluster).await
         }
         EndpointAddress::Pipe(path) => {
             // A leading NUL is how the system spells the abstract namespace.
@@ -83,7 +94,7 @@ async fn connect(endpoint: &EndpointState, transport: &Transport) -> io::Result<
                 .strip_prefix('@')
                 .map_or_else(|| path.to_string(), |name| format!("\0{name}"));
             let stream = UnixStream::connect(path).await?;
-            secure(stream, IpAddr::V4(Ipv4Addr::LOCALHOST), endpoint, transport).await
+            secure(stream, IpAddr::V4(Ipv4Addr::LOCALHOST), endpoint, cluster).await
         }
     }
 }
@@ -92,9 +103,9 @@ async fn secure(
     stream: impl xds::Io + 'static,
     address: IpAddr,
     endpoint: &EndpointState,
-    transport: &Transport,
+    cluster: &ClusterHandle,
 ) -> io::Result<Box<dyn xds::Io>> {
-    match transport {
+    match cluster.transport(endpoint) {
         Transport::RawBuffer => Ok(Box::new(stream)),
         Transport::NotReady { reason } => Err(other(format!("TLS is not ready: {reason}"))),
         Transport::Tls(context) => {
@@ -114,8 +125,16 @@ async fn secure(
                 plaintext: Vec::new(),
                 read: 0,
                 ended: false,
+                failed: None,
             };
-            std::future::poll_fn(|context| stream.poll_handshake(context)).await?;
+            let handshake = std::future::poll_fn(|context| stream.poll_handshake(context)).await;
+            let stats = cluster.state().ssl_stats().local(Shard::CONTROL);
+            match (&handshake, &stream.failed) {
+                (Ok(()), _) => stream.session.count_handshake(stats),
+                (Err(_), Some(counter)) => stats.add(*counter, 1),
+                (Err(_), None) => stats.add(ssl::CONNECTION_ERROR, 1),
+            }
+            handshake?;
             Ok(Box::new(stream))
         }
     }
@@ -143,6 +162,8 @@ struct TlsStream<S> {
     read: usize,
     /// Nothing more will come.
     ended: bool,
+    /// What the session failed by.
+    failed: Option<Counter>,
 }
 
 impl<S: xds::Io> TlsStream<S> {
@@ -191,6 +212,7 @@ impl<S: xds::Io> TlsStream<S> {
                 Poll::Ready(Ok(()))
             }
             Err(error) => {
+                self.failed = Some(error.stat());
                 // The alert says to the peer what was wrong; whether it leaves does not matter any more.
                 let _ = self.poll_send(context);
                 Poll::Ready(Err(tls_error(error)))

@@ -11,10 +11,13 @@ mod config_dump;
 mod dialer;
 mod extensions;
 mod lifecycle;
+mod local_address;
 mod logging;
 mod process_stats;
 mod serve;
 mod signals;
+mod stats_settings;
+mod unknown_fields;
 mod version;
 mod warnings;
 
@@ -107,7 +110,8 @@ fn run(options: &Options) -> ExitCode {
         print(&format!("configuration '{shown_path}' OK\n"));
         return ExitCode::SUCCESS;
     }
-    match serve::run(options, source.into_message(), extensions, parsed) {
+    let unknown = source.unknown().len();
+    match serve::run(options, source.into_message(), unknown, extensions, parsed) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(target: logging::CRITICAL, "{error}");

@@ -14,7 +14,7 @@ pub(crate) struct ProcessStats {
 
 impl ProcessStats {
     /// The blocks, with what never changes set.
-    pub(crate) fn new(registry: &Arc<Registry>, workers: usize) -> Self {
+    pub(crate) fn new(registry: &Arc<Registry>, workers: usize, static_unknown_fields: usize) -> Self {
         let block = |prefix, table| registry.block(Scope::Process(prefix), table);
         let stats = Self {
             listeners: block("listener_manager.", &stats::listener_manager::TABLE),
@@ -27,6 +27,8 @@ impl ProcessStats {
         stats
             .server
             .set(Shard::CONTROL, stats::server::CONCURRENCY, workers as u64);
+        let unknown = stats.server.local(Shard::CONTROL);
+        unknown.add(stats::server::STATIC_UNKNOWN_FIELDS, static_unknown_fields as u64);
         stats
     }
 
@@ -41,6 +43,12 @@ impl ProcessStats {
 
     /// How many listeners are open.
     pub(crate) fn set_listeners(&self, listeners: usize) {
+        let local = self.listeners.local(Shard::CONTROL);
+        let before = self.listeners.gauge(stats::listener_manager::TOTAL_LISTENERS_ACTIVE);
+        let opened = (listeners as u64).saturating_sub(before);
+        // Envoy counts one for each worker.
+        let workers = self.registry.workers() as u64;
+        local.add(stats::listener_manager::LISTENER_CREATE_SUCCESS, opened * workers);
         let gauge = stats::listener_manager::TOTAL_LISTENERS_ACTIVE;
         self.listeners.set(Shard::CONTROL, gauge, listeners as u64);
     }

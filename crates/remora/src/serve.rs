@@ -17,6 +17,7 @@ use config::bootstrap::{Admin, Bootstrap};
 use config::endpoint::Locality;
 use config::listener::TrafficDirection;
 use config::{Config, Extensions, Fingerprint, Parsed, Resource};
+use proxy::drain::DrainPace;
 use proxy::server::Server;
 use telemetry::access_log::Writer;
 use telemetry::stats::Registry;
@@ -31,14 +32,17 @@ use xds::{ConfigWatch, DecodedResource, ExtensionsDecoder, Readiness};
 use xds_api::envoy::config::bootstrap::v3 as pb;
 use xds_api::prost::Message as _;
 
-use crate::admin::{AdminServer, AdminSettings, DrainRequest, ServerState};
+use crate::admin::{AdminLog, AdminServer, AdminSettings, DrainRequest, ServerState};
 use crate::admin_source::{self, ProxyView};
-use crate::command_line::{Mode, Options};
+use crate::command_line::{DrainStrategy, Mode, Options};
 use crate::dialer::Dialer;
 use crate::lifecycle::{Command, Lifecycle};
+use crate::local_address;
 use crate::logging;
 use crate::process_stats::ProcessStats;
 use crate::signals::{Caught, Signals};
+use crate::stats_settings;
+use crate::unknown_fields::{FieldChecking, UnknownDynamicFields};
 
 /// How often a draining process looks whether its connections have ended.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
@@ -79,19 +83,20 @@ impl From<io::Error> for ServeError {
     }
 }
 
-/// Serves until a signal or the admin endpoint says to end.
+/// Serves until a signal or the admin endpoint says to end. `unknown_fields` of the bootstrap were allowed and left out.
 ///
 /// # Errors
 /// Something that is needed cannot be had.
 pub(crate) fn run(
     options: &Options,
     message: pb::Bootstrap,
+    unknown_fields: usize,
     extensions: Extensions,
     parsed: Parsed<Bootstrap>,
 ) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut control = Control::start(options, message, extensions, parsed)?;
+        let mut control = Control::start(options, message, unknown_fields, extensions, parsed)?;
         let served = control.serve(options.mode).await;
         control.stop().await;
         served
@@ -116,6 +121,7 @@ struct Control {
     admin: Option<AdminServer>,
     stats: ProcessStats,
     drain_time: Duration,
+    drain_strategy: DrainStrategy,
     static_listeners: HashSet<Arc<str>>,
     config: Arc<Config>,
     clusters: Arc<ClusterMap>,
@@ -150,6 +156,7 @@ impl Control {
     fn start(
         options: &Options,
         message: pb::Bootstrap,
+        unknown_fields: usize,
         extensions: Extensions,
         parsed: Parsed<Bootstrap>,
     ) -> Result<Self, ServeError> {
@@ -165,7 +172,8 @@ impl Control {
             logging::set_format(format);
         }
         let workers = options.workers();
-        let registry = Registry::new(workers);
+        let registry = Registry::with_settings(workers, stats_settings::of(&bootstrap.stats, &options.stats_tags()));
+        let stats = ProcessStats::new(&registry, workers, unknown_fields);
         let loader = tls::Loader::new();
         let clusters = Clusters::new(
             Arc::new(StateRegistry::at(place(&bootstrap), Arc::clone(&registry))),
@@ -190,17 +198,21 @@ impl Control {
                 ..xds::Settings::default()
             },
         };
-        let decoder = Arc::new(ExtensionsDecoder::new(Arc::new(extensions)));
+        let decoder = Arc::new(FieldChecking::new(
+            ExtensionsDecoder::new(Arc::new(extensions)),
+            UnknownDynamicFields::of(options),
+            Arc::clone(stats.server()),
+        ));
         let client = xds::Client::new(xds_options, decoder, Arc::new(Dialer::new(driver.view())), &registry);
         let xds = client.handle();
         if let Some(folder) = &options.xds_cache {
             std::fs::create_dir_all(folder)?;
         }
-        let logs = Writer::new(&registry, options.file_flush_interval())?;
-        let server = Server::start(workers, &registry, &loader, &logs)?;
+        let logs = Writer::new(&registry, options.file_flush())?;
+        let local_address = local_address::of_machine(options.local_address_ip_version);
+        let server = Server::start(workers, &registry, &loader, &logs, local_address)?;
         let (lifecycle, commands) = Lifecycle::new();
         let lifecycle = Arc::new(lifecycle);
-        let stats = ProcessStats::new(&registry, workers);
         let mut configs = xds.configs();
         let config = configs.current();
         let view = Arc::new(ProxyView {
@@ -212,6 +224,7 @@ impl Control {
             started: SystemTime::now(),
             stats: Arc::clone(&registry),
             server_stats: Arc::clone(stats.server()),
+            flush_on_admin: bootstrap.stats.flush_on_admin,
             clusters: driver.view(),
             static_clusters: bootstrap
                 .clusters
@@ -227,7 +240,7 @@ impl Control {
         });
         let admin = bootstrap
             .admin
-            .map_or(Ok(None), |admin| start_admin(admin, options, &view))?;
+            .map_or(Ok(None), |admin| start_admin(admin, options, &view, &logs))?;
         let mut flush = tokio::time::interval(bootstrap.stats.flush_interval);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let static_listeners = bootstrap
@@ -251,6 +264,7 @@ impl Control {
             admin,
             stats,
             drain_time: options.drain_time(),
+            drain_strategy: options.drain_strategy,
             static_listeners,
             config,
             clusters: Arc::default(),
@@ -291,7 +305,7 @@ impl Control {
                 Happened::Terminate => {
                     tracing::info!("draining for at most {} s", self.drain_time.as_secs());
                     self.lifecycle.set_state(ServerState::Draining);
-                    self.server.drain(None, true).await;
+                    self.server.drain(None, true, DrainPace::AtOnce).await;
                     self.draining = Some(Draining {
                         request: DrainRequest {
                             graceful: true,
@@ -303,7 +317,9 @@ impl Control {
                 }
                 Happened::Flush => {
                     self.view.refresh_stats();
-                    self.stats.flush();
+                    if !self.view.flush_on_admin {
+                        self.stats.flush();
+                    }
                     self.sweep().await?;
                 }
                 Happened::DrainCheck => {
@@ -397,7 +413,11 @@ impl Control {
             "draining {} listeners",
             if request.inbound_only { "inbound" } else { "all" }
         );
-        self.server.drain(only, !request.graceful).await;
+        let pace = match self.drain_strategy {
+            DrainStrategy::Gradual if request.graceful => DrainPace::Over(self.drain_time),
+            DrainStrategy::Gradual | DrainStrategy::Immediate => DrainPace::AtOnce,
+        };
+        self.server.drain(only, !request.graceful, pace).await;
         if request.graceful && self.draining.is_none() {
             self.draining = Some(Draining {
                 request,
@@ -427,7 +447,7 @@ impl Control {
             );
         } else if !stopping {
             let only = draining.request.inbound_only.then_some(TrafficDirection::Inbound);
-            self.server.drain(only, true).await;
+            self.server.drain(only, true, DrainPace::AtOnce).await;
         }
         draining.exits
     }
@@ -463,13 +483,19 @@ fn static_resources(bootstrap: &Bootstrap) -> Vec<DecodedResource> {
         .collect()
 }
 
-fn start_admin(admin: Admin, options: &Options, view: &Arc<ProxyView>) -> Result<Option<AdminServer>, ServeError> {
+fn start_admin(
+    admin: Admin,
+    options: &Options,
+    view: &Arc<ProxyView>,
+    logs: &Writer,
+) -> Result<Option<AdminServer>, ServeError> {
     let Some(address) = admin.address else { return Ok(None) };
     let shown = address.to_string();
     let settings = AdminSettings {
         address,
         allow_paths: admin.allow_paths,
         address_path: options.admin_address_path.clone(),
+        log: Arc::new(AdminLog::open(&admin.access_log, logs)),
     };
     let view: Arc<ProxyView> = Arc::clone(view);
     let server = AdminServer::start(settings, view).map_err(|error| ServeError::Admin(shown, error))?;

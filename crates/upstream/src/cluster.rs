@@ -32,6 +32,10 @@ impl ClusterHandle {
         table: Arc<LbTable>,
         transports: Transports,
     ) -> Self {
+        if transports.use_tls() {
+            // Shown from now on, as in Envoy.
+            state.ssl_stats();
+        }
         Self {
             config,
             state,

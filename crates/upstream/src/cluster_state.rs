@@ -6,7 +6,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use telemetry::stats::{self, Scope, cluster, cluster_circuit_breakers, cluster_membership};
+use telemetry::stats::{
+    self, Scope, cluster, cluster_circuit_breakers, cluster_membership, cluster_origin, http1, http2, ssl,
+};
 use tokio::sync::{Notify, watch};
 
 use crate::breaker::Breaker;
@@ -23,6 +25,10 @@ pub struct ClusterState {
     breaker_stats: Arc<stats::Block>,
     /// Made when the cluster is first configured with outlier detection.
     outlier_stats: OnceLock<Arc<stats::Block>>,
+    /// What is made when it is first counted, and the registry that makes it.
+    used: OnceLock<Box<UsedStats>>,
+    registry: Arc<stats::Registry>,
+    stat_name: Arc<str>,
     /// The endpoints that something holds, by the hash of their key: the key itself is in the state, and a mesh has a
     /// hundred thousand. Only the control thread interns.
     endpoints: Mutex<HashMap<u64, Weak<EndpointState>>>,
@@ -38,11 +44,21 @@ pub struct ClusterState {
     place: Arc<Place>,
 }
 
+/// Statistics that a cluster has once there was something to count, as in Envoy.
+#[derive(Default)]
+struct UsedStats {
+    external: OnceLock<Arc<stats::Block>>,
+    internal: OnceLock<Arc<stats::Block>>,
+    ssl: OnceLock<Arc<stats::Block>>,
+    http1: OnceLock<Arc<stats::Block>>,
+    http2: OnceLock<Arc<stats::Block>>,
+}
+
 impl ClusterState {
     pub(crate) fn new(
         name: Arc<str>,
         stat_name: &str,
-        stats: &stats::Registry,
+        stats: &Arc<stats::Registry>,
         signals: Arc<Signals>,
         place: Arc<Place>,
     ) -> Self {
@@ -53,6 +69,13 @@ impl ClusterState {
             membership_stats: stats.block(scope, &cluster_membership::TABLE),
             breaker_stats: stats.block(scope, &cluster_circuit_breakers::TABLE),
             outlier_stats: OnceLock::new(),
+            used: OnceLock::new(),
+            registry: Arc::clone(stats),
+            stat_name: if *name == *stat_name {
+                Arc::clone(&name)
+            } else {
+                stat_name.into()
+            },
             endpoints: Mutex::default(),
             hasher: RandomState::new(),
             ejected: AtomicU32::new(0),
@@ -93,6 +116,46 @@ impl ClusterState {
     /// `cluster.<name>.outlier_detection.*`, if it is or was configured.
     pub fn outlier_stats(&self) -> Option<&Arc<stats::Block>> {
         self.outlier_stats.get()
+    }
+
+    /// `cluster.<name>.internal.*` or `external.*` ([`stats::cluster_origin`]).
+    pub fn origin_stats(&self, internal: bool) -> &Arc<stats::Block> {
+        let used = self.used.get_or_init(Box::default);
+        let (block, part) = if internal {
+            (&used.internal, "internal.")
+        } else {
+            (&used.external, "external.")
+        };
+        self.made(block, Scope::ClusterPart(&self.stat_name, part), &cluster_origin::TABLE)
+    }
+
+    /// `cluster.<name>.ssl.*` ([`stats::ssl`]).
+    pub fn ssl_stats(&self) -> &Arc<stats::Block> {
+        let used = self.used.get_or_init(Box::default);
+        self.made(&used.ssl, Scope::Cluster(&self.stat_name), &ssl::TABLE)
+    }
+
+    /// `cluster.<name>.http1.*` ([`stats::http1`]).
+    pub fn http1_stats(&self) -> &Arc<stats::Block> {
+        let used = self.used.get_or_init(Box::default);
+        let scope = Scope::ClusterPart(&self.stat_name, "http1.");
+        self.made(&used.http1, scope, &http1::TABLE)
+    }
+
+    /// `cluster.<name>.http2.*` ([`stats::http2`]).
+    pub fn http2_stats(&self) -> &Arc<stats::Block> {
+        let used = self.used.get_or_init(Box::default);
+        let scope = Scope::ClusterPart(&self.stat_name, "http2.");
+        self.made(&used.http2, scope, &http2::TABLE)
+    }
+
+    fn made<'a>(
+        &'a self,
+        block: &'a OnceLock<Arc<stats::Block>>,
+        scope: Scope<'_>,
+        table: &'static stats::Table,
+    ) -> &'a Arc<stats::Block> {
+        block.get_or_init(|| self.registry.block(scope, table))
     }
 
     pub(crate) fn set_outlier_stats(&self, make: impl FnOnce() -> Arc<stats::Block>) {

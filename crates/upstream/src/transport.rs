@@ -73,6 +73,12 @@ impl Transports {
         }
     }
 
+    /// Whether some endpoints are reached through TLS, ready or not.
+    pub(crate) fn use_tls(&self) -> bool {
+        let is_tls = |transport: &Transport| !matches!(transport, Transport::RawBuffer);
+        is_tls(&self.own) || self.matches.iter().any(|(_, transport)| is_tls(transport))
+    }
+
     /// The transport with this name ([`EndpointKey::transport`](crate::endpoint::EndpointKey::transport)): the
     /// cluster's own for an empty one.
     pub fn named(&self, name: &str) -> &Transport {

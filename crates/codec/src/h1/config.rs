@@ -11,6 +11,8 @@ pub struct Config {
     pub max_headers_count: u32,
     /// Server: a head must be complete this long after its first byte. Envoy's `request_headers_timeout`: off.
     pub request_headers_timeout: Option<Duration>,
+    /// Server: refuse HTTP/1.1 requests without Host. A consumer that answers them itself turns it off. Default on.
+    pub require_host: bool,
     /// Server: accept targets in absolute form (RFC 9112 section 3.2.2 says they must be; Envoy's default).
     pub allow_absolute_url: bool,
     /// Server: serve HTTP/1.0 requests; refused with 426 otherwise.
@@ -42,6 +44,7 @@ impl Default for Config {
             request_headers_timeout: None,
             allow_absolute_url: true,
             accept_http_10: false,
+            require_host: true,
             default_host_for_http_10: None,
             enable_trailers: true,
             header_key_format: HeaderKeyFormat::LowerCase,

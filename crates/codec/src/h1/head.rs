@@ -173,7 +173,7 @@ fn target_and_host(
     }
     // Section 3.2: a missing one is refused whatever the form of the target.
     match host {
-        None if !is_http_10 => return Err(Refusal::MissingHost),
+        None if !is_http_10 && config.require_host => return Err(Refusal::MissingHost),
         Some(host) if !validate::is_authority(host) => return Err(Refusal::InvalidHost),
         _ => {}
     }

@@ -11,7 +11,6 @@ const NO_WATCHDOG: &str = "no watchdog watches the threads";
 const NO_XDSTP: &str = "resource names of the form xdstp:// are not supported";
 const NO_EXTENSION: &str = "there is no such extension";
 const NO_DNS_SETTINGS: &str = "names are resolved as the system's resolv.conf says";
-const STATS_AS_DEFAULT: &str = "statistics have Envoy's default tags and buckets, and all of them are shown";
 
 support! {
     pb::Bootstrap as "envoy.config.bootstrap.v3.Bootstrap" {
@@ -156,11 +155,11 @@ support! {
 
 support! {
     metrics::StatsConfig as "envoy.config.metrics.v3.StatsConfig" {
-        stats_tags: without_effect(STATS_AS_DEFAULT),
-        use_all_default_tags: without_effect(STATS_AS_DEFAULT),
-        stats_matcher: without_effect(STATS_AS_DEFAULT),
-        histogram_bucket_settings: without_effect(STATS_AS_DEFAULT),
-        allow_default_tag_overrides: without_effect(STATS_AS_DEFAULT),
+        stats_tags: supported,
+        use_all_default_tags: supported,
+        stats_matcher: supported,
+        histogram_bucket_settings: supported,
+        allow_default_tag_overrides: without_effect("default tags are never overridden"),
     }
 }
 
@@ -193,6 +192,6 @@ support! {
     metrics::HistogramBucketSettings as "envoy.config.metrics.v3.HistogramBucketSettings" {
         r#match: supported,
         buckets: supported,
-        bins: without_effect(STATS_AS_DEFAULT),
+        bins: without_effect("histograms are counted in Envoy's default bins"),
     }
 }

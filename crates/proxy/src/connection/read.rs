@@ -142,6 +142,7 @@ fn on_end_of_input(worker: &mut Worker, key: Key<Connection>) {
         connection.lifecycle = Lifecycle::Closed;
         return;
     }
+    connection.note_ending(true);
     // A close-delimited HTTP/1.1 body ends here; anything else that is open is cut off.
     crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);
     if let Some(connection) = worker.connections.get_mut(key) {
@@ -152,6 +153,9 @@ fn on_end_of_input(worker: &mut Worker, key: Key<Connection>) {
 
 pub(super) fn on_socket_error(worker: &mut Worker, key: Key<Connection>, error: &io::Error) {
     tracing::debug!(target: "connection", %error, "socket error");
+    if let Some(connection) = worker.connections.get_mut(key) {
+        connection.note_ending(true);
+    }
     crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);
     if let Some(connection) = worker.connections.get_mut(key) {
         connection.lifecycle = Lifecycle::Closed;

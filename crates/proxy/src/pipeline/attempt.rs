@@ -40,6 +40,8 @@ fn try_start(worker: &mut Worker, key: Key<Stream>) -> Result<(), Failure> {
     let Some(stream) = worker.streams.get_mut(key) else {
         return Ok(());
     };
+    // As in Envoy, an attempt that finds no endpoint is one.
+    stream.record.attempts += 1;
     let priority = stream.routing_priority();
     let context = PickContext {
         hash: stream.hash,
@@ -53,7 +55,6 @@ fn try_start(worker: &mut Worker, key: Key<Stream>) -> Result<(), Failure> {
         .pick(&cluster, &context)
         .map_err(|_| Failure::NoHealthyUpstream)?;
     stream.phase = Phase::Connecting;
-    stream.record.attempts += 1;
     if stream.manager.logs_requests() {
         stream.record.endpoint = Some(Arc::clone(&endpoint));
     }
@@ -327,6 +328,12 @@ pub(crate) fn end(worker: &mut Worker, key: Key<Stream>, failure: Option<Failure
     if !was_sent {
         let endpoint = Arc::clone(&attempt.endpoint);
         return pool::forget(worker, &endpoint, key);
+    }
+    if let Some(found) = worker.connections.get_mut(attempt.connection) {
+        if failure.is_some() && found.codec.as_ref().is_some_and(|codec| !codec.is_h2()) {
+            // HTTP/1.1 has no other way to end a request than to end its connection.
+            found.note_ending(false);
+        }
     }
     if let Some(found) = worker.connections.get_mut(attempt.connection)
         && let Some(codec) = found.open_codec()

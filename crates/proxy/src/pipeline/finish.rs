@@ -8,14 +8,17 @@ use codec::event::{ErrorCode, ResetReason, StreamId};
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use telemetry::access_log::ResponseFlag;
-use telemetry::stats::{Shard, cluster as cluster_stat, http as stat};
+use telemetry::stats::{
+    Shard, cluster as cluster_stat, cluster_origin as origin_stat, http as stat, listener_http as listener_stat,
+};
 use upstream::cluster::ClusterHandle;
 
 use super::{attempt, filtering, response};
 use crate::access_log::Entry;
 use crate::connection::{Connection, Role};
-use crate::failure::{Failure, Meaning, grpc_status_of_http};
+use crate::failure::{Failure, Meaning, Refusal, grpc_status_of_http};
 use crate::filters::http_filter::LocalReply;
+use crate::listener::Chain;
 use crate::response_headers;
 use crate::slab::Key;
 use crate::stream::{Phase, Record, Stream};
@@ -54,6 +57,9 @@ pub(crate) fn fail(worker: &mut Worker, key: Key<Stream>, failure: Failure) {
     };
     let meaning = failure.meaning();
     stream.record.flag = meaning.flag;
+    if matches!(failure, Failure::NotConnected | Failure::TlsHandshake) {
+        stream.record.transport_failure = worker.transport_failure;
+    }
     count(stream, failure, worker.shard);
     if stream.phase == Phase::Responding {
         return cut_off(worker, key, failure, ErrorCode::INTERNAL_ERROR);
@@ -116,6 +122,19 @@ pub(crate) fn on_downstream_reset(worker: &mut Worker, key: Key<Stream>, reason:
     finish(worker, key);
 }
 
+/// The caller's codec found fault with the rest of a request that has begun: it is answered, and ends.
+pub(crate) fn refuse(worker: &mut Worker, key: Key<Stream>, status: u16, refusal: &Refusal) {
+    attempt::end(worker, key, Some(Failure::DownstreamGone));
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    stream.record.flag = Some(ResponseFlag::DownstreamProtocolError);
+    stream.record.details = refusal.details;
+    let stats = stream.manager.stats.local(worker.shard);
+    stats.add(stat::DOWNSTREAM_RQ_RX_RESET, 1);
+    send_reply(worker, key, status, None, refusal.body.as_bytes(), |_| {});
+}
+
 /// Answers with what the route says, without an endpoint.
 pub(crate) fn respond_directly(worker: &mut Worker, key: Key<Stream>, status: u16, body: Arc<[u8]>) {
     let Some(stream) = worker.streams.get_mut(key) else {
@@ -169,7 +188,10 @@ fn local_reply(worker: &mut Worker, key: Key<Stream>, meaning: Meaning, overload
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };
-    stream.record.details = meaning.details;
+    stream.record.details = match stream.record.transport_failure {
+        Some(cause) => cause.details(),
+        None => meaning.details,
+    };
     let status = match (meaning.flag, stream.cluster_not_found_status()) {
         (Some(ResponseFlag::NoClusterFound), Some(status)) => status,
         _ => meaning.status,
@@ -225,8 +247,10 @@ fn send_reply(
         stream.request_id(),
     );
     stream.record.keep_head(&stream.manager, &head);
-    let upgrade = stream.record.details == Failure::UpgradeNotAllowed.meaning().details;
-    if (upgrade || !stream.body.complete)
+    let ends_connection = [Failure::UpgradeNotAllowed, Failure::MissingHost]
+        .iter()
+        .any(|failure| stream.record.details == failure.meaning().details);
+    if (ends_connection || !stream.body.complete)
         && worker
             .connections
             .get(stream.downstream)
@@ -277,11 +301,15 @@ fn finish(worker: &mut Worker, key: Key<Stream>) {
     if stream.record.status != 0 {
         stats.add(status_class(stream.record.status), 1);
     }
+    // A request that the caller's codec refused says nothing about the cluster.
+    let is_refused = stream.record.flag == Some(ResponseFlag::DownstreamProtocolError);
     if let Some(cluster) = &stream.cluster
         && stream.record.status != 0
         && stream.record.reached_router
+        && !is_refused
     {
-        count_response(cluster, worker.shard, &stream.record, duration);
+        let is_internal = stream.request.get(KnownName::XEnvoyInternal) == Some(b"true");
+        count_response(cluster, worker.shard, &stream.record, duration, is_internal);
     }
     if let Some(found) = worker.connections.get_mut(stream.downstream) {
         if let Some(codec) = &mut found.codec {
@@ -289,6 +317,7 @@ fn finish(worker: &mut Worker, key: Key<Stream>) {
         }
         if let Role::Downstream(downstream) = &mut found.role {
             downstream.stream_ended(now);
+            count_for_listener(&downstream.chain, worker.shard, stream.record.status);
             if stream.manager.logs_requests() {
                 let entry = Entry {
                     stream: &stream,
@@ -319,20 +348,39 @@ fn count(stream: &Stream, failure: Failure, shard: Shard) {
     }
 }
 
+/// The listener's share of what became of a request.
+pub(crate) fn count_for_listener(chain: &Chain, shard: Shard, status: u16) {
+    let stats = chain.listener_http_stats.local(shard);
+    stats.add(listener_stat::DOWNSTREAM_RQ_COMPLETED, 1);
+    match status / 100 {
+        0 => {}
+        1 => stats.add(listener_stat::DOWNSTREAM_RQ_1XX, 1),
+        2 => stats.add(listener_stat::DOWNSTREAM_RQ_2XX, 1),
+        3 => stats.add(listener_stat::DOWNSTREAM_RQ_3XX, 1),
+        4 => stats.add(listener_stat::DOWNSTREAM_RQ_4XX, 1),
+        _ => stats.add(listener_stat::DOWNSTREAM_RQ_5XX, 1),
+    }
+}
+
 /// The cluster's share of what became of a request; answers made here count, as in Envoy.
-fn count_response(cluster: &ClusterHandle, shard: Shard, record: &Record, duration: Duration) {
+fn count_response(cluster: &ClusterHandle, shard: Shard, record: &Record, duration: Duration, is_internal: bool) {
     let stats = cluster.stats().local(shard);
-    let class = match record.status / 100 {
-        1 => cluster_stat::UPSTREAM_RQ_1XX,
-        2 => cluster_stat::UPSTREAM_RQ_2XX,
-        3 => cluster_stat::UPSTREAM_RQ_3XX,
-        4 => cluster_stat::UPSTREAM_RQ_4XX,
-        _ => cluster_stat::UPSTREAM_RQ_5XX,
+    let (class, origin_class) = match record.status / 100 {
+        1 => (cluster_stat::UPSTREAM_RQ_1XX, origin_stat::UPSTREAM_RQ_1XX),
+        2 => (cluster_stat::UPSTREAM_RQ_2XX, origin_stat::UPSTREAM_RQ_2XX),
+        3 => (cluster_stat::UPSTREAM_RQ_3XX, origin_stat::UPSTREAM_RQ_3XX),
+        4 => (cluster_stat::UPSTREAM_RQ_4XX, origin_stat::UPSTREAM_RQ_4XX),
+        _ => (cluster_stat::UPSTREAM_RQ_5XX, origin_stat::UPSTREAM_RQ_5XX),
     };
     stats.add(class, 1);
     stats.count_code(cluster_stat::UPSTREAM_RQ_CODE, record.status);
+    let origin = cluster.state().origin_stats(is_internal).local(shard);
+    origin.add(origin_stat::UPSTREAM_RQ_COMPLETED, 1);
+    origin.add(origin_class, 1);
+    origin.count_code(origin_stat::UPSTREAM_RQ_CODE, record.status);
     if !record.local_reply {
         stats.record(cluster_stat::UPSTREAM_RQ_TIME, duration.as_millis() as u64);
+        origin.record(origin_stat::UPSTREAM_RQ_TIME, duration.as_millis() as u64);
     }
 }
 

@@ -15,7 +15,6 @@ use super::{attempt, finish};
 use crate::connection::{Connection, Role};
 use crate::downstream::Downstream;
 use crate::failure::Failure;
-use crate::filters::exchange::FilterProgress;
 use crate::hash_policy::{self, Caller};
 use crate::manager::Manager;
 use crate::redirect;
@@ -23,8 +22,7 @@ use crate::request_headers;
 use crate::route_table;
 use crate::slab::Key;
 use crate::snapshot::Snapshot;
-use crate::stream::{Phase, Record, RequestBody, Stream};
-use crate::timer_wheel::TimerKey;
+use crate::stream::{Phase, Stream};
 use crate::worker::Worker;
 
 /// The head of a request arrived: makes its record, finds its route and shows it to the filters.
@@ -53,35 +51,15 @@ pub(crate) fn begin(
     stats.add(downstream.protocol_requests_stat(), 1);
 
     let is_grpc = request.get(KnownName::ContentType).is_some_and(is_grpc_content_type);
-    let key = worker.streams.insert(Stream {
-        phase: Phase::Filtering,
-        downstream: connection,
-        downstream_id: id,
-        max_duration: manager.max_stream_duration().map(|limit| now + limit),
-        request_deadline: manager.request_timeout().map(|limit| now + limit),
-        manager,
-        snapshot: Rc::clone(&worker.snapshot),
-        route: None,
-        cluster: None,
-        weighted: None,
-        is_head: request.method() == Some(b"HEAD"),
-        request,
-        is_grpc,
-        hash: None,
-        rare: None,
-        filters: FilterProgress::default(),
-        body: RequestBody::default(),
-        attempt: None,
-        tried: Vec::new(),
-        timer: TimerKey::NONE,
-        timer_at: now,
-        route_deadline: None,
-        upstream_max_duration: None,
-        last_activity: now,
-        record: Record::new(now),
-    });
+    let snapshot = Rc::clone(&worker.snapshot);
+    let mut stream = Stream::new((connection, id), manager, snapshot, request, now);
+    stream.is_grpc = is_grpc;
+    let key = worker.streams.insert(stream);
     if let Some(codec) = &mut found.codec {
         codec.set_tag(id, key.to_bits());
+    }
+    if let Some(draining) = worker.draining {
+        crate::drain::on_request(worker, draining, connection);
     }
     if end_stream {
         on_complete(worker, key);
@@ -170,6 +148,7 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
     };
     let snapshot = Rc::clone(&stream.snapshot);
     let manager = Rc::clone(&stream.manager);
+    manager.stats.local(downstream.shard).add(stat::RQ_TOTAL, 1);
     let (Some(table), Some(found)) = (manager.route_table(&snapshot), stream.route) else {
         return Err(Refusal::Failure(Failure::NoRoute));
     };

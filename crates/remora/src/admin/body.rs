@@ -7,11 +7,11 @@ use hyper::body::Incoming;
 const MAX_FORM: usize = 64 * 1024;
 
 /// The body when it is a form; none when it is something else or too long.
-pub(super) async fn form(request: hyper::Request<Incoming>) -> Option<String> {
-    let content_type = request.headers().get(http::header::CONTENT_TYPE)?.to_str().ok()?;
+pub(super) async fn form(headers: &http::HeaderMap, body: Incoming) -> Option<String> {
+    let content_type = headers.get(http::header::CONTENT_TYPE)?.to_str().ok()?;
     if !content_type.starts_with("application/x-www-form-urlencoded") {
         return None;
     }
-    let body = Limited::new(request.into_body(), MAX_FORM).collect().await.ok()?;
+    let body = Limited::new(body, MAX_FORM).collect().await.ok()?;
     String::from_utf8(body.to_bytes().to_vec()).ok()
 }

@@ -6,15 +6,19 @@ use xds_api::{JsonStyle, to_json_styled};
 use super::Answer;
 
 pub(super) fn answer() -> Answer {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     Answer::json(to_json_styled(
-        &memory(&status),
+        &of_process(),
         JsonStyle {
             pretty: true,
             defaults: true,
             redact: false,
         },
     ))
+}
+
+/// What the process uses now.
+pub(crate) fn of_process() -> Memory {
+    memory(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
 }
 
 /// `allocated` is resident memory that belongs to no file, `heap_size` the data segment, `total_physical_bytes` all

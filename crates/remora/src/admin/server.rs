@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use config::address::Address;
 use config::string_matcher::StringMatcher;
@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
+use super::access_log::{AdminLog, Entry};
 use super::source::AdminSource;
 use super::{Answer, body, routes};
 
@@ -43,6 +44,8 @@ pub(crate) struct AdminSettings {
     pub(crate) allow_paths: Vec<StringMatcher>,
     /// The file that the address is written to (`--admin-address-path`).
     pub(crate) address_path: Option<PathBuf>,
+    /// Where requests are logged.
+    pub(crate) log: Arc<AdminLog>,
 }
 
 /// The running endpoint. Dropping it leaves it running; [`close`](Self::close) ends it.
@@ -73,10 +76,14 @@ impl AdminServer {
             std::fs::write(path, address.to_string())?;
         }
         let (close, closed) = watch::channel(false);
-        let allow_paths: Arc<[StringMatcher]> = settings.allow_paths.into();
+        let served = Arc::new(Served {
+            source,
+            allow_paths: settings.allow_paths,
+            log: settings.log,
+        });
         let thread = std::thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || runtime.block_on(serve(listener, source, allow_paths, closed)))?;
+            .spawn(move || runtime.block_on(serve(listener, served, closed)))?;
         Ok(Self { address, close, thread })
     }
 
@@ -139,12 +146,14 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(listener)
 }
 
-async fn serve(
-    listener: Listener,
+/// What every connection needs.
+struct Served {
     source: Arc<dyn AdminSource>,
-    allow_paths: Arc<[StringMatcher]>,
-    mut closed: watch::Receiver<bool>,
-) {
+    allow_paths: Vec<StringMatcher>,
+    log: Arc<AdminLog>,
+}
+
+async fn serve(listener: Listener, served: Arc<Served>, mut closed: watch::Receiver<bool>) {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
@@ -154,7 +163,7 @@ async fn serve(
             _ = closed.wait_for(|closed| *closed) => break,
             stream = accept(&listener) => stream,
         };
-        let stream = match stream {
+        let (stream, ends) = match stream {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(target: "remora::admin", %error, "cannot accept a connection");
@@ -163,9 +172,9 @@ async fn serve(
                 continue;
             }
         };
-        let (source, allow_paths, mut closed) = (Arc::clone(&source), Arc::clone(&allow_paths), closed.clone());
+        let (served, mut closed) = (Arc::clone(&served), closed.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| respond(Arc::clone(&source), Arc::clone(&allow_paths), request));
+            let service = service_fn(move |request| respond(Arc::clone(&served), ends, request));
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder
                 .http1()
@@ -192,24 +201,63 @@ async fn serve(
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-async fn accept(listener: &Listener) -> io::Result<Box<dyn Stream>> {
+/// Both ends of a TCP connection: who asks, and what was connected to.
+#[derive(Clone, Copy, Default)]
+struct Ends {
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+}
+
+async fn accept(listener: &Listener) -> io::Result<(Box<dyn Stream>, Ends)> {
     Ok(match listener {
-        Listener::Tcp(listener) => Box::new(listener.accept().await?.0),
-        Listener::Unix(listener) => Box::new(listener.accept().await?.0),
+        Listener::Tcp(listener) => {
+            let (stream, peer) = listener.accept().await?;
+            let ends = Ends {
+                peer: Some(peer),
+                local: stream.local_addr().ok(),
+            };
+            (Box::new(stream), ends)
+        }
+        Listener::Unix(listener) => (Box::new(listener.accept().await?.0), Ends::default()),
     })
 }
 
 async fn respond(
-    source: Arc<dyn AdminSource>,
-    allow_paths: Arc<[StringMatcher]>,
+    served: Arc<Served>,
+    ends: Ends,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    let form = body::form(request).await;
+    let (began, since) = (SystemTime::now(), Instant::now());
+    let (head, body) = request.into_parts();
+    let (method, uri) = (&head.method, &head.uri);
+    let form = body::form(&head.headers, body).await;
     let query = uri.query().unwrap_or_default();
-    let answer = routes::answer(&*source, &allow_paths, &method, uri.path(), query, form.as_deref());
+    let answer = routes::answer(
+        &*served.source,
+        &served.allow_paths,
+        method,
+        uri.path(),
+        query,
+        form.as_deref(),
+    );
     tracing::debug!(target: "remora::admin", %method, path = uri.path(), status = answer.status.as_u16(), "request complete");
-    Ok(response(answer))
+    let sent = answer.body.len();
+    let response = response(answer);
+    served.log.write(&Entry {
+        began,
+        since,
+        peer: ends.peer,
+        local: ends.local,
+        method,
+        uri,
+        version: head.version,
+        request: &head.headers,
+        status: response.status(),
+        response: response.headers(),
+        received: form.map_or(0, |form| form.len() as u64),
+        sent: sent as u64,
+    });
+    Ok(response)
 }
 
 fn response(answer: Answer) -> Response<Full<Bytes>> {

@@ -26,7 +26,7 @@ pub use context::{
 };
 pub use flags::{ResponseFlag, ResponseFlags};
 pub use format::{Format, FormatError, JsonTemplate};
-pub use sink::{Sink, Writer};
+pub use sink::{FlushSettings, Sink, Writer};
 pub use timestamp::iso_8601;
 
 /// Envoy's default format.

@@ -13,8 +13,24 @@ use crate::stats::{Block, Registry, Scope, Shard, filesystem};
 
 /// What a sink holds at most before it drops entries: about ten thousand of them.
 const QUEUE_LIMIT: usize = 4 * 1024 * 1024;
-/// What a sink holds before it is written without waiting for the interval (Envoy: 64 KiB).
-const WRITE_AT: usize = 64 * 1024;
+/// When queues are written out (Envoy: `--file-flush-interval-msec`, `--file-flush-min-size-kb`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushSettings {
+    /// At least this often.
+    pub interval: Duration,
+    /// A sink that holds as many bytes is written at once; 0: every entry is. At most half of what a sink may hold.
+    pub min_size: usize,
+}
+
+impl Default for FlushSettings {
+    /// Envoy's: 10 s, 64 KiB.
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            min_size: 64 * 1024,
+        }
+    }
+}
 
 /// A place for entries. Clones of the `Arc` share the queue; it lives in its [`Writer`].
 #[derive(Debug)]
@@ -38,6 +54,8 @@ struct Shared {
     reopen: AtomicBool,
     wake: Mutex<Wake>,
     condition: Condvar,
+    /// See [`FlushSettings::min_size`], at least 1.
+    write_at: usize,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +93,7 @@ impl Sink {
             }
             let before = queue.len();
             queue.extend_from_slice(entry);
-            before < WRITE_AT && queue.len() >= WRITE_AT
+            before < self.shared.write_at && queue.len() >= self.shared.write_at
         };
         stats.add(filesystem::WRITE_BUFFERED, 1);
         stats.gauge_add(
@@ -97,22 +115,23 @@ impl Sink {
 }
 
 impl Writer {
-    /// Starts the thread. Queues are written at least every `flush_interval` (`--file-flush-interval-msec`).
+    /// Starts the thread.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn new(registry: &Registry, flush_interval: Duration) -> io::Result<Arc<Writer>> {
+    pub fn new(registry: &Registry, flush: FlushSettings) -> io::Result<Arc<Writer>> {
         let shared = Arc::new(Shared {
             stats: registry.block(Scope::Process("filesystem."), &filesystem::TABLE),
             reopen: AtomicBool::new(false),
             wake: Mutex::default(),
             condition: Condvar::new(),
+            write_at: flush.min_size.clamp(1, QUEUE_LIMIT / 2),
         });
         let sinks = Arc::new(Mutex::new(HashMap::new()));
         let worker = Worker {
             sinks: Arc::clone(&sinks),
             shared: Arc::clone(&shared),
-            flush_interval,
+            flush_interval: flush.interval,
             files: HashMap::new(),
         };
         let thread = std::thread::Builder::new()

@@ -20,6 +20,11 @@ impl Shard {
     pub const fn worker(index: usize) -> Shard {
         Shard(if index < u16::MAX as usize { index as u16 + 1 } else { 0 })
     }
+
+    /// The index of its worker; none for the shard of everything else.
+    pub fn worker_index(self) -> Option<usize> {
+        usize::from(self.0).checked_sub(1)
+    }
 }
 
 /// A cache line of counters: shards never share one.

@@ -62,7 +62,7 @@ macro_rules! stat_table {
             $(gauges { $($gauge:ident = $gauge_name:literal $(: $gu:ident)?,)* })?
             $(histograms { $($histogram:ident = $histogram_name:literal $(: $hu:ident)?,)* })?
             $(codes { $($codes:ident = $codes_name:literal,)* })?
-            $(texts { $($text:ident = $text_name:literal,)* })?
+            $(texts { $($text:ident = $text_name:literal $(: $tu:ident)?,)* })?
         }
     ) => {
         $(#[$doc])*
@@ -89,7 +89,7 @@ macro_rules! stat_table {
                 gauges: &[$($(definition!($gauge_name $($gu)?),)*)?],
                 histograms: &[$($(definition!($histogram_name $($hu)?),)*)?],
                 codes: &[$($(definition!($codes_name),)*)?],
-                texts: &[$($(definition!($text_name),)*)?],
+                texts: &[$($(definition!($text_name $($tu)?),)*)?],
             };
 
             #[allow(dead_code, reason = "a table may have no gauges")]

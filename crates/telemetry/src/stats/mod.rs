@@ -19,6 +19,7 @@ mod names;
 mod registry;
 mod render;
 mod scope;
+mod settings;
 
 pub use block::{Block, Local, Shard};
 pub use definition::{Codes, Counter, Gauge, Histogram, StatDef, Table, Text};
@@ -26,3 +27,4 @@ pub use names::*;
 pub use registry::Registry;
 pub use render::{Format, HistogramBuckets, Kinds, Query, QueryError};
 pub use scope::Scope;
+pub use settings::{NamePredicate, Settings, Tag, TagValue};

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::block::Block;
 use super::definition::Table;
-use super::histogram::DEFAULT_BOUNDS;
 use super::scope::{Prefix, Scope};
+use super::settings::Settings;
 
 /// Every statistic of the process.
 ///
@@ -17,7 +17,7 @@ use super::scope::{Prefix, Scope};
 pub struct Registry {
     shards: usize,
     scopes: Mutex<Scopes>,
-    bounds: Box<[f64]>,
+    settings: Settings,
 }
 
 #[derive(Debug, Default)]
@@ -38,14 +38,24 @@ const FIRST_PRUNE: usize = 1024;
 impl Registry {
     /// A registry for this many workers and any number of control threads.
     pub fn new(workers: usize) -> Arc<Registry> {
+        Self::with_settings(workers, Settings::default())
+    }
+
+    /// The same, with what the operator chose.
+    pub fn with_settings(workers: usize, settings: Settings) -> Arc<Registry> {
         Arc::new(Registry {
             shards: workers.saturating_add(1).min(usize::from(u16::MAX)),
             scopes: Mutex::new(Scopes {
                 by_text: HashMap::new(),
                 prune_at: FIRST_PRUNE,
             }),
-            bounds: Box::new(DEFAULT_BOUNDS),
+            settings,
         })
+    }
+
+    /// How many workers count here.
+    pub fn workers(&self) -> usize {
+        self.shards - 1
     }
 
     /// The block of `table` in `scope`: the one that exists, or a new one.
@@ -109,9 +119,9 @@ impl Registry {
         blocks
     }
 
-    /// Upper bounds of the buckets histograms are shown in.
-    pub(crate) fn bounds(&self) -> &[f64] {
-        &self.bounds
+    /// What the operator chose.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 }
 

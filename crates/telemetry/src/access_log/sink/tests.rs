@@ -1,7 +1,10 @@
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: FlushSettings = FlushSettings {
+    interval: Duration::from_secs(3600),
+    min_size: 64 * 1024,
+};
 
 /// A directory that goes with the test.
 struct Directory(PathBuf);
@@ -99,6 +102,7 @@ fn a_queue_that_is_full_drops_entries_and_counts_them() {
         reopen: AtomicBool::new(false),
         wake: Mutex::default(),
         condition: Condvar::new(),
+        write_at: 64 * 1024,
     });
     let sink = Sink {
         target: Target::Stdout,
@@ -128,4 +132,22 @@ fn what_is_queued_is_written_when_the_writer_goes() {
     sink.write(Shard::CONTROL, b"last words\n");
     drop(writer);
     assert_eq!(content(&path), "last words\n");
+}
+
+#[test]
+fn a_sink_that_holds_the_minimum_is_written_without_waiting_for_the_interval() {
+    let directory = Directory::new();
+    let path = directory.0.join("access.log");
+    let written_at_once = FlushSettings { min_size: 0, ..NEVER };
+    let registry = Registry::new(1);
+    let writer = Writer::new(&registry, written_at_once).unwrap();
+    let sink = writer.file(&path).unwrap();
+    sink.write(Shard::CONTROL, b"one\n");
+    let deadline = Instant::now() + PATIENCE;
+    while content(&path).is_empty() && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    assert_eq!(content(&path), "one\n");
+    let stats = registry.block(Scope::Process("filesystem."), &filesystem::TABLE);
+    assert_eq!(stats.counter(filesystem::FLUSHED_BY_TIMER), 0);
 }

@@ -82,7 +82,27 @@ stat_table! {
             UPSTREAM_CX_CONNECT_MS = "upstream_cx_connect_ms",
             UPSTREAM_CX_LENGTH_MS = "upstream_cx_length_ms",
             UPSTREAM_RQ_PER_CX = "upstream_rq_per_cx",
-            UPSTREAM_RQ_TIME = "upstream_rq_time",
+            UPSTREAM_RQ_TIME = "upstream_rq_time": when_used,
+        }
+        codes {
+            UPSTREAM_RQ_CODE = "upstream_rq_",
+        }
+    }
+}
+
+stat_table! {
+    /// `cluster.<name>.external.*` and `internal.*`: answers by where their request came from. Shown once used.
+    pub mod cluster_origin {
+        counters {
+            UPSTREAM_RQ_1XX = "upstream_rq_1xx" as "upstream_rq_xx" tagged "envoy_response_code_class" = "1": when_used,
+            UPSTREAM_RQ_2XX = "upstream_rq_2xx" as "upstream_rq_xx" tagged "envoy_response_code_class" = "2": when_used,
+            UPSTREAM_RQ_3XX = "upstream_rq_3xx" as "upstream_rq_xx" tagged "envoy_response_code_class" = "3": when_used,
+            UPSTREAM_RQ_4XX = "upstream_rq_4xx" as "upstream_rq_xx" tagged "envoy_response_code_class" = "4": when_used,
+            UPSTREAM_RQ_5XX = "upstream_rq_5xx" as "upstream_rq_xx" tagged "envoy_response_code_class" = "5": when_used,
+            UPSTREAM_RQ_COMPLETED = "upstream_rq_completed": when_used,
+        }
+        histograms {
+            UPSTREAM_RQ_TIME = "upstream_rq_time": when_used,
         }
         codes {
             UPSTREAM_RQ_CODE = "upstream_rq_",
@@ -134,7 +154,7 @@ stat_table! {
             UPDATE_DURATION = "update_duration": when_used,
         }
         texts {
-            VERSION_TEXT = "version_text",
+            VERSION_TEXT = "version_text": when_used,
         }
     }
 }

@@ -7,12 +7,13 @@ use super::{HistogramBuckets, Pass, Query, Value, in_order};
 use crate::json::write_string;
 use crate::stats::block::Block;
 use crate::stats::histogram::{Distribution, PERCENTILES};
+use crate::stats::settings::Settings;
 
-pub(super) fn render(blocks: &[Arc<Block>], bounds: &[f64], query: &Query, out: &mut String) {
+pub(super) fn render(blocks: &[Arc<Block>], settings: &Settings, query: &Query, out: &mut String) {
     out.push_str("{\"stats\":[");
     let mut separator = "";
     for pass in [Pass::Texts, Pass::Numbers] {
-        in_order(blocks, pass, query, |shown| {
+        in_order(blocks, pass, settings, query, |shown| {
             out.push_str(separator);
             separator = ",";
             out.push_str("{\"name\":");
@@ -30,11 +31,11 @@ pub(super) fn render(blocks: &[Arc<Block>], bounds: &[f64], query: &Query, out: 
             out.push('}');
         });
     }
-    histograms(blocks, bounds, query, separator, out);
+    histograms(blocks, settings, query, separator, out);
     out.push_str("]}");
 }
 
-fn histograms(blocks: &[Arc<Block>], bounds: &[f64], query: &Query, separator: &str, out: &mut String) {
+fn histograms(blocks: &[Arc<Block>], settings: &Settings, query: &Query, separator: &str, out: &mut String) {
     let percentiles = PERCENTILES.map(|(_, percentile)| percentile).join(",");
     let (open, close) = match query.histogram_buckets {
         HistogramBuckets::Unset | HistogramBuckets::Summary => (
@@ -48,7 +49,7 @@ fn histograms(blocks: &[Arc<Block>], bounds: &[f64], query: &Query, separator: &
         ),
     };
     let mut any = false;
-    in_order(blocks, Pass::Histograms, query, |shown| {
+    in_order(blocks, Pass::Histograms, settings, query, |shown| {
         let Value::Histogram(histogram) = shown.value else {
             return;
         };
@@ -67,8 +68,8 @@ fn histograms(blocks: &[Arc<Block>], bounds: &[f64], query: &Query, separator: &
                 out.push_str(",\"values\":");
                 summary(&cumulative, &interval, out);
             }
-            HistogramBuckets::Cumulative => buckets(&cumulative, &interval, bounds, false, out),
-            HistogramBuckets::Disjoint => buckets(&cumulative, &interval, bounds, true, out),
+            HistogramBuckets::Cumulative => buckets(&cumulative, &interval, settings.bounds(&shown.name), false, out),
+            HistogramBuckets::Disjoint => buckets(&cumulative, &interval, settings.bounds(&shown.name), true, out),
             HistogramBuckets::Detailed => {
                 bins("totals", &cumulative, out);
                 bins("intervals", &interval, out);

@@ -1,6 +1,7 @@
 //! `/stats` in Envoy's text, JSON and Prometheus forms (Envoy: Administration interface > GET /stats).
 
 mod json;
+mod labels;
 mod prometheus;
 mod query;
 mod text;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use super::block::Block;
 use super::definition::{Codes, Counter, Gauge, Histogram, StatDef, Text};
 use super::registry::Registry;
+use super::settings::Settings;
 
 impl Registry {
     /// What `/stats` answers to this query.
@@ -19,9 +21,9 @@ impl Registry {
         let mut out = String::new();
         let blocks = self.blocks();
         match query.format {
-            Format::Text => text::render(&blocks, self.bounds(), query, &mut out),
-            Format::Json => json::render(&blocks, self.bounds(), query, &mut out),
-            Format::Prometheus => prometheus::render(&blocks, self.bounds(), query, &mut out),
+            Format::Text => text::render(&blocks, self.settings(), query, &mut out),
+            Format::Json => json::render(&blocks, self.settings(), query, &mut out),
+            Format::Prometheus => prometheus::render(&blocks, self.settings(), query, &mut out),
         }
         out
     }
@@ -56,7 +58,7 @@ enum Pass {
 }
 
 /// Calls `show` for each statistic of this pass that the query wants, in the order of their names.
-fn in_order(blocks: &[Arc<Block>], pass: Pass, query: &Query, mut show: impl FnMut(Shown<'_>)) {
+fn in_order(blocks: &[Arc<Block>], pass: Pass, settings: &Settings, query: &Query, mut show: impl FnMut(Shown<'_>)) {
     let mut rest = blocks;
     let mut shown = Vec::new();
     while let Some(first) = rest.first() {
@@ -69,7 +71,7 @@ fn in_order(blocks: &[Arc<Block>], pass: Pass, query: &Query, mut show: impl FnM
             .unwrap_or(rest.len());
         let (group, others) = rest.split_at(end);
         for block in group {
-            collect(block, pass, query, &mut shown);
+            collect(block, pass, settings, query, &mut shown);
         }
         shown.sort_by(|a: &Shown<'_>, b| a.name.cmp(&b.name));
         shown.drain(..).for_each(&mut show);
@@ -77,7 +79,7 @@ fn in_order(blocks: &[Arc<Block>], pass: Pass, query: &Query, mut show: impl FnM
     }
 }
 
-fn collect<'a>(block: &'a Arc<Block>, pass: Pass, query: &Query, shown: &mut Vec<Shown<'a>>) {
+fn collect<'a>(block: &'a Arc<Block>, pass: Pass, settings: &Settings, query: &Query, shown: &mut Vec<Shown<'a>>) {
     let mut push = |definition: &'static StatDef, code: Option<u16>, value: Value| {
         let mut name = String::with_capacity(block.prefix.text.len() + definition.name.len() + 3);
         name.push_str(&block.prefix.text);
@@ -85,7 +87,7 @@ fn collect<'a>(block: &'a Arc<Block>, pass: Pass, query: &Query, shown: &mut Vec
         if let Some(code) = code {
             name.push_str(itoa(code, &mut [0; 5]));
         }
-        if query.wants(&name) {
+        if query.wants(&name) && settings.shows(&name) {
             shown.push(Shown {
                 name,
                 block,

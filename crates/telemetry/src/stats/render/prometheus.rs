@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
+use super::labels::tagged;
 use super::{HistogramBuckets, Pass, Query, Shown, Value, collect};
 use crate::stats::block::Block;
 use crate::stats::histogram::PERCENTILES;
+use crate::stats::settings::Settings;
 
-pub(super) fn render(blocks: &[Arc<Block>], bounds: &[f64], query: &Query, out: &mut String) {
+pub(super) fn render(blocks: &[Arc<Block>], settings: &Settings, query: &Query, out: &mut String) {
     let summaries = query.histogram_buckets == HistogramBuckets::Summary;
     for (pass, kind) in [
         (Pass::Counters, "counter"),
@@ -20,32 +22,41 @@ pub(super) fn render(blocks: &[Arc<Block>], bounds: &[f64], query: &Query, out: 
         if pass == Pass::Texts && !query.text_readouts {
             continue;
         }
-        for (metric, entries) in by_metric(blocks, pass, query) {
+        for (metric, entries) in by_metric(blocks, pass, settings, query) {
             let metric = sanitise(&metric);
             // Writing to a String cannot fail, here and below.
             let _ = writeln!(out, "# TYPE {metric} {kind}");
             for shown in entries {
-                sample(&metric, &shown, bounds, summaries, out);
+                sample(&metric, &shown, settings, summaries, out);
             }
         }
     }
 }
 
 /// Statistics by their dotted metric name: the order Envoy writes them in.
-fn by_metric<'a>(blocks: &'a [Arc<Block>], pass: Pass, query: &Query) -> BTreeMap<String, Vec<Shown<'a>>> {
+fn by_metric<'a>(
+    blocks: &'a [Arc<Block>],
+    pass: Pass,
+    settings: &Settings,
+    query: &Query,
+) -> BTreeMap<String, Vec<Shown<'a>>> {
     let mut metrics: BTreeMap<String, Vec<Shown<'a>>> = BTreeMap::new();
     let mut shown = Vec::new();
     let mut metric = String::new();
     for block in blocks {
-        collect(block, pass, query, &mut shown);
+        collect(block, pass, settings, query, &mut shown);
         for entry in shown.drain(..) {
             metric.clear();
-            metric.push_str(&block.prefix.metric);
-            metric.push_str(match entry.code {
-                // `upstream_rq_` counts codes; the code becomes a label.
-                Some(_) => entry.definition.metric.trim_end_matches('_'),
-                None => entry.definition.metric,
-            });
+            if settings.has_default_tags() {
+                metric.push_str(&block.prefix.metric);
+                metric.push_str(match entry.code {
+                    // `upstream_rq_` counts codes; the code becomes a label.
+                    Some(_) => entry.definition.metric.trim_end_matches('_'),
+                    None => entry.definition.metric,
+                });
+            } else {
+                metric = tagged(&entry, settings).0;
+            }
             match metrics.get_mut(&metric) {
                 Some(entries) => entries.push(entry),
                 None => {
@@ -57,8 +68,8 @@ fn by_metric<'a>(blocks: &'a [Arc<Block>], pass: Pass, query: &Query) -> BTreeMa
     metrics
 }
 
-fn sample(metric: &str, shown: &Shown<'_>, bounds: &[f64], summaries: bool, out: &mut String) {
-    let labels = labels(shown);
+fn sample(metric: &str, shown: &Shown<'_>, settings: &Settings, summaries: bool, out: &mut String) {
+    let labels = labels(shown, settings);
     let _ = match &shown.value {
         Value::Counter(value) | Value::Gauge(value) => writeln!(out, "{metric}{{{labels}}} {value}"),
         Value::Text(value) => {
@@ -81,7 +92,7 @@ fn sample(metric: &str, shown: &Shown<'_>, bounds: &[f64], summaries: bool, out:
                     let _ = writeln!(out, "{metric}{{{labels}{separator}quantile=\"{quantile}\"}} {value}");
                 }
             } else {
-                for bound in bounds {
+                for bound in settings.bounds(&shown.name) {
                     let below = distribution.count_to(*bound);
                     let _ = writeln!(out, "{metric}_bucket{{{labels}{separator}le=\"{bound}\"}} {below}");
                 }
@@ -94,12 +105,18 @@ fn sample(metric: &str, shown: &Shown<'_>, bounds: &[f64], summaries: bool, out:
 }
 
 /// The statistic's own label first, then those of its prefix.
-fn labels(shown: &Shown<'_>) -> String {
+fn labels(shown: &Shown<'_>, settings: &Settings) -> String {
     let mut labels = String::new();
     let mut push = |name: &str, value: &str| {
         let separator = if labels.is_empty() { "" } else { "," };
         let _ = write!(labels, "{separator}{name}=\"{}\"", escape(value));
     };
+    if !settings.has_default_tags() {
+        for (name, value) in tagged(shown, settings).1 {
+            push(&name, &value);
+        }
+        return labels;
+    }
     if let Some(code) = shown.code {
         push("envoy_response_code", super::itoa(code, &mut [0; 5]));
     }

@@ -1,6 +1,6 @@
 use crate::stats::{
-    Format, HistogramBuckets, Kinds, Query, Registry, Scope, Shard, cds, cluster, cluster_membership, http, listener,
-    listener_http, server, ssl,
+    Format, HistogramBuckets, Kinds, Query, Registry, Scope, Settings, Shard, Tag, TagValue, cds, cluster,
+    cluster_membership, http, listener, listener_http, listener_worker, server, ssl,
 };
 
 const WORKER: Shard = Shard::worker(0);
@@ -35,7 +35,7 @@ fn text_lists_texts_then_numbers_then_histograms_each_by_name() {
     );
     let everything = registry.render(&Query::default());
     assert!(everything.contains("cluster.a.upstream_rq_timeout: 0\n"));
-    assert!(everything.contains("cluster.a.upstream_rq_time: No recorded values\n"));
+    assert!(everything.contains("cluster.a.upstream_cx_connect_ms: No recorded values\n"));
     assert!(
         !everything.contains("upstream_rq_5xx"),
         "a class appears once it was seen"
@@ -215,4 +215,79 @@ fn a_query_is_read_as_envoy_reads_it() {
             .to_string()
             .starts_with("Invalid re2 regex: ")
     );
+}
+
+/// Expected names and labels are what Envoy 1.39.3 printed for these tags.
+#[test]
+fn labels_that_the_operator_chose_are_taken_out_of_the_whole_name() {
+    let tags = || {
+        let name = |name: &str, regex: &str| Tag {
+            name: name.into(),
+            value: TagValue::Name(regex::Regex::new(regex).unwrap()),
+        };
+        vec![
+            Tag {
+                name: "fixed.tag".into(),
+                value: TagValue::Fixed("v1".into()),
+            },
+            name("mycluster", r"^cluster\.((.+?)\.)"),
+            name("code_class", r"_rq(_(\dxx))$"),
+        ]
+    };
+    let shown = |default_tags: Option<Vec<Box<str>>>| {
+        let settings = Settings {
+            tags: tags(),
+            default_tags,
+            ..Settings::default()
+        };
+        let registry = Registry::with_settings(1, settings);
+        let cluster = registry.block(Scope::Cluster("stable"), &cluster::TABLE);
+        let worker = registry.block(Scope::ListenerWorker("127.0.0.1:80", 0), &listener_worker::TABLE);
+        cluster.add(WORKER, cluster::UPSTREAM_RQ_2XX, 1);
+        cluster.count_code(WORKER, cluster::UPSTREAM_RQ_CODE, 200);
+        worker.add(WORKER, listener_worker::DOWNSTREAM_CX_TOTAL, 1);
+        let text = registry.render(&query("format=prometheus&usedonly"));
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        shown(None),
+        [
+            "envoy_cluster_upstream_rq{envoy_response_code_class=\"2\",fixed_tag=\"v1\",code_class=\"2xx\",\
+             envoy_cluster_name=\"stable\",mycluster=\"stable\"} 1",
+            "envoy_cluster_upstream_rq{envoy_response_code=\"200\",fixed_tag=\"v1\",\
+             envoy_cluster_name=\"stable\",mycluster=\"stable\"} 1",
+            "envoy_listener_worker_downstream_cx_total{fixed_tag=\"v1\",envoy_worker_id=\"0\",\
+             envoy_listener_address=\"127.0.0.1_80\"} 1",
+        ]
+    );
+    assert_eq!(
+        shown(Some(Vec::new())),
+        [
+            "envoy_cluster_upstream_rq{fixed_tag=\"v1\",code_class=\"2xx\",mycluster=\"stable\"} 1",
+            "envoy_cluster_upstream_rq_200{fixed_tag=\"v1\",mycluster=\"stable\"} 1",
+            "envoy_listener_127_0_0_1_80_worker_0_downstream_cx_total{fixed_tag=\"v1\"} 1",
+        ]
+    );
+}
+
+#[test]
+fn only_chosen_statistics_are_shown_and_histograms_in_chosen_buckets() {
+    let settings = Settings {
+        shown: Some(Box::new(|name| !name.ends_with("_bytes_total"))),
+        buckets: vec![(Box::new(|name| name.starts_with("cluster.a.")), Box::new([1.0, 100.0]))],
+        ..Settings::default()
+    };
+    let registry = Registry::with_settings(1, settings);
+    let cluster = registry.block(Scope::Cluster("a"), &cluster::TABLE);
+    cluster.add(WORKER, cluster::UPSTREAM_CX_RX_BYTES_TOTAL, 1);
+    cluster.record(WORKER, cluster::UPSTREAM_RQ_TIME, 5);
+    for format in ["text", "json", "prometheus"] {
+        let text = registry.render(&query(&format!("format={format}&usedonly")));
+        assert!(!text.contains("bytes_total"), "{text}");
+    }
+    let text = registry.render(&query("usedonly&histogram_buckets=cumulative"));
+    assert_eq!(text, "cluster.a.upstream_rq_time: B1(0,0) B100(0,1)\n");
 }

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use super::{HistogramBuckets, Pass, Query, Shown, Value, in_order};
 use crate::stats::block::Block;
 use crate::stats::histogram::{Distribution, PERCENTILES};
+use crate::stats::settings::Settings;
 
-pub(super) fn render(blocks: &[Arc<Block>], bounds: &[f64], query: &Query, out: &mut String) {
+pub(super) fn render(blocks: &[Arc<Block>], settings: &Settings, query: &Query, out: &mut String) {
     for pass in [Pass::Texts, Pass::Numbers, Pass::Histograms] {
-        in_order(blocks, pass, query, |shown| line(&shown, bounds, query, out));
+        in_order(blocks, pass, settings, query, |shown| {
+            line(&shown, settings, query, out)
+        });
     }
 }
 
-fn line(shown: &Shown<'_>, bounds: &[f64], query: &Query, out: &mut String) {
+fn line(shown: &Shown<'_>, settings: &Settings, query: &Query, out: &mut String) {
     let Shown { name, block, value, .. } = shown;
     // Writing to a String cannot fail, here and below.
     let _ = match value {
@@ -28,8 +31,8 @@ fn line(shown: &Shown<'_>, bounds: &[f64], query: &Query, out: &mut String) {
                     out.push(' ');
                     summary(&cumulative, &interval, out);
                 }
-                HistogramBuckets::Cumulative => buckets(&cumulative, &interval, bounds, false, out),
-                HistogramBuckets::Disjoint => buckets(&cumulative, &interval, bounds, true, out),
+                HistogramBuckets::Cumulative => buckets(&cumulative, &interval, settings.bounds(name), false, out),
+                HistogramBuckets::Disjoint => buckets(&cumulative, &interval, settings.bounds(name), true, out),
                 HistogramBuckets::Detailed => {
                     out.push_str("\n  totals=");
                     bins(&cumulative, out);

@@ -1,5 +1,7 @@
 //! The process as its user sees it: status codes, what is printed, ports, signals.
 
+mod settings;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -70,11 +72,16 @@ impl Proxy {
     fn start(bootstrap: &str, arguments: &[&str]) -> Self {
         let folder = Folder::new();
         let config = folder.file("bootstrap.yaml", &format!("{ADMIN}{bootstrap}"));
+        Self::start_file(folder, &config, arguments)
+    }
+
+    /// The same with a bootstrap that has its own admin section.
+    fn start_file(folder: Folder, config: &str, arguments: &[&str]) -> Self {
         let address_path = folder.path("admin.txt");
         let child = Command::new(env!("CARGO_BIN_EXE_remora"))
             .args([
                 "-c",
-                &config,
+                config,
                 "--admin-address-path",
                 &address_path,
                 "--concurrency",

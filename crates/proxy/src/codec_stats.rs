@@ -1,0 +1,81 @@
+//! What codecs count, added to the statistics that Envoy has for it.
+
+use std::sync::{Arc, OnceLock};
+
+use codec::stats::{Stat, Stats};
+use telemetry::stats::{Block, Counter, Local, Registry, Scope, http1, http2 as stat};
+
+/// What codecs of callers count, for the whole process. There once such a connection was.
+#[derive(Debug)]
+pub(crate) struct ProcessCodecStats {
+    registry: Arc<Registry>,
+    http1: OnceLock<Arc<Block>>,
+    http2: OnceLock<Arc<Block>>,
+}
+
+impl ProcessCodecStats {
+    pub(crate) fn new(registry: &Arc<Registry>) -> Self {
+        Self {
+            registry: Arc::clone(registry),
+            http1: OnceLock::new(),
+            http2: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn of(&self, is_h2: bool) -> &Block {
+        if is_h2 {
+            let make = || self.registry.block(Scope::Process("http2."), &stat::TABLE);
+            self.http2.get_or_init(make)
+        } else {
+            let make = || self.registry.block(Scope::Process("http1."), &http1::TABLE);
+            self.http1.get_or_init(make)
+        }
+    }
+}
+
+/// Adds the counts of one connection to `http2.` or `http1.`. HTTP/1.1 has none of them: Envoy's counters there are of
+/// options that do not exist here.
+pub(crate) fn add(counted: &Stats, is_h2: bool, stats: Local<'_>) {
+    if !is_h2 {
+        return;
+    }
+    for (counted, count) in counted.iter() {
+        if let Some(counter) = of_http2(counted) {
+            stats.add(counter, u64::from(count));
+        }
+    }
+}
+
+/// Envoy's counter of the same thing, where it has one.
+fn of_http2(counted: Stat) -> Option<Counter> {
+    Some(match counted {
+        Stat::RxMessagingError | Stat::AmbiguousFraming => stat::RX_MESSAGING_ERROR,
+        Stat::HeaderOverflow => stat::HEADER_OVERFLOW,
+        Stat::RxReset => stat::RX_RESET,
+        Stat::TxReset => stat::TX_RESET,
+        Stat::StreamRefusedErrors => stat::STREAM_REFUSED_ERRORS,
+        Stat::GoawaySent => stat::GOAWAY_SENT,
+        Stat::Trailers => stat::TRAILERS,
+        Stat::HeadersCbNoStream => stat::HEADERS_CB_NO_STREAM,
+        Stat::KeepaliveTimeout => stat::KEEPALIVE_TIMEOUT,
+        Stat::TxFlushTimeout => stat::TX_FLUSH_TIMEOUT,
+        Stat::OutboundFlood => stat::OUTBOUND_FLOOD,
+        Stat::OutboundControlFlood => stat::OUTBOUND_CONTROL_FLOOD,
+        Stat::InboundEmptyFramesFlood => stat::INBOUND_EMPTY_FRAMES_FLOOD,
+        Stat::InboundPriorityFramesFlood => stat::INBOUND_PRIORITY_FRAMES_FLOOD,
+        Stat::InboundWindowUpdateFramesFlood => stat::INBOUND_WINDOW_UPDATE_FRAMES_FLOOD,
+        Stat::GoawayGracefulSent
+        | Stat::HpackError
+        | Stat::SettingsTimeout
+        | Stat::InboundUselessFramesFlood
+        | Stat::InboundSettingsFlood
+        | Stat::InboundPingFlood
+        | Stat::InboundContinuationFlood
+        | Stat::RapidReset
+        | Stat::MadeYouReset
+        | Stat::HeadersTimeout
+        | Stat::VersionRefused
+        | Stat::UnsolicitedResponse
+        | Stat::IncompleteMessage => return None,
+    })
+}

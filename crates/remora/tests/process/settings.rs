@@ -1,0 +1,128 @@
+//! Settings of the bootstrap and the command line about what the process shows: logs, statistics, unknown fields.
+
+use super::*;
+
+#[test]
+fn requests_to_the_admin_endpoint_are_logged_where_the_bootstrap_says_so() {
+    let folder = Folder::new();
+    let log = folder.path("admin.log");
+    let config = folder.file(
+        "bootstrap.yaml",
+        &format!(
+            r#"
+admin:
+  address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+  access_log:
+  - name: envoy.access_loggers.file
+    filter: {{status_code_filter: {{comparison: {{op: GE, value: {{default_value: 400, runtime_key: x}}}}}}}}
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+      path: {log}
+      log_format: {{text_format_source: {{inline_string: "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL% %RESPONSE_CODE% %BYTES_SENT% %DOWNSTREAM_LOCAL_ADDRESS%\n"}}}}
+"#
+        ),
+    );
+    let proxy = Proxy::start_file(folder, &config, &["--file-flush-min-size-kb", "0"]);
+    proxy.get("/ready");
+    proxy.get("/nowhere?x=1");
+    let line = proxy.wait_for("the log", || {
+        std::fs::read_to_string(&log).ok().filter(|text| text.ends_with('\n'))
+    });
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words[..4], ["GET", "/nowhere?x=1", "HTTP/1.1", "404"], "{line}");
+    assert_eq!((words[5], words.len()), (proxy.admin.as_str(), 6), "{line}");
+}
+
+#[test]
+fn statistics_are_chosen_and_labelled_as_the_bootstrap_says() {
+    let bootstrap = r#"
+stats_config:
+  use_all_default_tags: false
+  stats_tags: [{tag_name: mesh, fixed_value: blue}, {tag_name: worker, regex: "^server\\.(worker_(\\d+)\\.)"}]
+  stats_matcher: {exclusion_list: {patterns: [{prefix: "server.memory"}]}}
+"#;
+    let proxy = Proxy::start(bootstrap, &["--stats-tag", "zone:a"]);
+    let (_, text) = proxy.get("/stats");
+    assert!(
+        text.contains("server.live: 1\n") && !text.contains("server.memory"),
+        "{text}"
+    );
+    let (_, text) = proxy.get("/stats/prometheus");
+    assert!(
+        text.contains("envoy_server_live{zone=\"a\",mesh=\"blue\"} 1\n"),
+        "{text}"
+    );
+    let refused = remora(&["-c", "x.yaml", "--stats-tag", "nothing"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(super::text(&refused.stderr).contains("misformatted stats tag"));
+}
+
+#[test]
+fn fields_of_the_bootstrap_that_do_not_exist_are_counted_where_they_are_allowed() {
+    let bootstrap = "no_such_field: 1\nnode: {id: x, neither: 2}\n";
+    let proxy = Proxy::start(bootstrap, &["--allow-unknown-static-fields"]);
+    assert!(proxy.get("/stats").1.contains("server.static_unknown_fields: 2\n"));
+    let log = proxy.log();
+    assert!(log.contains("`no_such_field`") && log.contains("`neither`"), "{log}");
+}
+
+/// A file with a cluster that has a field nobody knows, and the bootstrap that reads it.
+fn newer_control_plane(folder: &Folder) -> String {
+    use xds_api::envoy::config::cluster::v3::Cluster;
+    use xds_api::envoy::service::discovery::v3::DiscoveryResponse;
+    use xds_api::prost::Message as _;
+    use xds_api::wire::{WireValue, put_field};
+
+    let mut cluster = xds_api::pack(&Cluster {
+        name: "backend".into(),
+        ..Cluster::default()
+    });
+    put_field(&mut cluster.value, 9_999, WireValue::Varint(1));
+    let response = DiscoveryResponse {
+        version_info: "1".into(),
+        type_url: cluster.type_url.clone(),
+        resources: vec![cluster],
+        ..DiscoveryResponse::default()
+    };
+    let path = folder.path("clusters.pb");
+    std::fs::write(&path, response.encode_to_vec()).expect("a file");
+    let source = format!("{{path_config_source: {{path: {path}}}, resource_api_version: V3}}");
+    folder.file(
+        "bootstrap.yaml",
+        &format!("{ADMIN}node: {{id: x, cluster: mesh}}\ndynamic_resources: {{cds_config: {source}}}\n"),
+    )
+}
+
+#[test]
+fn a_field_of_a_dynamic_resource_that_does_not_exist_is_counted_warned_of_and_listed() {
+    let folder = Folder::new();
+    let config = newer_control_plane(&folder);
+    let proxy = Proxy::start_file(folder, &config, &[]);
+    let (_, stats) = proxy.get("/stats");
+    assert!(stats.contains("server.dynamic_unknown_fields: 1\n"), "{stats}");
+    assert!(stats.contains("cluster_manager.cds.update_success: 1\n"), "{stats}");
+    assert!(proxy.get("/clusters").1.contains("backend::"));
+    let (_, listed) = proxy.get("/without_effect");
+    assert!(listed.contains("9999") && listed.contains("backend"), "{listed}");
+    let log = proxy.log();
+    assert!(
+        log.contains("envoy.config.cluster.v3.Cluster has no field with the number 9999"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_dynamic_resource_with_a_field_that_does_not_exist_is_refused_where_that_is_asked_for() {
+    let folder = Folder::new();
+    let config = newer_control_plane(&folder);
+    let proxy = Proxy::start_file(folder, &config, &["--reject-unknown-dynamic-fields"]);
+    let (_, stats) = proxy.get("/stats");
+    assert!(stats.contains("cluster_manager.cds.update_rejected: 1\n"), "{stats}");
+    assert!(stats.contains("server.dynamic_unknown_fields: 0\n"), "{stats}");
+    assert!(!proxy.get("/clusters").1.contains("backend::"));
+    let log = proxy.log();
+    assert!(
+        log.contains("envoy.config.cluster.v3.Cluster has no field with the number 9999"),
+        "{log}"
+    );
+}
