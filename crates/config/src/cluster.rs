@@ -24,7 +24,7 @@ pub use health_check::{
     GrpcHealthCheck, HealthCheck, HealthChecker, HttpHealthCheck, Payload, StatusRange, TcpHealthCheck,
 };
 pub use load_balancing::{
-    CommonLbConfig, ConsistentHashing, HashFunction, LbPolicy, LocalityConfig, SlowStart, Subset, SubsetFallback,
+    CommonLbConfig, ConsistentHashing, HashFunction, LbPolicy, LocalityBasis, LocalityConfig, SlowStart, Subset, SubsetFallback,
     SubsetSelector,
 };
 pub use outlier_detection::OutlierDetection;
@@ -47,7 +47,7 @@ pub struct Cluster {
     /// What all balancers have in common.
     pub common_lb_config: CommonLbConfig,
     /// Choosing among a subset of the endpoints.
-    pub lb_subset_config: Option<Subset>,
+    pub lb_subset_config: Option<Arc<Subset>>,
     /// Active health checks; none trusts discovery.
     pub health_checks: Vec<Arc<HealthCheck>>,
     /// Limits.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
-use config::cluster::{BindConfig, Cluster, HealthCheck, TransportSocketMatch};
-use telemetry::stats::{self, Shard, cluster as stat, cluster_membership};
+use config::cluster::{BindConfig, Cluster, Discovery, HealthCheck, OriginalDst, TransportSocketMatch};
+use telemetry::stats::{self, Shard, cluster as stat};
 
-use crate::balancer::{LbTable, NoEndpoint, Panic, PickContext, WorkerLb};
+use crate::balancer::{LbTable, NoEndpoint, PickContext, WorkerLb};
 use crate::breaker::{CircuitBreakers, Permit, Resource, RoutingPriority};
 use crate::cluster_state::ClusterState;
-use crate::endpoint::{ActiveRequest, EndpointAddress, EndpointState};
+use crate::endpoint::{ActiveRequest, EndpointState};
 use crate::health_flags::HealthFlags;
 use crate::outlier::{self, Outcome};
 use crate::transport::{Transport, Transports};
@@ -86,26 +86,60 @@ impl ClusterHandle {
         self.table.store(table);
     }
 
-    /// The endpoint for one attempt. Counts `lb_healthy_panic` and `upstream_cx_none_healthy`.
+    /// The endpoint for one attempt. Counts `lb_*` and `upstream_cx_none_healthy`.
     pub fn pick(&self, context: &PickContext<'_>, worker: &mut WorkerLb) -> Result<Arc<EndpointState>, NoEndpoint> {
-        let table = self.table.load();
-        let (result, panic) = table.pick(context, worker);
-        if panic == Panic(true) {
-            self.state
-                .membership_stats()
-                .increment(worker.shard(), cluster_membership::LB_HEALTHY_PANIC);
-        }
+        let result = match &self.config.discovery {
+            Discovery::OriginalDst(settings) => self.pick_original(settings, context, worker),
+            _ => {
+                let table = self.table.load();
+                let (result, notes) = table.pick(context, worker);
+                if !notes.is_empty() {
+                    let stats = self.state.membership_stats();
+                    for note in notes.iter() {
+                        stats.increment(worker.shard(), note.counter());
+                    }
+                }
+                result.cloned()
+            }
+        };
         if result.is_err() {
             self.stats().increment(worker.shard(), stat::UPSTREAM_CX_NONE_HEALTHY);
         }
-        result.cloned()
+        result
     }
 
-    /// The endpoint at an address that the client chose: an ORIGINAL_DST cluster has no table.
-    pub fn original_destination(&self, address: EndpointAddress) -> Arc<EndpointState> {
-        let endpoint = self.state.endpoint(address, "", "");
-        endpoint.update_health_quietly(HealthFlags::NONE, HealthFlags::REMOVED);
-        endpoint
+    /// The endpoint at the address that the client chose: an ORIGINAL_DST cluster has a table for show alone.
+    fn pick_original(
+        &self,
+        settings: &OriginalDst,
+        context: &PickContext<'_>,
+        worker: &mut WorkerLb,
+    ) -> Result<Arc<EndpointState>, NoEndpoint> {
+        let mut address = context.original_destination.ok_or(NoEndpoint::Empty)?;
+        if let Some(port) = settings.upstream_port_override {
+            address.set_port(port);
+        }
+        let find = || {
+            let make = || {
+                let transport = self.config.transport_socket_matches.iter();
+                let transport = transport.clone().find(|entry| entry.matches(None, None));
+                let transport = transport.map_or("", |entry| &entry.name);
+                let endpoint = self.state.endpoint(address.into(), transport, "");
+                endpoint.update_health_quietly(HealthFlags::NONE, HealthFlags::REMOVED);
+                endpoint
+            };
+            let (endpoint, is_new) = self.state.originals().endpoint(address, make)?;
+            if is_new {
+                // The control thread makes a member of it.
+                self.state.mark_dirty();
+            }
+            Some(endpoint)
+        };
+        worker
+            .originals
+            .endpoint(address, find)
+            .cloned()
+            .ok_or(NoEndpoint::Empty)
     }
 
     /// How connections to `endpoint` are secured.

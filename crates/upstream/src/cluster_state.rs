@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::breaker::Breaker;
 use crate::endpoint::{EndpointAddress, EndpointKey, EndpointState};
+use crate::original_destination::Originals;
 use crate::registry::Place;
 
 /// The run-time state of one cluster: statistics, breaker counters, endpoints, and who wants to know when those
@@ -33,6 +34,8 @@ pub struct ClusterState {
     /// hundred thousand. Only the control thread interns.
     endpoints: Mutex<HashMap<u64, Weak<EndpointState>>>,
     hasher: RandomState,
+    /// Made when an ORIGINAL_DST cluster is first used.
+    originals: OnceLock<Box<Originals>>,
     /// How many endpoints outlier detection has ejected.
     ejected: AtomicU32,
     has_traffic: AtomicBool,
@@ -78,6 +81,7 @@ impl ClusterState {
             },
             endpoints: Mutex::default(),
             hasher: RandomState::new(),
+            originals: OnceLock::new(),
             ejected: AtomicU32::new(0),
             name,
             has_traffic: AtomicBool::new(false),
@@ -182,6 +186,11 @@ impl ClusterState {
             endpoints.insert(hash, Arc::downgrade(&state));
         }
         state
+    }
+
+    /// The endpoints of an ORIGINAL_DST cluster.
+    pub(crate) fn originals(&self) -> &Originals {
+        self.originals.get_or_init(Box::default)
     }
 
     /// Forgets the endpoints that nothing holds any more.

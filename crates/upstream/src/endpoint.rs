@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use std::time::{Duration, Instant};
 
 use config::address::Address;
 
@@ -76,6 +78,10 @@ pub struct EndpointState {
     /// How many current tables it is in: usually one, two while an updated cluster warms beside the old one. Only the
     /// control thread changes it.
     memberships: AtomicU32,
+    /// Whether it was picked since that was last asked (ORIGINAL_DST).
+    used: AtomicBool,
+    /// When it came or was last found healthy again, in milliseconds of the process's time: slow start begins there.
+    healthy_since: AtomicI64,
     outlier: OutlierState,
 }
 
@@ -106,6 +112,8 @@ impl EndpointState {
             key,
             cluster,
             memberships: AtomicU32::new(0),
+            used: AtomicBool::new(false),
+            healthy_since: AtomicI64::new(0),
             outlier: OutlierState::default(),
         }
     }
@@ -197,6 +205,35 @@ impl EndpointState {
         }
     }
 
+    /// Slow start begins at `now`: it is new, or was found healthy again.
+    pub(crate) fn begin_slow_start(&self, now: Instant) {
+        self.healthy_since.store(milliseconds(now), Ordering::Relaxed);
+    }
+
+    /// For how long it has been there and healthy.
+    pub(crate) fn healthy_for(&self, now: Instant) -> Duration {
+        let since = self.healthy_since.load(Ordering::Relaxed);
+        Duration::from_millis(milliseconds(now).saturating_sub(since).try_into().unwrap_or(0))
+    }
+
+    /// It was picked.
+    pub(crate) fn set_used(&self) {
+        // Read first: a write would take the line from the other workers.
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was picked since the last call.
+    pub(crate) fn take_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether it has connections or requests.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.hot.cx_active.load(Ordering::Relaxed) > 0 || self.active_requests() > 0
+    }
+
     /// Requests in flight from this process, over all workers: what LEAST_REQUEST compares.
     pub fn active_requests(&self) -> u32 {
         self.hot.rq_active.load(Ordering::Relaxed)
@@ -274,6 +311,17 @@ impl fmt::Debug for EndpointState {
             .field("health", &self.health_flags())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
+    }
+}
+
+/// A point in time as a number: milliseconds since the first one asked for, negative before it.
+fn milliseconds(at: Instant) -> i64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = *START.get_or_init(|| at);
+    let whole = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    match at.checked_duration_since(start) {
+        Some(after) => whole(after),
+        None => -whole(start.duration_since(at)),
     }
 }
 

@@ -85,6 +85,14 @@ pub struct SlowStart {
     pub min_weight_percent: f64,
 }
 
+impl SlowStart {
+    /// How often weights are raised while an endpoint is new: fifty times, but not more often than every tenth of a
+    /// second.
+    pub fn step(&self) -> Duration {
+        (self.window / 50).max(Duration::from_millis(100))
+    }
+}
+
 /// What all balancers have in common.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CommonLbConfig {
@@ -132,9 +140,23 @@ pub enum LocalityConfig {
         min_cluster_size: u64,
         /// Whether requests fail when too few endpoints are healthy.
         fail_traffic_on_panic: bool,
+        /// All requests stay in the own zone if it has this many healthy endpoints.
+        force_local_zone: Option<u32>,
+        /// What zones are compared by.
+        basis: LocalityBasis,
     },
     /// By the localities' weights.
     LocalityWeighted,
+}
+
+/// What zones are compared by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LocalityBasis {
+    /// The number of healthy endpoints.
+    #[default]
+    HealthyHosts,
+    /// Their weights.
+    HealthyHostsWeight,
 }
 
 /// Choosing among the endpoints whose metadata fits the request's.

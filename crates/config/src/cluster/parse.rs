@@ -103,7 +103,7 @@ impl Cluster {
             ),
             lb_policy,
             common_lb_config,
-            lb_subset_config: lb_subset_config?,
+            lb_subset_config: lb_subset_config?.map(Arc::new),
             health_checks: health_checks?,
             circuit_breakers: circuit_breakers?.unwrap_or_default(),
             outlier_detection: outlier_detection?.map(Arc::new),

@@ -168,12 +168,13 @@ fn what_is_refused_of_a_cluster_is_named_with_its_path() {
                 "load_assignment.cluster_name: is required and must not be empty",
             ),
             (
-                "lb_policy: MAGLEV",
-                "lb_policy: is MAGLEV, which is not supported yet: write ROUND_ROBIN, LEAST_REQUEST or RANDOM",
+                "common_lb_config: {consistent_hashing_lb_config: {use_hostname_for_hashing: true}}",
+                "common_lb_config.consistent_hashing_lb_config.use_hostname_for_hashing: is for clusters of type \
+                 STRICT_DNS alone, as in Envoy",
             ),
             (
-                "lb_policy: RING_HASH",
-                "lb_policy: is RING_HASH, which is not supported yet: write ROUND_ROBIN, LEAST_REQUEST or RANDOM",
+                "upstream_bind_config: {extra_source_addresses: [{address: {address: '::1', port_value: 0}}]}",
+                "upstream_bind_config.source_address: is required beside extra_source_addresses",
             ),
             (
                 "lb_policy: RING_HASH\nring_hash_lb_config: {minimum_ring_size: 9, maximum_ring_size: 8}",
@@ -249,8 +250,8 @@ fn what_is_refused_of_a_cluster_is_named_with_its_path() {
                 "preconnect_policy.per_upstream_preconnect_ratio: is 4, expected 1 to 3",
             ),
             (
-                "lb_subset_config: {subset_selectors: [{keys: [v]}]}",
-                "lb_subset_config: is not supported yet: endpoints are not chosen by metadata",
+                "lb_subset_config: {subset_selectors: [{keys: [v], fallback_policy: KEYS_SUBSET}]}",
+                "lb_subset_config.subset_selectors[0].fallback_keys_subset: must be some, not all, of keys",
             ),
             (
                 "cluster_type: {name: x}",
@@ -288,22 +289,22 @@ fn what_the_proxy_does_not_act_on_yet_is_refused() {
     assert_eq!(
         refuse_as_the_proxy(
             Cluster::parse,
-            "name: c\ntype: ORIGINAL_DST\nlb_policy: CLUSTER_PROVIDED"
+            "name: c\nconnection_pool_per_downstream_connection: true"
         ),
-        ["type: is not supported: the proxy does not act on it yet"]
+        ["connection_pool_per_downstream_connection: is not supported: the proxy does not act on it yet"]
     );
 }
 
 #[test]
 fn all_faults_of_a_cluster_are_found_at_once() {
-    let text = "connect_timeout: 0s\nlb_policy: MAGLEV\nhealth_checks: [{tcp_health_check: {}}]\nqueuing_policies: {}";
+    let text = "connect_timeout: 0s\nlb_policy: CLUSTER_PROVIDED\nhealth_checks: [{tcp_health_check: {}}]\nqueuing_policies: {}";
     assert_eq!(
         refuse(Cluster::parse, text),
         [
             "queuing_policies: is not supported: requests wait in the order in which they came",
             "name: is required and must not be empty",
             "connect_timeout: is 0s, expected a duration of more than zero",
-            "lb_policy: is MAGLEV, which is not supported yet: write ROUND_ROBIN, LEAST_REQUEST or RANDOM",
+            "lb_policy: is CLUSTER_PROVIDED, which only a cluster of type ORIGINAL_DST can be",
             "health_checks[0].timeout: is required",
             "health_checks[0].interval: is required",
             "health_checks[0].unhealthy_threshold: is required",

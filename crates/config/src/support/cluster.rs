@@ -48,7 +48,7 @@ support! {
         outlier_detection: supported,
         cleanup_interval: supported,
         upstream_bind_config: supported,
-        lb_subset_config: not_yet,
+        lb_subset_config: supported,
         common_lb_config: supported,
         transport_socket: supported,
         metadata: supported,
@@ -91,9 +91,9 @@ support! {
     }
 
     message pb::cluster::OriginalDstLbConfig as "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig" {
-        use_http_header: not_yet,
-        http_header_name: not_yet,
-        upstream_port_override: not_yet,
+        use_http_header: supported,
+        http_header_name: supported,
+        upstream_port_override: supported,
         metadata_key: rejected("the destination cannot come from dynamic metadata"),
     }
 

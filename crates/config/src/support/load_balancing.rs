@@ -20,13 +20,13 @@ support! {
     }
 
     message pb::RoundRobinLbConfig as "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig" {
-        slow_start_config: not_yet,
+        slow_start_config: supported,
     }
 
     message pb::LeastRequestLbConfig as "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig" {
         choice_count: supported,
         active_request_bias: supported,
-        slow_start_config: not_yet,
+        slow_start_config: supported,
     }
 
     message pb::RingHashLbConfig as "envoy.config.cluster.v3.Cluster.RingHashLbConfig" {
@@ -53,8 +53,8 @@ support! {
     }
 
     message pb::common_lb_config::ZoneAwareLbConfig as "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig" {
-        routing_enabled: not_yet,
-        min_cluster_size: not_yet,
+        routing_enabled: supported,
+        min_cluster_size: supported,
         fail_traffic_on_panic: supported,
     }
 
@@ -96,12 +96,17 @@ support! {
 
     message common::locality_lb_config::ZoneAwareLbConfig
         as "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig" {
-        routing_enabled: not_yet,
-        min_cluster_size: not_yet,
+        routing_enabled: supported,
+        min_cluster_size: supported,
         fail_traffic_on_panic: supported,
-        force_locality_direct_routing: rejected("zones are preferred by their share of the endpoints"),
-        force_local_zone: rejected("zones are preferred by their share of the endpoints"),
-        locality_basis: rejected("zones are compared by the number of healthy endpoints"),
+        force_locality_direct_routing: supported,
+        force_local_zone: supported,
+        locality_basis: supported,
+    }
+
+    message common::locality_lb_config::zone_aware_lb_config::ForceLocalZone
+        as "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone" {
+        min_size: supported,
     }
 
     message common::ConsistentHashingLbConfig
@@ -112,14 +117,14 @@ support! {
     }
 
     message round_robin::RoundRobin as "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin" {
-        slow_start_config: not_yet,
+        slow_start_config: supported,
         locality_lb_config: supported,
     }
 
     message least_request::LeastRequest as "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest" {
         choice_count: supported,
         active_request_bias: supported,
-        slow_start_config: not_yet,
+        slow_start_config: supported,
         locality_lb_config: supported,
         enable_full_scan: supported,
         selection_method: supported,

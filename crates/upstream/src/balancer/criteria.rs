@@ -47,8 +47,7 @@ impl SubsetCriteria {
         &self.entries
     }
 
-    /// A hash of them, by which subsets are found.
-    pub fn hash(&self) -> u64 {
+    pub(super) fn hash(&self) -> u64 {
         self.hash
     }
 }

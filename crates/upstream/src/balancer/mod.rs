@@ -1,83 +1,47 @@
-//! Choosing an endpoint: policies, priorities, localities and panic.
+//! Choosing an endpoint: policies, priorities, localities, zones, subsets and panic.
 //!
 //! An [`LbTable`] is immutable and built off the path, on the control thread, whenever members or their health change.
 //! What a pick must remember (whose turn it is) is the worker's own [`WorkerLb`], so that workers share nothing that is
 //! written.
 //!
 //! ```text
-//!   pick ── priority and availability (health, spill-over) ── panic? ── yes ── all endpoints of the priority ─┐
-//!                                                               │                                             │
-//!                                                               no ── locality, if localities are weighted ───┤
-//!                                                                                                             │
-//!                                                              ROUND_ROBIN, LEAST_REQUEST or RANDOM among them
+//!   pick ── subset, if the cluster has any ── priority and availability (health, spill-over) ── panic? ── yes ── all ─┐
+//!                                                               │                                                    │
+//!                                                               no ── locality by weight, or the own zone ───────────┤
+//!                                                                                                                    │
+//!                          ROUND_ROBIN, LEAST_REQUEST or RANDOM among them ──────────────────────────────────────────┘
+//!                          RING_HASH, MAGLEV: a table of the priority's endpoints, localities and panic worked in
 //! ```
 
 mod criteria;
 mod edf;
+mod group;
+mod hashing;
+mod murmur_hash;
+mod notes;
+mod policy;
 mod priority;
 mod random;
+mod slow_start;
+mod source;
+mod subsets;
 mod table;
+mod zones;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use config::cluster::LbPolicy;
 pub use criteria::SubsetCriteria;
 use edf::Edf;
+use group::Group;
+pub use notes::{Note, Notes};
+pub use policy::{Hashing, LeastRequest, Policy};
 pub use random::Random;
-use table::Source;
-pub use table::{LbTable, Membership, Panic, TableSettings};
+pub use table::{LbTable, Membership, Surroundings, TableSettings};
 use telemetry::stats::Shard;
+pub use zones::LocalZones;
 
 use crate::endpoint::EndpointState;
-use crate::hosts::Host;
-
-/// How one endpoint is chosen among several: those of [`LbPolicy`] that need no more than a table of endpoints.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Policy {
-    /// Each in turn; in proportion to weights where these differ.
-    RoundRobin,
-    /// The one with the fewest requests in flight of some chosen at random; where weights differ, in turn with each
-    /// one's weight lowered by its load.
-    LeastRequest(LeastRequest),
-    /// Any, whatever the weights.
-    Random,
-}
-
-/// The settings of [`Policy::LeastRequest`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LeastRequest {
-    /// How many are chosen at random to compare.
-    pub choice_count: u32,
-    /// How much load lowers a weight: `weight / (active + 1) ^ bias`.
-    pub active_request_bias: f64,
-    /// Whether to compare all endpoints instead of some.
-    pub full_scan: bool,
-}
-
-impl Policy {
-    /// The policy of a cluster. The hashing policies stand for RANDOM where a request has no hash, as Envoy has it, and
-    /// until their tables are there also where it has one; a policy that the discovery provides never picks from a
-    /// table.
-    pub fn new(policy: &LbPolicy) -> Self {
-        match *policy {
-            LbPolicy::RoundRobin { .. } => Self::RoundRobin,
-            LbPolicy::LeastRequest {
-                choice_count,
-                active_request_bias,
-                full_scan,
-                ..
-            } => Self::LeastRequest(LeastRequest {
-                choice_count,
-                active_request_bias,
-                full_scan,
-            }),
-            LbPolicy::Random | LbPolicy::RingHash { .. } | LbPolicy::Maglev { .. } | LbPolicy::ClusterProvided => {
-                Self::Random
-            }
-        }
-    }
-}
 
 /// What a pick is for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,7 +62,7 @@ pub struct PickContext<'a> {
 /// Why there is nothing to pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoEndpoint {
-    /// The cluster has no endpoints.
+    /// The cluster has no endpoints, or the subset asked for has none.
     Empty,
     /// None is healthy and panic mode is off, or set to fail traffic.
     NoneHealthy,
@@ -110,9 +74,14 @@ pub enum NoEndpoint {
 pub struct WorkerLb {
     random: Random,
     shard: Shard,
-    /// The table that `sources` belongs to.
+    /// The table that the turns belong to.
     table: u64,
-    priorities: Vec<PriorityTurns>,
+    /// Turns among all endpoints, by priority.
+    all: Vec<PriorityTurns>,
+    /// The same among those of each subset, made when first used.
+    subsets: Vec<Vec<PriorityTurns>>,
+    /// Endpoints of an ORIGINAL_DST cluster that this worker has used.
+    pub(crate) originals: crate::original_destination::Seen,
 }
 
 #[derive(Debug, Default)]
@@ -140,7 +109,9 @@ impl WorkerLb {
             random: Random::new(seed),
             shard,
             table: 0,
-            priorities: Vec::new(),
+            all: Vec::new(),
+            subsets: Vec::new(),
+            originals: Default::default(),
         }
     }
 
@@ -161,80 +132,41 @@ impl WorkerLb {
             return;
         }
         self.table = table.id();
-        let Self { priorities, random, .. } = self;
-        priorities.resize_with(table.priorities().len(), PriorityTurns::default);
-        for (turns, priority) in priorities.iter_mut().zip(table.priorities()) {
-            turns.localities = [None, None];
-            turns.sources.iter_mut().for_each(|source| source.weighted = None);
-            turns.sources.resize_with(priority.sources().len(), || Turns {
-                next: random.next_u64() as u32,
-                weighted: None,
-            });
-        }
+        adapt_turns(&mut self.all, table.all(), &mut self.random);
+        self.subsets.clear();
     }
-}
 
-impl Policy {
-    /// One of `source`; `None` if it is empty.
-    fn pick<'a>(self, source: &Source, hosts: &'a [Host], turns: &mut Turns, random: &mut Random) -> Option<&'a Host> {
-        let len = source.len(hosts);
-        if len <= 1 {
-            return (len == 1).then(|| source.host(hosts, 0));
-        }
-        let index = match self {
-            Self::Random => random.below(len),
-            Self::RoundRobin if source.equal_weights() => {
-                turns.next = turns.next.wrapping_add(1);
-                turns.next % len
-            }
-            Self::RoundRobin => {
-                let weight = |index| f64::from(source.host(hosts, index).weight);
+    /// The turns of a group, and the random numbers.
+    fn turns(&mut self, group: &Group, subset: Option<usize>) -> (&mut [PriorityTurns], &mut Random) {
+        let Self {
+            all, subsets, random, ..
+        } = self;
+        let turns = match subset {
+            None => all,
+            Some(subset) => {
+                if subsets.len() <= subset {
+                    subsets.resize_with(subset + 1, Vec::new);
+                }
+                let turns = &mut subsets[subset];
+                if turns.is_empty() {
+                    adapt_turns(turns, group, random);
+                }
                 turns
-                    .weighted
-                    .get_or_insert_with(|| Edf::new(len, weight, random))
-                    .pick(weight)?
-            }
-            Self::LeastRequest(settings) if source.equal_weights() => {
-                settings.pick_equal(len, |index| source.host(hosts, index).state.active_requests(), random)
-            }
-            Self::LeastRequest(settings) => {
-                let weight = |index| {
-                    let host = source.host(hosts, index);
-                    let load = f64::from(host.state.active_requests()) + 1.0;
-                    let bias = settings.active_request_bias;
-                    f64::from(host.weight) / if bias == 1.0 { load } else { load.powf(bias) }
-                };
-                turns
-                    .weighted
-                    .get_or_insert_with(|| Edf::new(len, weight, random))
-                    .pick(weight)?
             }
         };
-        Some(source.host(hosts, index))
+        (turns, random)
     }
 }
 
-impl LeastRequest {
-    /// The least loaded of `choice_count` drawn with replacement, as Envoy draws them; the first drawn of equals.
-    fn pick_equal(self, len: u32, load: impl Fn(u32) -> u32, random: &mut Random) -> u32 {
-        if self.full_scan {
-            // Begins anywhere, so that equals share the load.
-            let start = random.below(len);
-            return (0..len)
-                .map(|i| (start + i) % len)
-                .min_by_key(|&i| load(i))
-                .unwrap_or(start);
-        }
-        let mut best = random.below(len);
-        let mut best_load = load(best);
-        for _ in 1..self.choice_count.max(1) {
-            let candidate = random.below(len);
-            let candidate_load = load(candidate);
-            if candidate_load < best_load {
-                (best, best_load) = (candidate, candidate_load);
-            }
-        }
-        best
+fn adapt_turns(turns: &mut Vec<PriorityTurns>, group: &Group, random: &mut Random) {
+    turns.resize_with(group.priorities().len(), PriorityTurns::default);
+    for (turns, priority) in turns.iter_mut().zip(group.priorities()) {
+        turns.localities = [None, None];
+        turns.sources.iter_mut().for_each(|source| source.weighted = None);
+        turns.sources.resize_with(priority.sources().len(), || Turns {
+            next: random.next_u64() as u32,
+            weighted: None,
+        });
     }
 }
 

@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
+use config::endpoint::Locality;
 use proptest::prelude::*;
 
 use super::*;
@@ -9,15 +11,23 @@ use crate::health_flags::HealthFlags;
 use crate::hosts::HostSet;
 use crate::testing::{self, Members, host_set, locality};
 
+mod hashing;
+mod spreading;
+
 fn settings(policy: Policy) -> TableSettings {
     TableSettings {
         policy,
-        panic_threshold: 50.0,
-        fail_traffic_on_panic: false,
-        locality_weighted: false,
-        weighted_priority_health: false,
-        ignore_new_hosts_until_first_health_check: false,
+        ..TableSettings::default()
     }
+}
+
+fn table_of(hosts: Arc<HostSet>, settings: TableSettings) -> LbTable {
+    let surroundings = Surroundings {
+        now: Instant::now(),
+        own: &Locality::default(),
+        local: None,
+    };
+    LbTable::new(hosts, &settings, &surroundings)
 }
 
 const LEAST_REQUEST: LeastRequest = LeastRequest {
@@ -68,14 +78,14 @@ fn fail(hosts: &HostSet, indices: impl IntoIterator<Item = usize>) {
 #[test]
 fn round_robin_gives_each_endpoint_its_turn() {
     let cluster = cluster();
-    let table = LbTable::new(one_locality(&cluster, &[1; 5]), settings(Policy::RoundRobin));
+    let table = table_of(one_locality(&cluster, &[1; 5]), settings(Policy::RoundRobin));
     assert_eq!(values(picks(&table, &mut worker(1), 50)), [10; 5]);
 }
 
 #[test]
 fn weighted_round_robin_follows_the_weights() {
     let cluster = cluster();
-    let table = LbTable::new(one_locality(&cluster, &[1, 3, 6]), settings(Policy::RoundRobin));
+    let table = table_of(one_locality(&cluster, &[1, 3, 6]), settings(Policy::RoundRobin));
     let counts = values(picks(&table, &mut worker(1), 1000));
     for (count, expected) in counts.iter().zip([100usize, 300, 600]) {
         assert!(count.abs_diff(expected) <= 2, "{counts:?}");
@@ -85,7 +95,7 @@ fn weighted_round_robin_follows_the_weights() {
 #[test]
 fn random_ignores_weights() {
     let cluster = cluster();
-    let table = LbTable::new(one_locality(&cluster, &[1, 100]), settings(Policy::Random));
+    let table = table_of(one_locality(&cluster, &[1, 100]), settings(Policy::Random));
     let counts = values(picks(&table, &mut worker(1), 10_000));
     assert!(counts.iter().all(|&n| (4_800..5_200).contains(&n)), "{counts:?}");
 }
@@ -102,7 +112,7 @@ fn least_request_avoids_the_busy_endpoint() {
                 .unwrap()
         })
         .collect();
-    let table = LbTable::new(hosts, settings(Policy::LeastRequest(LEAST_REQUEST)));
+    let table = table_of(hosts, settings(Policy::LeastRequest(LEAST_REQUEST)));
     let counts = values(picks(&table, &mut worker(1), 16_000));
     assert!((850..1150).contains(&counts[0]), "{counts:?}");
     assert!(counts[1..].iter().all(|&n| (4_700..5_300).contains(&n)), "{counts:?}");
@@ -120,7 +130,7 @@ fn least_request_with_a_full_scan_finds_the_least_loaded_and_shares_among_equals
         full_scan: true,
         ..LEAST_REQUEST
     });
-    let counts = values(picks(&LbTable::new(hosts, settings(policy)), &mut worker(1), 3_000));
+    let counts = values(picks(&table_of(hosts, settings(policy)), &mut worker(1), 3_000));
     assert_eq!(counts[0], 0);
     assert!(counts[1] > 800 && counts[2] > 800, "{counts:?}");
 }
@@ -142,7 +152,7 @@ fn weighted_least_request_lowers_a_weight_by_its_load() {
             active_request_bias: bias,
             ..LEAST_REQUEST
         };
-        let table = LbTable::new(hosts.clone(), settings(Policy::LeastRequest(least_request)));
+        let table = table_of(hosts.clone(), settings(Policy::LeastRequest(least_request)));
         values(picks(&table, &mut worker(1), 1000))
     };
     assert!(pick(1.0)[0].abs_diff(500) <= 2);
@@ -159,7 +169,7 @@ fn unhealthy_endpoints_get_nothing() {
     fail(&hosts, [2]);
     for policy in [Policy::RoundRobin, Policy::Random, Policy::LeastRequest(LEAST_REQUEST)] {
         let counts = values(picks(
-            &LbTable::new(hosts.clone(), settings(policy)),
+            &table_of(hosts.clone(), settings(policy)),
             &mut worker(1),
             400,
         ));
@@ -173,11 +183,11 @@ fn below_the_panic_threshold_everyone_gets_requests() {
     let cluster = cluster();
     let hosts = one_locality(&cluster, &[1; 4]);
     fail(&hosts, [0, 1, 2]);
-    let table = LbTable::new(hosts.clone(), settings(Policy::RoundRobin));
+    let table = table_of(hosts.clone(), settings(Policy::RoundRobin));
     assert_eq!(values(picks(&table, &mut worker(1), 40)), [10; 4]);
     assert_eq!(
-        table.pick(&PickContext::default(), &mut worker(1)).1,
-        table::Panic(true)
+        table.pick(&PickContext::default(), &mut worker(1)).1.iter().collect::<Vec<_>>(),
+        [Note::Panic]
     );
 
     let no_panic = TableSettings {
@@ -185,7 +195,7 @@ fn below_the_panic_threshold_everyone_gets_requests() {
         ..settings(Policy::RoundRobin)
     };
     assert_eq!(
-        values(picks(&LbTable::new(hosts.clone(), no_panic), &mut worker(1), 40)),
+        values(picks(&table_of(hosts.clone(), no_panic), &mut worker(1), 40)),
         [0, 0, 0, 40]
     );
 
@@ -193,12 +203,10 @@ fn below_the_panic_threshold_everyone_gets_requests() {
         fail_traffic_on_panic: true,
         ..settings(Policy::RoundRobin)
     };
-    let table = LbTable::new(hosts, failing);
-    let (result, panic) = table.pick(&PickContext::default(), &mut worker(1));
-    assert_eq!(
-        (result.err(), panic),
-        (Some(NoEndpoint::NoneHealthy), table::Panic(true))
-    );
+    let table = table_of(hosts, failing);
+    let (result, notes) = table.pick(&PickContext::default(), &mut worker(1));
+    assert_eq!(result.err(), Some(NoEndpoint::NoneHealthy));
+    assert!(notes.contains(Note::Panic));
 }
 
 #[test]
@@ -209,7 +217,7 @@ fn nothing_to_pick_is_said_to_be_empty_or_unhealthy() {
             panic_threshold: 0.0,
             ..settings(Policy::RoundRobin)
         };
-        LbTable::new(hosts, settings)
+        table_of(hosts, settings)
             .pick(&PickContext::default(), &mut worker(1))
             .0
             .err()
@@ -226,7 +234,7 @@ fn load_spills_over_to_the_next_priority() {
     let cluster = cluster();
     let hosts = host_set(&cluster, vec![locality(0, 0, 0, &[1; 4]), locality(1, 1, 0, &[1; 4])]);
     fail(&hosts, [0, 1]);
-    let table = LbTable::new(hosts, settings(Policy::RoundRobin));
+    let table = table_of(hosts, settings(Policy::RoundRobin));
     let counts = values(picks(&table, &mut worker(1), 10_000));
     let first: usize = counts[..4].iter().sum();
     assert_eq!(counts[..2], [0, 0]);
@@ -241,7 +249,7 @@ fn degraded_endpoints_are_used_when_the_healthy_do_not_suffice() {
         host.state
             .update_health(HealthFlags::DEGRADED_EDS_HEALTH, HealthFlags::NONE);
     }
-    let table = LbTable::new(hosts, settings(Policy::RoundRobin));
+    let table = table_of(hosts, settings(Policy::RoundRobin));
     let counts = values(picks(&table, &mut worker(1), 10_000));
     assert!(
         (3_350..3_650).contains(&counts[0]),
@@ -272,7 +280,7 @@ fn localities_share_load_by_weight_and_availability() {
             locality_weighted: true,
             ..settings(Policy::RoundRobin)
         };
-        let counts = values(picks(&LbTable::new(hosts, settings), &mut worker(1), 10_000));
+        let counts = values(picks(&table_of(hosts, settings), &mut worker(1), 10_000));
         let x = counts[..100].iter().sum::<usize>() as f64 / 100.0;
         assert!(
             (x - percent_to_x).abs() < 0.5,
@@ -290,7 +298,7 @@ fn a_locality_without_a_weight_gets_nothing_unless_none_has_one() {
             locality_weighted: true,
             ..settings(Policy::RoundRobin)
         };
-        values(picks(&LbTable::new(hosts, settings), &mut worker(1), 10))
+        values(picks(&table_of(hosts, settings), &mut worker(1), 10))
     };
     assert_eq!(pick(1), [0, 10]);
     assert_eq!(pick(0), [5, 5]);
@@ -308,10 +316,10 @@ fn endpoints_may_count_for_nothing_until_their_first_health_check() {
         ignore_new_hosts_until_first_health_check: true,
         ..settings(Policy::RoundRobin)
     };
-    let table = LbTable::new(hosts.clone(), ignore);
+    let table = table_of(hosts.clone(), ignore);
     assert_eq!(values(picks(&table, &mut worker(1), 10)), [10, 0, 0, 0]);
     assert_eq!(table.membership().excluded, 3);
-    let panicking = LbTable::new(hosts, settings(Policy::RoundRobin));
+    let panicking = table_of(hosts, settings(Policy::RoundRobin));
     assert!(values(picks(&panicking, &mut worker(1), 40)).iter().all(|&n| n == 10));
 }
 
@@ -324,7 +332,7 @@ fn endpoints_that_the_control_plane_drains_do_not_make_the_rest_panic() {
         host.state
             .update_health(HealthFlags::EDS_STATUS_DRAINING, HealthFlags::NONE);
     }
-    let table = LbTable::new(hosts, settings(Policy::RoundRobin));
+    let table = table_of(hosts, settings(Policy::RoundRobin));
     assert_eq!(values(picks(&table, &mut worker(1), 10)), [10, 0, 0, 0]);
     assert_eq!((table.membership().healthy, table.membership().excluded), (1, 3));
 }
@@ -333,7 +341,7 @@ fn endpoints_that_the_control_plane_drains_do_not_make_the_rest_panic() {
 fn a_retry_avoids_the_endpoint_it_had() {
     let cluster = cluster();
     let hosts = one_locality(&cluster, &[1; 3]);
-    let table = LbTable::new(hosts, settings(Policy::Random));
+    let table = table_of(hosts, settings(Policy::Random));
     let mut worker = worker(1);
     let avoid = [table.pick(&PickContext::default(), &mut worker).0.unwrap().clone()];
     let again = |reselections, worker: &mut WorkerLb| {
@@ -354,7 +362,7 @@ fn a_retry_avoids_the_endpoint_it_had() {
 #[test]
 fn a_retry_with_nowhere_else_to_go_returns_to_the_same_endpoint() {
     let cluster = cluster();
-    let table = LbTable::new(one_locality(&cluster, &[1]), settings(Policy::RoundRobin));
+    let table = table_of(one_locality(&cluster, &[1]), settings(Policy::RoundRobin));
     let mut worker = worker(1);
     let avoid = [table.pick(&PickContext::default(), &mut worker).0.unwrap().clone()];
     let context = PickContext {
@@ -372,7 +380,7 @@ fn a_new_table_does_not_send_every_worker_back_to_the_first_endpoint() {
     let mut worker = worker(1);
     let seen: BTreeSet<String> = (0..8)
         .map(|_| {
-            let table = LbTable::new(hosts.clone(), settings(Policy::RoundRobin));
+            let table = table_of(hosts.clone(), settings(Policy::RoundRobin));
             table
                 .pick(&PickContext::default(), &mut worker)
                 .0
@@ -387,7 +395,7 @@ fn a_new_table_does_not_send_every_worker_back_to_the_first_endpoint() {
 #[test]
 fn workers_start_at_different_endpoints() {
     let cluster = cluster();
-    let table = LbTable::new(one_locality(&cluster, &[1; 8]), settings(Policy::RoundRobin));
+    let table = table_of(one_locality(&cluster, &[1; 8]), settings(Policy::RoundRobin));
     let first: BTreeSet<String> = (0..20)
         .map(|seed| {
             table
@@ -457,14 +465,14 @@ proptest! {
     ) {
         let hosts = host_set(&cluster, members);
         let settings = TableSettings { locality_weighted, panic_threshold, ..settings(policy) };
-        let table = LbTable::new(hosts.clone(), settings);
+        let table = table_of(hosts.clone(), settings);
         let mut worker = worker(seed);
         let usable = hosts.iter().filter(|h| h.state.is_usable()).count();
         for _ in 0..50 {
-            let (result, panic) = table.pick(&PickContext::default(), &mut worker);
+            let (result, notes) = table.pick(&PickContext::default(), &mut worker);
             match result {
                 Ok(endpoint) => {
-                    prop_assert!(endpoint.is_usable() || panic == table::Panic(true));
+                    prop_assert!(endpoint.is_usable() || notes.contains(Note::Panic));
                     prop_assert!(hosts.iter().any(|h| Arc::ptr_eq(&h.state, endpoint)));
                 }
                 Err(NoEndpoint::Empty) => prop_assert!(hosts.is_empty()),
@@ -485,7 +493,7 @@ proptest! {
         let set = one_locality(&cluster, &weights);
         fail(&set, hosts.iter().enumerate().filter(|(_, h)| !h.1).map(|(i, _)| i));
         let settings = TableSettings { panic_threshold: 0.0, ..settings(Policy::RoundRobin) };
-        let table = LbTable::new(set, settings);
+        let table = table_of(set, settings);
         let total: u32 = hosts.iter().filter(|h| h.1).map(|h| h.0).sum();
         let counts = values(picks(&table, &mut worker(seed), total as usize * 4));
         for (&(weight, healthy), count) in hosts.iter().zip(counts) {

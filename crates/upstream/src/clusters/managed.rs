@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use config::cluster::Cluster;
+use config::cluster::{Cluster, Discovery, LocalityConfig};
 use config::endpoint::ClusterLoadAssignment;
 use config::secret::Secret;
 use config::{Config, Fingerprint, ResourceType};
@@ -16,7 +16,7 @@ use super::checks::Checks;
 use super::members::{self, Members};
 use super::names::Names;
 use super::{ClusterId, Event, Job, Token, Work};
-use crate::balancer::{LbTable, TableSettings};
+use crate::balancer::{LbTable, LocalZones, Surroundings, TableSettings};
 use crate::cluster::ClusterHandle;
 use crate::dns::{Resolution, ResolveError};
 use crate::endpoint::EndpointState;
@@ -50,6 +50,7 @@ pub(super) struct Managed {
     last_merge: Option<Instant>,
     rebuild_scheduled: bool,
     sweep_scheduled: bool,
+    cleanup_scheduled: bool,
     /// The content that was last reported as warm.
     announced: Option<Fingerprint>,
 }
@@ -64,9 +65,16 @@ impl Managed {
         now: Instant,
     ) -> Self {
         let state = site.registry.cluster(&cluster.name, cluster.stat_name());
-        let assignment = members::assignment(cluster, config);
+        let assignment = members::assignment(cluster, config, &state);
         let hosts = Arc::new(HostSet::new(assignment.clone(), |_, _| Vec::new()));
-        let table = Arc::new(LbTable::new(hosts.clone(), TableSettings::new(cluster, &assignment)));
+        let place = state.place();
+        let surroundings = Surroundings {
+            now,
+            own: &place.locality,
+            local: None,
+        };
+        let settings = TableSettings::new(cluster, &assignment);
+        let table = Arc::new(LbTable::new(hosts.clone(), &settings, &surroundings));
         let secrets = secrets(cluster, config);
         let handle = Arc::new(ClusterHandle::new(
             cluster.clone(),
@@ -85,6 +93,7 @@ impl Managed {
             last_merge: None,
             rebuild_scheduled: false,
             sweep_scheduled: false,
+            cleanup_scheduled: false,
             announced: None,
         };
         managed.apply(None, site, work, now);
@@ -115,7 +124,7 @@ impl Managed {
                 transports(cluster, &self.secrets, site.loader),
             ));
         }
-        let assignment = members::assignment(cluster, config);
+        let assignment = members::assignment(cluster, config, before.state());
         let same_assignment =
             Arc::ptr_eq(&assignment, &self.assignment) || assignment.fingerprint == self.assignment.fingerprint;
         if !same_assignment {
@@ -166,6 +175,9 @@ impl Managed {
             }
             None => {}
         }
+        if matches!(config.discovery, Discovery::OriginalDst(_)) && !std::mem::replace(&mut self.cleanup_scheduled, true) {
+            work.timers.insert(now + config.cleanup_interval, (self.id, Job::CleanUp));
+        }
         self.set_members(work, now);
     }
 
@@ -189,7 +201,7 @@ impl Managed {
         };
         let before = std::mem::replace(&mut self.hosts, Arc::new(hosts));
         for host in self.hosts.iter() {
-            members::set_flags(host, self.hosts.endpoint(host), self.checks.is_some());
+            members::set_flags(host, self.hosts.endpoint(host), self.checks.is_some(), now);
             let lingers = lingering
                 .iter()
                 .any(|lingering| Arc::ptr_eq(&lingering.state, &host.state));
@@ -213,7 +225,7 @@ impl Managed {
         }
         drop((before, lingering));
         self.handle.state().prune();
-        self.rebuild();
+        self.rebuild(work, now);
         self.announce_if_warm(work);
     }
 
@@ -281,6 +293,9 @@ impl Managed {
             self.set_members(work, now);
             return;
         }
+        if changed && matches!(result, CheckResult::Success { .. }) {
+            endpoint.begin_slow_start(now);
+        }
         if changed || ends_ejection {
             self.on_health_changed(work, now);
         }
@@ -295,7 +310,7 @@ impl Managed {
         let next = self.last_merge.map_or(now, |last| last + window);
         if becomes_warm || next <= now {
             self.last_merge = Some(now);
-            self.rebuild();
+            self.refresh(work, now);
         } else if !std::mem::replace(&mut self.rebuild_scheduled, true) {
             work.timers.insert(next, (self.id, Job::Rebuild));
         }
@@ -320,7 +335,19 @@ impl Managed {
             Job::Rebuild => {
                 self.last_merge = Some(now);
                 self.rebuild_scheduled = false;
-                self.rebuild();
+                self.refresh(work, now);
+            }
+            Job::CleanUp => {
+                self.cleanup_scheduled = false;
+                let config = self.handle.config().clone();
+                if !matches!(config.discovery, Discovery::OriginalDst(_)) {
+                    return;
+                }
+                if self.handle.state().originals().sweep() {
+                    self.refresh(work, now);
+                }
+                self.cleanup_scheduled = true;
+                work.timers.insert(now + config.cleanup_interval, (self.id, Job::CleanUp));
             }
             Job::OutlierSweep => {
                 self.sweep_scheduled = false;
@@ -336,11 +363,44 @@ impl Managed {
         }
     }
 
+    /// A table of the members as they are now, who for an ORIGINAL_DST cluster are those that were used.
+    fn refresh(&mut self, work: &mut Work, now: Instant) {
+        if matches!(self.handle.config().discovery, Discovery::OriginalDst(_)) {
+            let assignment = members::originals(&self.handle.config().name, self.handle.state());
+            if assignment.fingerprint != self.assignment.fingerprint {
+                self.assignment = assignment;
+                return self.set_members(work, now);
+            }
+        }
+        self.rebuild(work, now);
+    }
+
     /// A table of the members as healthy as they are now.
-    fn rebuild(&mut self) {
-        let (config, state) = (self.handle.config(), self.handle.state());
+    pub(super) fn rebuild(&mut self, work: &mut Work, now: Instant) {
+        let (config, state) = (self.handle.config().clone(), self.handle.state().clone());
         state.clear_dirty();
-        let table = LbTable::new(self.hosts.clone(), TableSettings::new(config, &self.assignment));
+        let place = state.place();
+        let settings = TableSettings::new(&config, &self.assignment);
+        let surroundings = Surroundings {
+            now,
+            own: &place.locality,
+            local: work.local_zones.as_ref(),
+        };
+        let table = LbTable::new(self.hosts.clone(), &settings, &surroundings);
+        self.publish_subsets(&table);
+        if let Some(slow_start) = settings.slow_start.filter(|_| table.is_warming_up())
+            && !std::mem::replace(&mut self.rebuild_scheduled, true)
+        {
+            work.timers
+                .insert(now + slow_start.step(), (self.id, Job::Rebuild));
+        }
+        if place.local_cluster.as_ref() == Some(&config.name) {
+            let zones = LocalZones::of(&table, &place.locality, settings.panic_threshold);
+            if work.local_zones.as_ref() != Some(&zones) {
+                work.local_zones = Some(zones);
+                work.local_zones_changed = true;
+            }
+        }
         let (membership, stats) = (table.membership(), state.membership_stats());
         let max_weight = self.hosts.iter().map(|host| host.weight).max().unwrap_or(0);
         stats.set(Shard::CONTROL, stat::MEMBERSHIP_TOTAL, membership.total);
@@ -361,6 +421,29 @@ impl Managed {
         }
         self.handle.set_table(Arc::new(table));
         state.notify_changed();
+    }
+
+    /// Counts subsets and zones as they are in a new table.
+    fn publish_subsets(&self, table: &LbTable) {
+        let stats = self.handle.state().membership_stats();
+        let (before, now) = (self.handle.table().subset_count(), table.subset_count());
+        if before != now {
+            stats.add(Shard::CONTROL, stat::LB_SUBSETS_CREATED, now.saturating_sub(before));
+            stats.add(Shard::CONTROL, stat::LB_SUBSETS_REMOVED, before.saturating_sub(now));
+            stats.set(Shard::CONTROL, stat::LB_SUBSETS_ACTIVE, now);
+        }
+        if let Some(note) = table.zone_note() {
+            stats.increment(Shard::CONTROL, stat::LB_RECALCULATE_ZONE_STRUCTURES);
+            if let Some(counter) = note {
+                stats.increment(Shard::CONTROL, counter);
+            }
+        }
+    }
+
+    /// Whether its table depends on the local cluster's zones.
+    pub(super) fn compares_zones(&self) -> bool {
+        let several = |hosts: &HostSet| hosts.priorities().first().is_some_and(|first| first.localities().len() > 1);
+        several(&self.hosts) && self.handle.config().common_lb_config.locality != LocalityConfig::LocalityWeighted
     }
 
     /// Whether names were resolved once and endpoints checked once.

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use config::address::Address;
 use config::cluster::{Cluster, Discovery};
-use config::endpoint::{ClusterLoadAssignment, Endpoint, HealthStatus, LocalityEndpoints};
+use config::endpoint::{ClusterLoadAssignment, Endpoint, HealthStatus, Locality, LocalityEndpoints};
+use config::metadata::Metadata;
 use config::{Config, Fingerprint};
 
 use super::names::Names;
@@ -51,7 +53,10 @@ impl Members<'_> {
     /// The members of `before` that discovery no longer has and that stay because their health checks pass: discovery
     /// may be wrong (Envoy, "On eventually consistent service discovery"), unless `ignore_health_on_host_removal`.
     pub(super) fn lingering(&self, before: &HostSet, discovered: &HostSet) -> Vec<Host> {
-        let dynamic = !matches!(self.config.discovery, Discovery::Static { .. });
+        let dynamic = !matches!(
+            self.config.discovery,
+            Discovery::Static { .. } | Discovery::OriginalDst(_)
+        );
         if self.config.ignore_health_on_host_removal || !dynamic {
             return Vec::new();
         }
@@ -97,10 +102,11 @@ pub(super) fn with_lingering(
 }
 
 /// Sets what the configuration says about a member's health, and what a new member begins with.
-pub(super) fn set_flags(host: &Host, endpoint: &Endpoint, checked: bool) {
+pub(super) fn set_flags(host: &Host, endpoint: &Endpoint, checked: bool, now: Instant) {
     let eds = eds_flags(endpoint.health_status);
     host.state.update_health_quietly(eds, HealthFlags::FROM_EDS - eds);
     if host.state.join() {
+        host.state.begin_slow_start(now);
         let unchecked = if checked && !is_unchecked(endpoint) {
             UNCHECKED
         } else {
@@ -142,7 +148,7 @@ pub(super) fn leave(hosts: &HostSet) {
 }
 
 /// The endpoints as configured: the cluster's own, or what EDS says.
-pub(super) fn assignment(cluster: &Cluster, config: &Config) -> Arc<ClusterLoadAssignment> {
+pub(super) fn assignment(cluster: &Cluster, config: &Config, state: &ClusterState) -> Arc<ClusterLoadAssignment> {
     match &cluster.discovery {
         Discovery::Static { endpoints } | Discovery::StrictDns { endpoints } | Discovery::LogicalDns { endpoints } => {
             endpoints.clone()
@@ -152,8 +158,33 @@ pub(super) fn assignment(cluster: &Cluster, config: &Config) -> Arc<ClusterLoadA
             .get(service_name)
             .cloned()
             .unwrap_or_else(|| no_endpoints(service_name)),
-        Discovery::OriginalDst(_) => no_endpoints(&cluster.name),
+        Discovery::OriginalDst(_) => originals(&cluster.name, state),
     }
+}
+
+/// The endpoints that clients have used of an ORIGINAL_DST cluster.
+pub(super) fn originals(name: &Arc<str>, state: &ClusterState) -> Arc<ClusterLoadAssignment> {
+    let addresses = state.originals().addresses();
+    let fingerprint = Fingerprint::of(format!("{addresses:?}").as_bytes());
+    let endpoint = |address| Endpoint {
+        address: Address::Socket(address),
+        additional_addresses: Vec::new(),
+        hostname: None,
+        load_balancing_weight: 1,
+        health_status: HealthStatus::Unknown,
+        metadata: None,
+        health_check_config: None,
+    };
+    let mut assignment = ClusterLoadAssignment::clone(&no_endpoints(name));
+    assignment.fingerprint = fingerprint;
+    assignment.endpoints.push(LocalityEndpoints {
+        locality: Locality::default(),
+        priority: 0,
+        load_balancing_weight: None,
+        metadata: Metadata::default(),
+        endpoints: addresses.into_iter().map(endpoint).collect(),
+    });
+    Arc::new(assignment)
 }
 
 fn no_endpoints(name: &Arc<str>) -> Arc<ClusterLoadAssignment> {

@@ -34,7 +34,7 @@ use managed::{Managed, Site};
 use timers::Timers;
 use tls::Loader;
 
-use crate::balancer::Random;
+use crate::balancer::{LocalZones, Random};
 use crate::cluster::ClusterHandle;
 use crate::dns::{Resolution, ResolveError};
 use crate::health::state::CheckResult;
@@ -70,6 +70,10 @@ struct Work {
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
     random: Random,
+    /// The zones of the local cluster, once they are known.
+    local_zones: Option<LocalZones>,
+    /// Whether the tables of other clusters were built with other ones.
+    local_zones_changed: bool,
     /// Tells one name or endpoint that is worked on from any that came before it.
     next_serial: u64,
 }
@@ -88,6 +92,8 @@ enum Job {
     Rebuild,
     /// Ejections may have to end.
     OutlierSweep,
+    /// Endpoints of an ORIGINAL_DST cluster may be unused.
+    CleanUp,
 }
 
 /// What a result belongs to. Give it back with the result.
@@ -153,6 +159,8 @@ impl Clusters {
             actions: VecDeque::new(),
             events: VecDeque::new(),
             random,
+            local_zones: None,
+            local_zones_changed: false,
             next_serial: 0,
         };
         Self {
@@ -206,6 +214,7 @@ impl Clusters {
                 }
             }
         }
+        self.follow_local_zones(now);
         if removed {
             self.registry.prune();
         }
@@ -305,6 +314,7 @@ impl Clusters {
         if let Some(managed) = self.managed.get_mut(&token.cluster) {
             managed.on_resolved(token, result, &mut self.work, now);
         }
+        self.follow_local_zones(now);
     }
 
     /// Takes the result of a health check, and the connection to keep for the next.
@@ -312,6 +322,7 @@ impl Clusters {
         if let Some(managed) = self.managed.get_mut(&token.cluster) {
             managed.on_checked(token, result, connection, &mut self.work, now);
         }
+        self.follow_local_zones(now);
     }
 
     /// Builds the tables of clusters whose endpoints' flags were changed by other threads.
@@ -323,6 +334,7 @@ impl Clusters {
                 }
             }
         }
+        self.follow_local_zones(now);
     }
 
     /// When [`on_deadline`](Self::on_deadline) is to be called next.
@@ -337,6 +349,7 @@ impl Clusters {
                 managed.on_job(job, &mut self.work, now);
             }
         }
+        self.follow_local_zones(now);
     }
 
     /// Something to do; ask until there is nothing.
@@ -368,6 +381,16 @@ impl Clusters {
                 loader: &self.loader,
             };
             managed.update(cluster, config, site, &mut self.work, now);
+        }
+    }
+
+    /// Builds the tables of clusters with several zones anew, if the local cluster's zones have changed.
+    fn follow_local_zones(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.work.local_zones_changed) {
+            return;
+        }
+        for managed in self.managed.values_mut().filter(|managed| managed.compares_zones()) {
+            managed.rebuild(&mut self.work, now);
         }
     }
 

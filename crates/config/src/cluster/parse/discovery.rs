@@ -69,7 +69,6 @@ pub(super) fn parse(context: &mut Context<'_>, message: &pb::Cluster) -> Result<
             },
         ),
         Type::OriginalDst => {
-            context.not_yet("type");
             parse_original_dst(context, message).map(Discovery::OriginalDst)
         }
     }

@@ -6,7 +6,7 @@ use xds_api::envoy::config::core::v3 as core;
 use xds_api::google::protobuf::{Duration as PbDuration, UInt32Value, UInt64Value};
 
 use crate::cluster::{
-    CommonLbConfig, ConsistentHashing, HashFunction, LbPolicy, LocalityConfig, SlowStart, Subset, SubsetFallback,
+    CommonLbConfig, ConsistentHashing, HashFunction, LbPolicy, LocalityBasis, LocalityConfig, SlowStart, Subset, SubsetFallback,
     SubsetSelector,
 };
 use crate::context::Context;
@@ -29,7 +29,15 @@ const LARGEST_MAGLEV_TABLE: u64 = 5_000_011;
 pub(super) fn parse(context: &mut Context<'_>, message: &pb::Cluster) -> Result<(LbPolicy, CommonLbConfig), Reported> {
     use cluster::LbPolicy as Kind;
     let common = message.common_lb_config.as_ref();
-    let common = context.optional("common_lb_config", common, CommonLbConfig::parse);
+    let common = context.optional("common_lb_config", common, |context, common| {
+        let parsed = CommonLbConfig::parse(context, common)?;
+        let strict_dns = cluster::ClusterDiscoveryType::Type(cluster::DiscoveryType::StrictDns.into());
+        if parsed.consistent_hashing.use_hostname_for_hashing && message.cluster_discovery_type != Some(strict_dns) {
+            let field = "consistent_hashing_lb_config.use_hostname_for_hashing";
+            return Err(context.reject_field(field, "is for clusters of type STRICT_DNS alone, as in Envoy"));
+        }
+        Ok(parsed)
+    });
     let kind = context.enumeration("lb_policy", message.lb_policy);
     if let Some(policy) = &message.load_balancing_policy {
         // It takes the place of lb_policy and its configuration.
@@ -97,14 +105,8 @@ fn check_fits(
             field,
             "is CLUSTER_PROVIDED, which only a cluster of type ORIGINAL_DST can be",
         )),
-        (false, LbPolicy::RingHash { .. }) => Err(context.reject_field(field, not_yet("RING_HASH"))),
-        (false, LbPolicy::Maglev { .. }) => Err(context.reject_field(field, not_yet("MAGLEV"))),
-        (false, LbPolicy::RoundRobin { .. } | LbPolicy::LeastRequest { .. } | LbPolicy::Random) => Ok(()),
+        (false, _) => Ok(()),
     }
-}
-
-fn not_yet(policy: &str) -> String {
-    format!("is {policy}, which is not supported yet: write ROUND_ROBIN, LEAST_REQUEST or RANDOM")
 }
 
 fn parse_round_robin(context: &mut Context<'_>, config: Option<&cluster::LbConfig>) -> Result<LbPolicy, Reported> {
@@ -312,6 +314,8 @@ impl CommonLbConfig {
                     routing_enabled: enabled,
                     min_cluster_size: config.min_cluster_size.map_or(6, |size| size.value),
                     fail_traffic_on_panic: config.fail_traffic_on_panic,
+                    force_local_zone: None,
+                    basis: LocalityBasis::default(),
                 })
             }),
         };
@@ -339,7 +343,7 @@ fn parse_consistent_hashing(
     })
 }
 
-/// Parses subset balancing, which is refused until it is executed.
+/// Parses subset balancing.
 pub(super) fn parse_subset(context: &mut Context<'_>, message: &pb::Cluster) -> Result<Option<Subset>, Reported> {
     use cluster::lb_subset_config::LbSubsetFallbackPolicy as Fallback;
     context
@@ -366,10 +370,7 @@ pub(super) fn parse_subset(context: &mut Context<'_>, message: &pb::Cluster) -> 
                     list_as_any: subset.list_as_any,
                 };
                 // Envoy takes a configuration without selectors for none.
-                if parsed.selectors.is_empty() {
-                    return Ok(None);
-                }
-                Err(context.reject("is not supported yet: endpoints are not chosen by metadata"))
+                Ok((!parsed.selectors.is_empty()).then_some(parsed))
             },
         )
         .map(Option::flatten)

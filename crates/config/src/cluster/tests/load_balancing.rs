@@ -67,8 +67,11 @@ fn the_first_known_balancer_of_the_list_counts() {
           envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst"]
     );
     assert_eq!(
-        refuse(Cluster::parse, &policy(&extension("maglev.v3.Maglev", ""))),
-        ["load_balancing_policy: is MAGLEV, which is not supported yet: write ROUND_ROBIN, LEAST_REQUEST or RANDOM"]
+        cluster(&policy(&extension("maglev.v3.Maglev", ", table_size: 11"))).lb_policy,
+        LbPolicy::Maglev {
+            table_size: 11,
+            consistent_hashing: ConsistentHashing::default()
+        }
     );
 }
 
@@ -76,4 +79,23 @@ fn the_first_known_balancer_of_the_list_counts() {
 fn the_configuration_of_another_balancer_has_no_effect() {
     let text = "name: c\nlb_policy: ROUND_ROBIN\nleast_request_lb_config: {}";
     assert_eq!(without_effect(Cluster::parse, text), ["least_request_lb_config"]);
+}
+
+#[test]
+fn zones_are_compared_as_the_extension_says() {
+    let zones = "force_locality_direct_routing: true, min_cluster_size: 3, locality_basis: HEALTHY_HOSTS_WEIGHT";
+    let random = extension(
+        "random.v3.Random",
+        &format!(", locality_lb_config: {{zone_aware_lb_config: {{{zones}}}}}"),
+    );
+    assert_eq!(
+        cluster(&policy(&random)).common_lb_config.locality,
+        LocalityConfig::ZoneAware {
+            routing_enabled: 100.0,
+            min_cluster_size: 3,
+            fail_traffic_on_panic: false,
+            force_local_zone: Some(1),
+            basis: LocalityBasis::HealthyHostsWeight,
+        }
+    );
 }

@@ -8,7 +8,7 @@ use xds_api::envoy::extensions::load_balancing_policies::{
 use xds_api::google::protobuf::Any;
 
 use super::{parse_bias, parse_choice_count, parse_consistent_hashing, parse_ring_sizes, parse_table_size};
-use crate::cluster::{ConsistentHashing, HashFunction, LbPolicy, LocalityConfig, SlowStart};
+use crate::cluster::{ConsistentHashing, HashFunction, LbPolicy, LocalityBasis, LocalityConfig, SlowStart};
 use crate::context::Context;
 use crate::extensions::message_name;
 use crate::rejected::Reported;
@@ -230,6 +230,7 @@ fn parse_locality(
     message: Option<&common::LocalityLbConfig>,
 ) -> Result<Option<LocalityConfig>, Reported> {
     use common::locality_lb_config::LocalityConfigSpecifier as Specifier;
+    use common::locality_lb_config::zone_aware_lb_config::LocalityBasis as Basis;
     context.optional("locality_lb_config", message, |context, message| {
         context.check(message);
         match &message.locality_config_specifier {
@@ -237,10 +238,21 @@ fn parse_locality(
             Some(Specifier::ZoneAwareLbConfig(config)) => context.at("zone_aware_lb_config", |context| {
                 context.check(config);
                 let enabled = context.percent("routing_enabled", config.routing_enabled.as_ref(), 100.0)?;
+                let basis = match context.enumeration("locality_basis", config.locality_basis)? {
+                    Basis::HealthyHostsNum => LocalityBasis::HealthyHosts,
+                    Basis::HealthyHostsWeight => LocalityBasis::HealthyHostsWeight,
+                };
+                // The older flag stands for the newer message with its default of one endpoint.
+                let force = config.force_local_zone.as_ref().map(|force| {
+                    context.at("force_local_zone", |context| context.check(force));
+                    force.min_size.map_or(1, |size| size.value)
+                });
                 Ok(LocalityConfig::ZoneAware {
                     routing_enabled: enabled,
                     min_cluster_size: config.min_cluster_size.map_or(6, |size| size.value),
                     fail_traffic_on_panic: config.fail_traffic_on_panic,
+                    force_local_zone: force.or(config.force_locality_direct_routing.then_some(1)),
+                    basis,
                 })
             }),
             None => Err(context.reject("has no zone_aware_lb_config or locality_weighted_lb_config")),
