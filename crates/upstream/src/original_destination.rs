@@ -65,7 +65,13 @@ impl Originals {
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// Made when the first is used: most clusters are of another type.
-    endpoints: Option<Box<HashMap<SocketAddr, Arc<EndpointState>>>>,
+    table: Option<Box<SeenTable>>,
+}
+
+#[derive(Debug, Default)]
+struct SeenTable {
+    endpoints: HashMap<SocketAddr, Arc<EndpointState>>,
+    /// Removed ones are looked for when there are this many.
     sweep_at: usize,
 }
 
@@ -76,11 +82,11 @@ impl Seen {
         address: SocketAddr,
         find: impl FnOnce() -> Option<Arc<EndpointState>>,
     ) -> Option<&Arc<EndpointState>> {
-        let endpoints = self.endpoints.get_or_insert_default();
+        let SeenTable { endpoints, sweep_at } = &mut **self.table.get_or_insert_default();
         if endpoints.get(&address).is_none_or(|endpoint| endpoint.is_removed()) {
-            if endpoints.len() >= self.sweep_at.max(FIRST_SWEEP) {
+            if endpoints.len() >= (*sweep_at).max(FIRST_SWEEP) {
                 endpoints.retain(|_, endpoint| !endpoint.is_removed());
-                self.sweep_at = endpoints.len() * 2;
+                *sweep_at = endpoints.len() * 2;
             }
             endpoints.insert(address, find()?);
         }

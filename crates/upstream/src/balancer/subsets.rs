@@ -29,6 +29,9 @@ pub(super) struct Subsets {
     len: usize,
 }
 
+/// Picks from one group, or from all endpoints.
+type PickFrom<'a, T> = dyn FnMut(Option<usize>, &mut Notes) -> Result<T, NoEndpoint> + 'a;
+
 /// Members by priority, while subsets are collected.
 type Members = Vec<Vec<u32>>;
 
@@ -92,7 +95,7 @@ impl Subsets {
         &self,
         criteria: Option<&SubsetCriteria>,
         notes: &mut Notes,
-        from: &mut dyn FnMut(Option<usize>, &mut Notes) -> Result<T, NoEndpoint>,
+        from: &mut PickFrom<'_, T>,
     ) -> Result<T, NoEndpoint> {
         if let Some(criteria) = criteria {
             if let Some(group) = self.find(criteria) {

@@ -1,6 +1,7 @@
 mod health;
 mod members;
 mod names;
+mod original_destination;
 mod reading;
 mod warming;
 
