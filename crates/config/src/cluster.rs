@@ -24,8 +24,8 @@ pub use health_check::{
     GrpcHealthCheck, HealthCheck, HealthChecker, HttpHealthCheck, Payload, StatusRange, TcpHealthCheck,
 };
 pub use load_balancing::{
-    CommonLbConfig, ConsistentHashing, HashFunction, LbPolicy, LocalityBasis, LocalityConfig, SlowStart, Subset, SubsetFallback,
-    SubsetSelector,
+    CommonLbConfig, ConsistentHashing, HashFunction, LbPolicy, LocalityBasis, LocalityConfig, SlowStart, Subset,
+    SubsetFallback, SubsetSelector,
 };
 pub use outlier_detection::OutlierDetection;
 

@@ -147,9 +147,7 @@ impl Group {
         let counts: Vec<Counts> = members
             .iter()
             .enumerate()
-            .map(|(at, members)| {
-                shape.conditions[at].counts(priorities[at].hosts(), members.iter().copied(), weighted)
-            })
+            .map(|(at, members)| shape.conditions[at].counts(priorities[at].hosts(), members.iter().copied(), weighted))
             .collect();
         let overprovisioning = u64::from(shape.hosts.overprovisioning_percent());
         let loads = Loads::new(&counts, overprovisioning, shape.settings.panic_threshold);
@@ -253,9 +251,8 @@ impl PriorityTable {
         let mut has_more = false;
         if shape.locality_weighted {
             let wanted = [Condition::Healthy, Condition::Degraded];
-            more.localities = wanted.map(|wanted| {
-                LocalityTable::new(shape, priority, conditions, members, wanted, factors, &mut sources)
-            });
+            more.localities = wanted
+                .map(|wanted| LocalityTable::new(shape, priority, conditions, members, wanted, factors, &mut sources));
             has_more = more.localities.iter().any(Option::is_some);
         } else if let Some(zone_aware) = &shape.settings.zone_aware
             && let Some(local) = shape.surroundings.local
@@ -327,7 +324,12 @@ impl LocalityTable {
         let mut weights = Vec::new();
         for locality in priority.localities() {
             let of_locality: Vec<u32> = within(members, &locality.range).to_vec();
-            let weight = locality_weight(shape, shape.hosts.locality(locality), &locality.range, of_locality.len());
+            let weight = locality_weight(
+                shape,
+                shape.hosts.locality(locality),
+                &locality.range,
+                of_locality.len(),
+            );
             let available: Vec<u32> = of_locality
                 .iter()
                 .copied()

@@ -208,7 +208,11 @@ fn maglev(keys: &[String], shares: &[f64], size: u64) -> Box<[u32]> {
         .zip(shares)
         .map(|(key, share)| Entry {
             place: xx_hash_64(key.as_bytes(), 0) % size,
-            skip: if size > 1 { xx_hash_64(key.as_bytes(), 1) % (size - 1) + 1 } else { 0 },
+            skip: if size > 1 {
+                xx_hash_64(key.as_bytes(), 1) % (size - 1) + 1
+            } else {
+                0
+            },
             share: *share,
             target: 0.0,
         })

@@ -108,7 +108,9 @@ impl Subsets {
                 Some(SubsetFallback::AnyEndpoint) => return from(None, notes),
                 Some(SubsetFallback::DefaultSubset) => return from(self.default, notes),
                 // Fewer keys each time: this ends.
-                Some(SubsetFallback::KeysSubset(keys)) => return self.pick(reduce(criteria, keys).as_ref(), notes, from),
+                Some(SubsetFallback::KeysSubset(keys)) => {
+                    return self.pick(reduce(criteria, keys).as_ref(), notes, from);
+                }
             }
         }
         let found = match self.settings.fallback_policy {

@@ -182,8 +182,11 @@ impl LbTable {
         });
         let warming_up = factors.iter().flatten().any(Option::is_some);
         // Locality weights count in subsets only if they are said to, and then in what stands for all of them too.
-        let locality_weighted =
-            settings.locality_weighted && settings.subsets.as_ref().is_none_or(|subsets| subsets.locality_weight_aware);
+        let locality_weighted = settings.locality_weighted
+            && settings
+                .subsets
+                .as_ref()
+                .is_none_or(|subsets| subsets.locality_weight_aware);
         let shape = Shape {
             hosts: &hosts,
             settings,
@@ -305,7 +308,8 @@ impl LbTable {
         let Some(priority) = self.hosts.priorities().first() else {
             return Vec::new();
         };
-        let condition = |host: &crate::hosts::Host| Condition::of(host.state.health_flags(), false) == Condition::Healthy;
+        let condition =
+            |host: &crate::hosts::Host| Condition::of(host.state.health_flags(), false) == Condition::Healthy;
         priority.hosts().iter().map(condition).collect()
     }
 }

@@ -168,11 +168,7 @@ fn unhealthy_endpoints_get_nothing() {
     let hosts = one_locality(&cluster, &[1; 4]);
     fail(&hosts, [2]);
     for policy in [Policy::RoundRobin, Policy::Random, Policy::LeastRequest(LEAST_REQUEST)] {
-        let counts = values(picks(
-            &table_of(hosts.clone(), settings(policy)),
-            &mut worker(1),
-            400,
-        ));
+        let counts = values(picks(&table_of(hosts.clone(), settings(policy)), &mut worker(1), 400));
         assert_eq!(counts[2], 0);
         assert!(counts.iter().enumerate().all(|(i, &n)| i == 2 || n > 80), "{counts:?}");
     }
@@ -186,7 +182,11 @@ fn below_the_panic_threshold_everyone_gets_requests() {
     let table = table_of(hosts.clone(), settings(Policy::RoundRobin));
     assert_eq!(values(picks(&table, &mut worker(1), 40)), [10; 4]);
     assert_eq!(
-        table.pick(&PickContext::default(), &mut worker(1)).1.iter().collect::<Vec<_>>(),
+        table
+            .pick(&PickContext::default(), &mut worker(1))
+            .1
+            .iter()
+            .collect::<Vec<_>>(),
         [Note::Panic]
     );
 

@@ -122,7 +122,11 @@ fn zones_of(
             };
             (zone, Vec::new(), false)
         });
-        for position in members.iter().copied().filter(|at| part.range.contains(&(*at as usize))) {
+        for position in members
+            .iter()
+            .copied()
+            .filter(|at| part.range.contains(&(*at as usize)))
+        {
             *any = true;
             if healthy(position) {
                 zone.count += 1;

@@ -175,8 +175,11 @@ impl Managed {
             }
             None => {}
         }
-        if matches!(config.discovery, Discovery::OriginalDst(_)) && !std::mem::replace(&mut self.cleanup_scheduled, true) {
-            work.timers.insert(now + config.cleanup_interval, (self.id, Job::CleanUp));
+        if matches!(config.discovery, Discovery::OriginalDst(_))
+            && !std::mem::replace(&mut self.cleanup_scheduled, true)
+        {
+            work.timers
+                .insert(now + config.cleanup_interval, (self.id, Job::CleanUp));
         }
         self.set_members(work, now);
     }
@@ -347,7 +350,8 @@ impl Managed {
                     self.refresh(work, now);
                 }
                 self.cleanup_scheduled = true;
-                work.timers.insert(now + config.cleanup_interval, (self.id, Job::CleanUp));
+                work.timers
+                    .insert(now + config.cleanup_interval, (self.id, Job::CleanUp));
             }
             Job::OutlierSweep => {
                 self.sweep_scheduled = false;
@@ -391,8 +395,7 @@ impl Managed {
         if let Some(slow_start) = settings.slow_start.filter(|_| table.is_warming_up())
             && !std::mem::replace(&mut self.rebuild_scheduled, true)
         {
-            work.timers
-                .insert(now + slow_start.step(), (self.id, Job::Rebuild));
+            work.timers.insert(now + slow_start.step(), (self.id, Job::Rebuild));
         }
         if place.local_cluster.as_ref() == Some(&config.name) {
             let zones = LocalZones::of(&table, &place.locality, settings.panic_threshold);
@@ -442,7 +445,12 @@ impl Managed {
 
     /// Whether its table depends on the local cluster's zones.
     pub(super) fn compares_zones(&self) -> bool {
-        let several = |hosts: &HostSet| hosts.priorities().first().is_some_and(|first| first.localities().len() > 1);
+        let several = |hosts: &HostSet| {
+            hosts
+                .priorities()
+                .first()
+                .is_some_and(|first| first.localities().len() > 1)
+        };
         several(&self.hosts) && self.handle.config().common_lb_config.locality != LocalityConfig::LocalityWeighted
     }
 

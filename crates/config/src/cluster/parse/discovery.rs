@@ -68,9 +68,7 @@ pub(super) fn parse(context: &mut Context<'_>, message: &pb::Cluster) -> Result<
                 })
             },
         ),
-        Type::OriginalDst => {
-            parse_original_dst(context, message).map(Discovery::OriginalDst)
-        }
+        Type::OriginalDst => parse_original_dst(context, message).map(Discovery::OriginalDst),
     }
 }
 

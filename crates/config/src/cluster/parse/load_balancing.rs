@@ -6,8 +6,8 @@ use xds_api::envoy::config::core::v3 as core;
 use xds_api::google::protobuf::{Duration as PbDuration, UInt32Value, UInt64Value};
 
 use crate::cluster::{
-    CommonLbConfig, ConsistentHashing, HashFunction, LbPolicy, LocalityBasis, LocalityConfig, SlowStart, Subset, SubsetFallback,
-    SubsetSelector,
+    CommonLbConfig, ConsistentHashing, HashFunction, LbPolicy, LocalityBasis, LocalityConfig, SlowStart, Subset,
+    SubsetFallback, SubsetSelector,
 };
 use crate::context::Context;
 use crate::endpoint::HealthStatus;

@@ -51,8 +51,7 @@ impl MersenneTwister {
 
     fn twist(&mut self) {
         for at in 0..Self::SIZE {
-            let joined =
-                (self.state[at] & 0x8000_0000) | (self.state[(at + 1) % Self::SIZE] & 0x7fff_ffff);
+            let joined = (self.state[at] & 0x8000_0000) | (self.state[(at + 1) % Self::SIZE] & 0x7fff_ffff);
             let mut word = self.state[(at + Self::SHIFT) % Self::SIZE] ^ (joined >> 1);
             if joined & 1 == 1 {
                 word ^= 0x9908_b0df;

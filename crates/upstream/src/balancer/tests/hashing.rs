@@ -50,7 +50,8 @@ fn members(case: &Value) -> Vec<LocalityEndpoints> {
                 filter_metadata: [("envoy.lb".into(), fields)].into(),
             })
         });
-        let same = |locality: &&mut LocalityEndpoints| locality.priority == priority && *locality.locality.zone == *zone;
+        let same =
+            |locality: &&mut LocalityEndpoints| locality.priority == priority && *locality.locality.zone == *zone;
         if let Some(locality) = localities.iter_mut().find(same) {
             locality.endpoints.push(endpoint);
             continue;
@@ -107,7 +108,10 @@ fn ring_and_table_choose_the_hosts_that_envoy_chooses() {
             }
             if case["held"] == true {
                 // Without a hash either took any: the load goes on as Envoy had it.
-                let taken = table.hosts().iter().find(|host| host.state.address().to_string() == expected);
+                let taken = table
+                    .hosts()
+                    .iter()
+                    .find(|host| host.state.address().to_string() == expected);
                 let request = taken
                     .unwrap()
                     .state

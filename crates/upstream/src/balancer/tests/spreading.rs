@@ -22,7 +22,9 @@ fn zoned(upstream: &[usize], local: &[usize], change: impl FnOnce(&mut ZoneAware
         let zones = zones.iter().enumerate();
         host_set(
             cluster,
-            zones.map(|(zone, count)| locality(0, zone as u8, 0, &vec![1; *count])).collect(),
+            zones
+                .map(|(zone, count)| locality(0, zone as u8, 0, &vec![1; *count]))
+                .collect(),
         )
     };
     let own = own("0");
@@ -89,7 +91,9 @@ fn zones_do_not_count_where_there_is_too_little_to_compare() {
     assert!(near(&by_zone(&table, 2), &[100, 0]), "forced");
     let (table, _hosts) = zoned(&[2, 8], &[5, 5], |zones| zones.force_local_zone = Some(3));
     assert!(near(&by_zone(&table, 2), &[40, 60]), "too few to force");
-    let (table, _hosts) = zoned(&[2, 8], &[5, 5], |zones| zones.basis = LocalityBasis::HealthyHostsWeight);
+    let (table, _hosts) = zoned(&[2, 8], &[5, 5], |zones| {
+        zones.basis = LocalityBasis::HealthyHostsWeight
+    });
     assert!(near(&by_zone(&table, 2), &[40, 60]));
 }
 
@@ -112,7 +116,9 @@ fn labelled(cluster: &Arc<ClusterState>, labels: &[(&str, &str)]) -> Arc<HostSet
 }
 
 fn criteria(fields: &[(&str, &str)]) -> SubsetCriteria {
-    let fields = fields.iter().map(|(key, value)| ((*key).into(), Value::String((*value).into())));
+    let fields = fields
+        .iter()
+        .map(|(key, value)| ((*key).into(), Value::String((*value).into())));
     let metadata = Metadata {
         filter_metadata: [("envoy.lb".into(), fields.collect())].into(),
     };
@@ -168,7 +174,10 @@ fn chosen(hosts: &Arc<HostSet>, subset: Subset, wanted: &[(&str, &str)]) -> (Vec
 fn a_subset_has_the_endpoints_with_the_metadata_asked_for() {
     use SubsetFallback::{AnyEndpoint, DefaultSubset, KeysSubset, NoFallback};
     let cluster = cluster();
-    let hosts = labelled(&cluster, &[("1", "prod"), ("1", "dev"), ("2", "prod"), ("2", "prod+dev")]);
+    let hosts = labelled(
+        &cluster,
+        &[("1", "prod"), ("1", "dev"), ("2", "prod"), ("2", "prod+dev")],
+    );
     let both = || vec![selector(&["version"], None), selector(&["stage", "version"], None)];
     let nothing: (Vec<u8>, Vec<Note>) = (vec![], vec![]);
     assert_eq!(
@@ -177,7 +186,11 @@ fn a_subset_has_the_endpoints_with_the_metadata_asked_for() {
     );
     let two = [("version", "1"), ("stage", "dev")];
     assert_eq!(chosen(&hosts, subset(NoFallback, both()), &two).0, [2]);
-    assert_eq!(chosen(&hosts, subset(NoFallback, both()), &[("stage", "dev")]), nothing, "no such selector");
+    assert_eq!(
+        chosen(&hosts, subset(NoFallback, both()), &[("stage", "dev")]),
+        nothing,
+        "no such selector"
+    );
     assert_eq!(chosen(&hosts, subset(NoFallback, both()), &[]), nothing);
     assert_eq!(
         chosen(&hosts, subset(AnyEndpoint, both()), &[("version", "9")]),
@@ -185,10 +198,18 @@ fn a_subset_has_the_endpoints_with_the_metadata_asked_for() {
     );
     assert_eq!(chosen(&hosts, subset(DefaultSubset, both()), &[]).0, [1, 2]);
 
-    let own = |fallback| vec![selector(&["version"], None), selector(&["stage", "version"], Some(fallback))];
+    let own = |fallback| {
+        vec![
+            selector(&["version"], None),
+            selector(&["stage", "version"], Some(fallback)),
+        ]
+    };
     let miss = [("version", "2"), ("stage", "dev")];
     assert_eq!(chosen(&hosts, subset(AnyEndpoint, own(NoFallback)), &miss), nothing);
-    assert_eq!(chosen(&hosts, subset(NoFallback, own(AnyEndpoint)), &miss).0, [1, 2, 3, 4]);
+    assert_eq!(
+        chosen(&hosts, subset(NoFallback, own(AnyEndpoint)), &miss).0,
+        [1, 2, 3, 4]
+    );
     assert_eq!(chosen(&hosts, subset(NoFallback, own(DefaultSubset)), &miss).0, [1, 2]);
     let keys = KeysSubset(vec!["version".into()]);
     assert_eq!(chosen(&hosts, subset(NoFallback, own(keys)), &miss).0, [3, 4]);
@@ -197,7 +218,10 @@ fn a_subset_has_the_endpoints_with_the_metadata_asked_for() {
 #[test]
 fn lists_single_endpoints_and_panic_are_as_configured() {
     let cluster = cluster();
-    let hosts = labelled(&cluster, &[("1", "prod"), ("1", "dev"), ("2", "prod"), ("2", "prod+dev")]);
+    let hosts = labelled(
+        &cluster,
+        &[("1", "prod"), ("1", "dev"), ("2", "prod"), ("2", "prod+dev")],
+    );
     let by_tag = || vec![selector(&["tags"], None)];
     let as_any = Subset {
         list_as_any: true,
@@ -259,7 +283,10 @@ fn a_new_endpoint_gets_its_share_little_by_little() {
         (values(picks(&table, &mut worker(1), 1_100))[1], table.is_warming_up())
     };
     let near = |found: (usize, bool), expected: usize, warming| {
-        assert!(found.0.abs_diff(expected) <= 3 && found.1 == warming, "{found:?} {expected}");
+        assert!(
+            found.0.abs_diff(expected) <= 3 && found.1 == warming,
+            "{found:?} {expected}"
+        );
     };
     near(share(0, 1.0), 100, true);
     near(share(30, 1.0), 367, true);

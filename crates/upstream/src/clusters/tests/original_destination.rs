@@ -50,7 +50,10 @@ fn an_endpoint_is_made_at_its_first_use_and_dropped_when_nobody_uses_it() {
     scripted.advance(5 * SECOND);
     assert!(scripted.addresses().is_empty());
     assert!(first.is_removed());
-    assert!(pick(&scripted, &mut workers[0], "10.0.0.1:80").unwrap().is_usable(), "it comes back");
+    assert!(
+        pick(&scripted, &mut workers[0], "10.0.0.1:80").unwrap().is_usable(),
+        "it comes back"
+    );
 }
 
 #[test]
