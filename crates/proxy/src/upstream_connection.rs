@@ -1,5 +1,7 @@
 //! The endpoint's side of a connection: how it is made, what it carries, when it ends.
 
+mod counts;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,12 +9,11 @@ use std::time::{Duration, Instant};
 use codec::Connection as Codec;
 use codec::event::ConnectionError;
 use config::cluster::UpstreamProtocol;
-use telemetry::stats::{Block, Shard, cluster as stat};
+use telemetry::stats::{Shard, cluster as stat};
 use tls::{ClientContext, Peer, TlsError};
 use upstream::breaker::Permit;
 use upstream::cluster::ClusterHandle;
 use upstream::endpoint::{ActiveConnection, EndpointAddress, EndpointState};
-use upstream::outlier::Outcome;
 use upstream::transport::Transport;
 
 use crate::codec_options;
@@ -57,30 +58,6 @@ impl Upstream {
         self.shard
     }
 
-    /// Where its codec counts.
-    pub(crate) fn codec_stats(&self, is_h2: bool) -> &Block {
-        let state = self.cluster.state();
-        if is_h2 {
-            state.http2_stats()
-        } else {
-            state.http1_stats()
-        }
-    }
-
-    pub(crate) fn count_received(&self, bytes: usize) {
-        self.cluster
-            .stats()
-            .local(self.shard)
-            .add(stat::UPSTREAM_CX_RX_BYTES_TOTAL, bytes as u64);
-    }
-
-    pub(crate) fn count_sent(&self, bytes: usize) {
-        self.cluster
-            .stats()
-            .local(self.shard)
-            .add(stat::UPSTREAM_CX_TX_BYTES_TOTAL, bytes as u64);
-    }
-
     pub(crate) fn stream_began(&mut self) {
         self.active_streams += 1;
         self.requests += 1;
@@ -121,25 +98,8 @@ impl Upstream {
 
     /// The connection is gone.
     pub(crate) fn closed(self, worker: &mut Worker, key: Key<Connection>, ending: Ending) {
+        self.count_end(ending);
         let stats = self.cluster.stats().local(self.shard);
-        stats.gauge_add(stat::UPSTREAM_CX_ACTIVE, -1);
-        stats.add(stat::UPSTREAM_CX_DESTROY, 1);
-        let (destroyed, with_requests) = if ending.by_peer {
-            (
-                stat::UPSTREAM_CX_DESTROY_REMOTE,
-                stat::UPSTREAM_CX_DESTROY_REMOTE_WITH_ACTIVE_RQ,
-            )
-        } else {
-            (
-                stat::UPSTREAM_CX_DESTROY_LOCAL,
-                stat::UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ,
-            )
-        };
-        stats.add(destroyed, 1);
-        if ending.cut_requests {
-            stats.add(stat::UPSTREAM_CX_DESTROY_WITH_ACTIVE_RQ, 1);
-            stats.add(with_requests, 1);
-        }
         if !self.connecting {
             let lived = worker.now.saturating_duration_since(self.opened);
             stats.record(stat::UPSTREAM_CX_LENGTH_MS, lived.as_millis() as u64);
@@ -161,6 +121,15 @@ pub(crate) fn may_speak_http2(cluster: &ClusterHandle) -> bool {
     )
 }
 
+/// Whether connections to a cluster speak HTTP/2, where that is known before the handshake.
+fn known_protocol(cluster: &ClusterHandle) -> Option<bool> {
+    match cluster.config().http_protocol_options.upstream_protocol {
+        UpstreamProtocol::Http1(_) => Some(false),
+        UpstreamProtocol::Http2(_) => Some(true),
+        UpstreamProtocol::Auto { .. } | UpstreamProtocol::UseDownstream { .. } => None,
+    }
+}
+
 /// Starts a connection: its record is there at once, its task connects, shakes hands and then
 /// carries bytes.
 pub(crate) fn open(
@@ -175,6 +144,7 @@ pub(crate) fn open(
     stats.add(stat::UPSTREAM_CX_TOTAL, 1);
     stats.gauge_add(stat::UPSTREAM_CX_ACTIVE, 1);
     let deadline = now + cluster.config().connect_timeout;
+    let protocol = known_protocol(&cluster);
     let record = Upstream {
         _connection: endpoint.start_connection(),
         _permit: permit,
@@ -191,6 +161,9 @@ pub(crate) fn open(
         draining: false,
         is_http2: false,
     };
+    if let Some(is_http2) = protocol {
+        record.count_protocol(is_http2);
+    }
     let key = worker
         .connections
         .insert(Connection::new(Role::Upstream(Box::new(record)), None, now));
@@ -317,20 +290,14 @@ fn on_secured(worker: &mut Worker, key: Key<Connection>, alpn: Option<&[u8]>) {
         stat::UPSTREAM_CX_CONNECT_MS,
         now.saturating_duration_since(upstream.opened).as_millis() as u64,
     );
-    let (codec, total) = if upstream.is_http2 {
-        (
-            Codec::h2_client(&Arc::new(codec_options::h2_client(options)), now),
-            stat::UPSTREAM_CX_HTTP2_TOTAL,
-        )
+    let codec = if upstream.is_http2 {
+        Codec::h2_client(&Arc::new(codec_options::h2_client(options)), now)
     } else {
-        (
-            Codec::h1_client(&Arc::new(codec_options::h1_client(options)), now),
-            stat::UPSTREAM_CX_HTTP1_TOTAL,
-        )
+        Codec::h1_client(&Arc::new(codec_options::h1_client(options)), now)
     };
-    stats.add(total, 1);
-    // Shown from now on, as in Envoy.
-    upstream.codec_stats(upstream.is_http2);
+    if known_protocol(&upstream.cluster).is_none() {
+        upstream.count_protocol(upstream.is_http2);
+    }
     upstream.connecting = false;
     upstream.idle_since = now;
     connection.codec = Some(codec);
@@ -345,7 +312,7 @@ fn fail_connect(worker: &mut Worker, key: Key<Connection>, failure: Failure) {
     };
     worker.disarm(connection.timer);
     if let Role::Upstream(upstream) = connection.role {
-        count_connect_failure(&upstream, failure, worker.now);
+        upstream.count_connect_failure(failure, worker.now);
         let pool = upstream.pool;
         pool::on_connect_failure(worker, pool, key, failure);
         // As in Envoy a connection that could not be made was ended by the peer, one that took too long by us.
@@ -355,18 +322,6 @@ fn fail_connect(worker: &mut Worker, key: Key<Connection>, failure: Failure) {
         };
         upstream.closed(worker, key, ending);
     }
-}
-
-fn count_connect_failure(upstream: &Upstream, failure: Failure, now: Instant) {
-    let stats = upstream.cluster.stats().local(upstream.shard);
-    stats.add(stat::UPSTREAM_CX_CONNECT_FAIL, 1);
-    if failure == Failure::ConnectTimeout {
-        stats.add(stat::UPSTREAM_CX_CONNECT_TIMEOUT, 1);
-    }
-    upstream.endpoint.record_connect_failure();
-    upstream
-        .cluster
-        .record_outcome(upstream.shard, &upstream.endpoint, Outcome::ConnectFailure, now);
 }
 
 /// The TLS session failed, in its handshake or later.
@@ -383,7 +338,7 @@ pub(crate) fn on_tls_error(worker: &mut Worker, key: Key<Connection>, error: &Tl
     ssl.add(error.stat(), 1);
     tracing::warn!(target: "upstream", cluster = upstream.cluster.name(), endpoint = %upstream.endpoint.address(), %error, "TLS with an endpoint failed");
     if upstream.connecting {
-        count_connect_failure(upstream, Failure::TlsHandshake, now);
+        upstream.count_connect_failure(Failure::TlsHandshake, now);
         let pool = upstream.pool;
         worker.transport_failure = Some(TransportFailure::from(error));
         pool::on_connect_failure(worker, pool, key, Failure::TlsHandshake);
@@ -404,7 +359,7 @@ pub(crate) fn on_timer(worker: &mut Worker, key: Key<Connection>) {
     };
     if upstream.connecting {
         if upstream.connect_deadline <= now {
-            count_connect_failure(upstream, Failure::ConnectTimeout, now);
+            upstream.count_connect_failure(Failure::ConnectTimeout, now);
             let pool = upstream.pool;
             pool::on_connect_failure(worker, pool, key, Failure::ConnectTimeout);
             if let Some(connection) = worker.connections.get_mut(key) {

@@ -6,9 +6,9 @@
 //!   admin thread     reads views, sends commands to the control thread
 //! ```
 
+mod error;
+
 use std::collections::HashSet;
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -44,44 +44,13 @@ use crate::signals::{Caught, Signals};
 use crate::stats_settings;
 use crate::unknown_fields::{FieldChecking, UnknownDynamicFields};
 
+pub(crate) use error::ServeError;
+
 /// How often a draining process looks whether its connections have ended.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
 /// How long the process waits for access logs to be written out at its end.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Why the process cannot serve.
-#[derive(Debug)]
-pub(crate) enum ServeError {
-    /// The system gives no threads, sockets or signals.
-    System(io::Error),
-    /// The admin address cannot be listened on.
-    Admin(String, io::Error),
-    /// Listeners of the bootstrap whose address cannot be listened on.
-    Listeners(Vec<proxy::server::ListenError>),
-}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::System(error) => write!(f, "cannot start: {error}"),
-            Self::Admin(address, error) => write!(f, "admin endpoint: cannot listen on {address}: {error}"),
-            Self::Listeners(errors) => {
-                for (index, error) in errors.iter().enumerate() {
-                    let divider = if index == 0 { "" } else { "; " };
-                    write!(f, "{divider}{error}")?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-impl From<io::Error> for ServeError {
-    fn from(error: io::Error) -> Self {
-        Self::System(error)
-    }
-}
 
 /// Serves until a signal or the admin endpoint says to end. `unknown_fields` of the bootstrap were allowed and left out.
 ///

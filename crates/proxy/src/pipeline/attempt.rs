@@ -209,6 +209,9 @@ pub(crate) fn on_reset(worker: &mut Worker, key: Key<Stream>, reason: &ResetReas
     let Some(stream) = worker.streams.get(key) else {
         return;
     };
+    if let Some(cluster) = stream.cluster.as_ref().filter(|_| reason.remote) {
+        cluster.stats().add(worker.shard, stat::UPSTREAM_RQ_RX_RESET, 1);
+    }
     if stream.phase == Phase::Responding {
         // A code the endpoint did not send says nothing to the caller: CANCEL would be a lie, he did not cancel.
         let code = match failure {
@@ -307,7 +310,6 @@ pub(crate) fn end(worker: &mut Worker, key: Key<Stream>, failure: Option<Failure
         let stats = cluster.stats().local(worker.shard);
         if was_sent {
             stats.gauge_add(stat::UPSTREAM_RQ_ACTIVE, -1);
-            stats.add(stat::UPSTREAM_RQ_COMPLETED, 1);
         }
     }
     let outcome = match failure {
@@ -329,11 +331,12 @@ pub(crate) fn end(worker: &mut Worker, key: Key<Stream>, failure: Option<Failure
         let endpoint = Arc::clone(&attempt.endpoint);
         return pool::forget(worker, &endpoint, key);
     }
-    if let Some(found) = worker.connections.get_mut(attempt.connection) {
-        if failure.is_some() && found.codec.as_ref().is_some_and(|codec| !codec.is_h2()) {
-            // HTTP/1.1 has no other way to end a request than to end its connection.
-            found.note_ending(false);
-        }
+    if let Some(found) = worker.connections.get_mut(attempt.connection)
+        && failure.is_some()
+        && found.codec.as_ref().is_some_and(|codec| !codec.is_h2())
+    {
+        // HTTP/1.1 has no other way to end a request than to end its connection.
+        found.note_ending(false);
     }
     if let Some(found) = worker.connections.get_mut(attempt.connection)
         && let Some(codec) = found.open_codec()

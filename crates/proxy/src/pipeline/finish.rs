@@ -373,6 +373,7 @@ fn count_response(cluster: &ClusterHandle, shard: Shard, record: &Record, durati
         _ => (cluster_stat::UPSTREAM_RQ_5XX, origin_stat::UPSTREAM_RQ_5XX),
     };
     stats.add(class, 1);
+    stats.add(cluster_stat::UPSTREAM_RQ_COMPLETED, 1);
     stats.count_code(cluster_stat::UPSTREAM_RQ_CODE, record.status);
     let origin = cluster.state().origin_stats(is_internal).local(shard);
     origin.add(origin_stat::UPSTREAM_RQ_COMPLETED, 1);
