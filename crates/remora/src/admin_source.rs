@@ -224,6 +224,10 @@ impl AdminSource for ProxyView {
         self.lifecycle.command(Command::Quit);
     }
 
+    fn xds_client(&self) -> Option<xds::Handle> {
+        Some(self.xds.clone())
+    }
+
     fn reopen_logs(&self) {
         self.lifecycle.command(Command::ReopenLogs);
     }

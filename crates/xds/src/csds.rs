@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio_stream::{Stream, StreamExt};
+use tonic::codegen::{Body, Service as _, StdError, http};
 use tonic::{Request, Response, Streaming};
 use xds_api::envoy::admin::v3::{ClientResourceStatus, UpdateFailureState};
 use xds_api::envoy::config::core::v3::Node;
@@ -18,9 +19,20 @@ use xds_api::google::protobuf::{Any, Timestamp};
 use crate::client::Handle;
 use crate::status::{ClientStatus, Origin, ResourceStatus, Status};
 
-/// The service for a client.
-pub fn service(handle: Handle) -> ClientStatusDiscoveryServiceServer<Csds> {
-    ClientStatusDiscoveryServiceServer::new(Csds { handle })
+/// What the paths of the service's methods begin with.
+pub const PATH_PREFIX: &str = "/envoy.service.status.v3.ClientStatusDiscoveryService/";
+
+/// Answers one gRPC request of the service, for a server that serves other things beside it.
+pub async fn respond<B>(handle: Handle, request: http::Request<B>) -> http::Response<tonic::body::Body>
+where
+    B: Body + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
+    let mut service = ClientStatusDiscoveryServiceServer::new(Csds { handle });
+    match service.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
 /// Answers what the client knows at the time it is asked.

@@ -295,6 +295,11 @@ pub(super) const ROUTES: &[Route] = &[
     },
 ];
 
+/// Whether a path may be asked for: any, where none is named.
+pub(super) fn is_allowed(allow_paths: &[config::string_matcher::StringMatcher], path: &str) -> bool {
+    allow_paths.is_empty() || allow_paths.iter().any(|allowed| allowed.matches(path.as_bytes()))
+}
+
 /// Answers a request. `form` is the body when it is one.
 pub(super) fn answer(
     source: &dyn AdminSource,
@@ -306,7 +311,7 @@ pub(super) fn answer(
 ) -> Answer {
     // As in Envoy, several slashes at the start are one.
     let path = format!("/{}", path.trim_start_matches('/'));
-    if !allow_paths.is_empty() && !allow_paths.iter().any(|allowed| allowed.matches(path.as_bytes())) {
+    if !is_allowed(allow_paths, &path) {
         return Answer::text(StatusCode::FORBIDDEN, format!("request to path {path} not allowed"));
     }
     let Some(route) = ROUTES.iter().find(|route| route.path == path) else {

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 use config::address::Address;
 use config::string_matcher::StringMatcher;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, SERVER};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -226,7 +226,14 @@ async fn respond(
     served: Arc<Served>,
     ends: Ends,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<impl Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>>, Infallible> {
+    // gRPC beside the paths for people: any server of the xDS family offers its client's view this way.
+    if request.uri().path().starts_with(xds::csds::PATH_PREFIX)
+        && routes::is_allowed(&served.allow_paths, request.uri().path())
+        && let Some(client) = served.source.xds_client()
+    {
+        return Ok(xds::csds::respond(client, request).await.map(Either::Right));
+    }
     let (began, since) = (SystemTime::now(), Instant::now());
     let (head, body) = request.into_parts();
     let (method, uri) = (&head.method, &head.uri);
@@ -257,7 +264,7 @@ async fn respond(
         received: form.map_or(0, |form| form.len() as u64),
         sent: sent as u64,
     });
-    Ok(response)
+    Ok(response.map(Either::Left))
 }
 
 fn response(answer: Answer) -> Response<Full<Bytes>> {

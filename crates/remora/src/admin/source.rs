@@ -118,6 +118,11 @@ pub(crate) trait AdminSource: Send + Sync + 'static {
     /// Ends the process.
     fn quit(&self);
 
+    /// The xDS client, whose view CSDS shows; none where there is no such client.
+    fn xds_client(&self) -> Option<xds::Handle> {
+        None
+    }
+
     /// Opens access logs anew, after they were moved away.
     fn reopen_logs(&self);
 

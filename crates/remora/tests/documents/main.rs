@@ -1,5 +1,8 @@
-//! docs/config.md is the code's own support table, written out. `REMORA_WRITE_DOCS=1 cargo test -p remora --test
-//! config_docs` writes it anew.
+//! docs/config.md and docs/xds.md are the code's own support tables, written out. `REMORA_WRITE_DOCS=1 cargo test -p
+//! remora --test documents` writes them anew.
+
+mod xds;
+
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,7 +11,7 @@ use config::support::{Support, Table};
 
 const INTRODUCTION: &str = "# What is supported, field by field
 
-Made from the tables that the parsers themselves work by (`REMORA_WRITE_DOCS=1 cargo test -p remora --test config_docs`
+Made from the tables that the parsers themselves work by (`REMORA_WRITE_DOCS=1 cargo test -p remora --test documents`
 writes this file; a test fails when it is stale). A field is one of:
 
 - **supported**: it means what it means to Envoy;
@@ -34,22 +37,32 @@ fn section(out: &mut String, table: &Table) {
     }
 }
 
-#[test]
-fn the_document_says_what_the_tables_say() {
+/// Every table there is, by message name.
+fn tables() -> Vec<&'static Table> {
     let mut tables = config::support::tables();
     tables.extend(tls::TABLES);
     tables.sort_by_key(|table| table.message);
-    let mut document = INTRODUCTION.to_owned();
-    for table in tables {
-        section(&mut document, table);
-    }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.md");
+    tables
+}
+
+/// Compares a document with what it has to be, or writes it.
+fn check(name: &str, document: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
     if std::env::var_os("REMORA_WRITE_DOCS").is_some() {
-        std::fs::write(&path, &document).expect("docs/config.md can be written");
+        std::fs::write(&path, document).expect("the document can be written");
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == document,
-        "docs/config.md is stale: REMORA_WRITE_DOCS=1 cargo test -p remora --test config_docs"
+        "docs/{name} is stale: REMORA_WRITE_DOCS=1 cargo test -p remora --test documents"
     );
+}
+
+#[test]
+fn the_configuration_reference_says_what_the_tables_say() {
+    let mut document = INTRODUCTION.to_owned();
+    for table in tables() {
+        section(&mut document, table);
+    }
+    check("config.md", &document);
 }
