@@ -105,5 +105,12 @@ impl StatsSettings {
     pub const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 }
 
+/// What is supported of the bootstrap's own messages.
+pub(crate) const TABLES: &[&crate::support::Table] = support::TABLES;
+
+/// The checks of [`TABLES`] on encoded messages.
+#[cfg(test)]
+pub(crate) const CHECKS: &[crate::support::EncodedCheck] = support::CHECKS;
+
 #[cfg(test)]
 mod tests;

@@ -114,6 +114,7 @@ pub trait Supported {
 pub fn tables() -> Vec<&'static Table> {
     let files = [
         access_log::TABLES,
+        crate::bootstrap::TABLES,
         cluster::TABLES,
         core::TABLES,
         endpoint::TABLES,

@@ -4,6 +4,7 @@ use xds_api::envoy::config::bootstrap::v3 as pb;
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::metrics::v3 as metrics;
 use xds_api::envoy::r#type::matcher::v3 as matcher;
+use xds_api::envoy::r#type::v3 as types;
 
 use crate::support;
 
@@ -13,7 +14,9 @@ const NO_EXTENSION: &str = "there is no such extension";
 const NO_DNS_SETTINGS: &str = "names are resolved as the system's resolv.conf says";
 
 support! {
-    pb::Bootstrap as "envoy.config.bootstrap.v3.Bootstrap" {
+    TABLES;
+
+    message pb::Bootstrap as "envoy.config.bootstrap.v3.Bootstrap" {
         node: supported,
         node_context_params: rejected(NO_XDSTP),
         static_resources: supported,
@@ -60,43 +63,33 @@ support! {
     oneof stats_eviction: pb::bootstrap::StatsEviction {
         StatsEvictionInterval => stats_eviction_interval: without_effect("unused statistics are not removed"),
     }
-}
 
-support! {
-    pb::bootstrap::StaticResources as "envoy.config.bootstrap.v3.Bootstrap.StaticResources" {
+    message pb::bootstrap::StaticResources as "envoy.config.bootstrap.v3.Bootstrap.StaticResources" {
         listeners: supported,
         clusters: supported,
         secrets: supported,
     }
-}
 
-support! {
-    pb::bootstrap::DynamicResources as "envoy.config.bootstrap.v3.Bootstrap.DynamicResources" {
+    message pb::bootstrap::DynamicResources as "envoy.config.bootstrap.v3.Bootstrap.DynamicResources" {
         lds_config: supported,
         lds_resources_locator: rejected(NO_XDSTP),
         cds_config: supported,
         cds_resources_locator: rejected(NO_XDSTP),
         ads_config: supported,
     }
-}
 
-support! {
-    pb::bootstrap::ApplicationLogConfig as "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig" {
+    message pb::bootstrap::ApplicationLogConfig as "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig" {
         log_format: supported,
     }
-}
 
-support! {
-    pb::bootstrap::application_log_config::LogFormat
+    message pb::bootstrap::application_log_config::LogFormat
         as "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat" {}
     oneof log_format: pb::bootstrap::application_log_config::log_format::LogFormat {
         JsonFormat => json_format: supported,
         TextFormat => text_format: supported,
     }
-}
 
-support! {
-    pb::Admin as "envoy.config.bootstrap.v3.Admin" {
+    message pb::Admin as "envoy.config.bootstrap.v3.Admin" {
         access_log: supported,
         access_log_path: supported,
         profile_path: without_effect("there is no profiler"),
@@ -105,26 +98,20 @@ support! {
         ignore_global_conn_limit: without_effect("there is no global connection limit"),
         allow_paths: supported,
     }
-}
 
-support! {
-    pb::ClusterManager as "envoy.config.bootstrap.v3.ClusterManager" {
+    message pb::ClusterManager as "envoy.config.bootstrap.v3.ClusterManager" {
         local_cluster_name: supported,
         outlier_detection: rejected("outlier events are not written to a file or sent to a service"),
         upstream_bind_config: supported,
         load_stats_config: rejected("load reporting (LRS) is not supported"),
         enable_deferred_cluster_creation: without_effect("a cluster takes next to nothing before it is used"),
     }
-}
 
-support! {
-    pb::LayeredRuntime as "envoy.config.bootstrap.v3.LayeredRuntime" {
+    message pb::LayeredRuntime as "envoy.config.bootstrap.v3.LayeredRuntime" {
         layers: supported,
     }
-}
 
-support! {
-    pb::RuntimeLayer as "envoy.config.bootstrap.v3.RuntimeLayer" {
+    message pb::RuntimeLayer as "envoy.config.bootstrap.v3.RuntimeLayer" {
         name: supported,
     }
     oneof layer_specifier: pb::runtime_layer::LayerSpecifier {
@@ -133,10 +120,8 @@ support! {
         AdminLayer => admin_layer: without_effect("runtime values cannot be changed in the admin endpoint"),
         RtdsLayer => rtds_layer: rejected("runtime discovery (RTDS) is not supported"),
     }
-}
 
-support! {
-    core::Node as "envoy.config.core.v3.Node" {
+    message core::Node as "envoy.config.core.v3.Node" {
         id: supported,
         cluster: supported,
         metadata: supported,
@@ -151,47 +136,57 @@ support! {
         UserAgentVersion => user_agent_version: supported,
         UserAgentBuildVersion => user_agent_build_version: supported,
     }
-}
 
-support! {
-    metrics::StatsConfig as "envoy.config.metrics.v3.StatsConfig" {
+    message metrics::StatsConfig as "envoy.config.metrics.v3.StatsConfig" {
         stats_tags: supported,
         use_all_default_tags: supported,
         stats_matcher: supported,
         histogram_bucket_settings: supported,
         allow_default_tag_overrides: without_effect("default tags are never overridden"),
     }
-}
 
-support! {
-    metrics::TagSpecifier as "envoy.config.metrics.v3.TagSpecifier" {
+    message metrics::TagSpecifier as "envoy.config.metrics.v3.TagSpecifier" {
         tag_name: supported,
     }
     oneof tag_value: metrics::tag_specifier::TagValue {
         Regex => regex: supported,
         FixedValue => fixed_value: supported,
     }
-}
 
-support! {
-    metrics::StatsMatcher as "envoy.config.metrics.v3.StatsMatcher" {}
+    message metrics::StatsMatcher as "envoy.config.metrics.v3.StatsMatcher" {}
     oneof stats_matcher: metrics::stats_matcher::StatsMatcher {
         RejectAll => reject_all: supported,
         ExclusionList => exclusion_list: supported,
         InclusionList => inclusion_list: supported,
     }
-}
 
-support! {
-    matcher::ListStringMatcher as "envoy.type.matcher.v3.ListStringMatcher" {
+    message matcher::ListStringMatcher as "envoy.type.matcher.v3.ListStringMatcher" {
         patterns: supported,
     }
-}
 
-support! {
-    metrics::HistogramBucketSettings as "envoy.config.metrics.v3.HistogramBucketSettings" {
+    message metrics::HistogramBucketSettings as "envoy.config.metrics.v3.HistogramBucketSettings" {
         r#match: supported,
         buckets: supported,
         bins: without_effect("histograms are counted in Envoy's default bins"),
+    }
+
+    message core::BuildVersion as "envoy.config.core.v3.BuildVersion" {
+        version: supported,
+        metadata: supported,
+    }
+
+    message types::SemanticVersion as "envoy.type.v3.SemanticVersion" {
+        major_number: supported,
+        minor_number: supported,
+        patch: supported,
+    }
+
+    message core::Extension as "envoy.config.core.v3.Extension" {
+        name: supported,
+        category: supported,
+        type_descriptor: supported,
+        version: supported,
+        disabled: supported,
+        type_urls: supported,
     }
 }
