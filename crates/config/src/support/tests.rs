@@ -72,7 +72,10 @@ fn every_message_below_a_supported_field_has_a_table() {
             // Google's types are values, and a message without fields has nothing to say. What TLS needs is parsed by
             // `tls`, which has tables of its own.
             let elsewhere = ["google.protobuf.", "envoy.extensions.transport_sockets.tls."];
-            if !elsewhere.iter().any(|package| name.starts_with(package)) && below.fields().len() > 0 && !tables.contains_key(name) {
+            if !elsewhere.iter().any(|package| name.starts_with(package))
+                && below.fields().len() > 0
+                && !tables.contains_key(name)
+            {
                 missing.insert(format!("{name} (in {}.{})", table.message, field.name()));
             }
         }

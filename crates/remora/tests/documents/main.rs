@@ -3,7 +3,6 @@
 
 mod xds;
 
-
 use std::fmt::Write as _;
 use std::path::Path;
 
