@@ -1,5 +1,7 @@
 //! What the load generator and the backend share: an HTTP/2 connection driven over a socket.
 
+pub mod tls;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::time::Instant;
 
 use codec::event::{Event, Scratch};
 use codec::h2;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Streams and connections are limited by nothing but memory: the proxies are measured, not these.
@@ -38,8 +40,11 @@ pub trait Peer {
 ///
 /// # Errors
 /// What the socket says, or `InvalidData` when the other end breaks the protocol.
-pub async fn drive(mut socket: TcpStream, mut codec: h2::Connection, peer: &mut impl Peer) -> io::Result<()> {
-    socket.set_nodelay(true)?;
+pub async fn drive(
+    mut socket: impl AsyncRead + AsyncWrite + Unpin,
+    mut codec: h2::Connection,
+    peer: &mut impl Peer,
+) -> io::Result<()> {
     let mut scratch = Scratch::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -55,7 +60,11 @@ pub async fn drive(mut socket: TcpStream, mut codec: h2::Connection, peer: &mut 
                 peer.on_event(&mut codec, event, now);
             }
         }
+        // TLS may hold some of it back; nothing to do without.
+        socket.flush().await?;
         if done {
+            // With TLS that says so to the other end, too. It may have gone already.
+            let _ = socket.shutdown().await;
             return Ok(());
         }
         let read = match wake {
@@ -80,12 +89,14 @@ pub async fn drive(mut socket: TcpStream, mut codec: h2::Connection, peer: &mut 
     }
 }
 
-/// Connects, leaving the choice of the local port to the system.
+/// Connects without Nagle's delay, leaving the choice of the local port to the system.
 ///
 /// # Errors
 /// What the system says.
 pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    TcpSocket::new_v4()?.connect(address).await
+    let socket = TcpSocket::new_v4()?.connect(address).await?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
 }
 
 /// Listens with a backlog long enough for a burst of connections.

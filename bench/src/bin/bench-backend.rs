@@ -5,9 +5,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Instant;
 
-use bench::{Peer, drive, listen, settings};
+use bench::{Peer, drive, listen, settings, tls};
 use clap::Parser;
 use codec::event::{Event, StreamId};
 use codec::h2;
@@ -20,6 +21,9 @@ struct Arguments {
     /// Where to listen.
     #[arg(long)]
     listen: SocketAddr,
+    /// Speak TLS and want a client's certificate; the files `bench-certificates` wrote there.
+    #[arg(long)]
+    tls: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy)]
@@ -140,13 +144,22 @@ async fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
     let listener = listen(arguments.listen)?;
     let settings = settings();
+    let acceptor = arguments.tls.as_deref().map(tls::acceptor).transpose()?;
     loop {
         let (socket, _) = listener.accept().await?;
-        let settings = settings.clone();
+        socket.set_nodelay(true)?;
+        let (settings, acceptor) = (settings.clone(), acceptor.clone());
         tokio::task::spawn_local(async move {
-            let codec = h2::Connection::server(&settings, Instant::now());
+            let codec = || h2::Connection::server(&settings, Instant::now());
+            let mut backend = Backend::new();
             // An error ends this one connection; its caller reports it.
-            let _ = drive(socket, codec, &mut Backend::new()).await;
+            let _ = match acceptor {
+                None => drive(socket, codec(), &mut backend).await,
+                Some(acceptor) => match acceptor.accept(socket).await {
+                    Ok(socket) => drive(socket, codec(), &mut backend).await,
+                    Err(error) => Err(error),
+                },
+            };
         });
     }
 }

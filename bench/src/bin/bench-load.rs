@@ -1,16 +1,21 @@
-//! The load generator of `make bench`: HTTP/2 without TLS, closed loop or paced, and a report in JSON.
+//! The load generator of `make bench`: HTTP/2 with or without TLS, closed loop or paced, and a report in JSON.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bench::{Peer, connect, drive, settings};
+use bench::{Peer, connect, drive, settings, tls};
 use clap::{Parser, ValueEnum};
 use codec::event::Event;
 use codec::h2;
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Sends gRPC-shaped requests and reports counts and latencies as JSON.
 #[derive(Parser)]
@@ -36,6 +41,12 @@ struct Arguments {
     /// Open the connections, send one request on each, then hold them idle.
     #[arg(long)]
     idle: bool,
+    /// Make a new connection for each request, so many at a time.
+    #[arg(long)]
+    reconnect: bool,
+    /// Speak TLS and present a certificate; the files `bench-certificates` wrote there.
+    #[arg(long)]
+    tls: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -58,6 +69,9 @@ struct Plan {
     /// Time between two requests of one connection, when paced.
     interval: Option<Duration>,
     idle: bool,
+    reconnect: bool,
+    target: SocketAddr,
+    tls: Option<TlsConnector>,
 }
 
 #[derive(Default)]
@@ -73,6 +87,8 @@ struct Caller {
     plan: Rc<Plan>,
     tally: Tally,
     in_flight: usize,
+    /// With `reconnect`: the connection has had its request.
+    asked: bool,
     next: Instant,
     epoch: Instant,
 }
@@ -82,7 +98,9 @@ impl Caller {
         let Ok(stream) = codec.open_stream() else {
             return false;
         };
-        codec.set_tag(stream, now.duration_since(self.epoch).as_micros() as u64);
+        // Where connections are measured, the handshake counts.
+        let started = if self.plan.reconnect { self.next } else { now };
+        codec.set_tag(stream, started.duration_since(self.epoch).as_micros() as u64);
         if codec.send_head(stream, &self.plan.head, false).is_err()
             || codec.send_data(stream, &self.plan.message, true).is_err()
         {
@@ -145,6 +163,13 @@ impl Peer for Caller {
 
     fn turn(&mut self, codec: &mut h2::Connection, now: Instant) -> (Option<Instant>, bool) {
         let plan = Rc::clone(&self.plan);
+        if plan.reconnect {
+            if self.asked {
+                return (Some(now + Duration::from_secs(5)), self.in_flight == 0);
+            }
+            self.asked = self.ask(codec, now);
+            return (Some(now + Duration::from_secs(5)), false);
+        }
         if now >= plan.until {
             return (
                 Some(now + Duration::from_secs(5)),
@@ -175,7 +200,7 @@ impl Peer for Caller {
 fn head(arguments: &Arguments) -> HeaderBlock {
     let mut head = HeaderBlock::new();
     head.set_method(b"POST");
-    head.set_scheme(b"http");
+    head.set_scheme(if arguments.tls.is_some() { b"https" } else { b"http" });
     head.set_path(match arguments.shape {
         Shape::Unary | Shape::Headers => b"/bench.Bench/Unary",
         Shape::Stream => b"/bench.Bench/Stream",
@@ -195,6 +220,30 @@ fn head(arguments: &Arguments) -> HeaderBlock {
     head
 }
 
+/// A connection, with or without TLS.
+enum Socket {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects, handshake included.
+async fn open(plan: &Plan) -> io::Result<Socket> {
+    let socket = connect(plan.target).await?;
+    match &plan.tls {
+        None => Ok(Socket::Plain(socket)),
+        Some(connector) => Ok(Socket::Tls(Box::new(tls::connect(connector, socket).await?))),
+    }
+}
+
+/// Drives one connection to its end.
+async fn call(socket: Socket, settings: &Arc<h2::Config>, caller: &mut Caller) -> io::Result<()> {
+    let codec = h2::Connection::client(settings, Instant::now());
+    match socket {
+        Socket::Plain(socket) => drive(socket, codec, caller).await,
+        Socket::Tls(socket) => drive(socket, codec, caller).await,
+    }
+}
+
 #[tokio::main(flavor = "local")]
 async fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
@@ -209,28 +258,53 @@ async fn main() -> io::Result<()> {
         interval: (arguments.pace > 0)
             .then(|| Duration::from_secs_f64(arguments.connections as f64 / arguments.pace as f64)),
         idle: arguments.idle,
+        reconnect: arguments.reconnect,
+        target: arguments.target,
+        tls: arguments.tls.as_deref().map(tls::connector).transpose()?,
     });
     let settings = settings();
     let mut callers = Vec::new();
     for n in 0..arguments.connections {
-        let socket = connect(arguments.target).await?;
         let plan = Rc::clone(&plan);
         let settings = settings.clone();
+        // Connections are made in turn unless that is what is measured: listeners need not bear a burst.
+        let mut socket = if plan.reconnect { None } else { Some(open(&plan).await?) };
         callers.push(tokio::task::spawn_local(async move {
             let now = Instant::now();
             let offset = plan.interval.unwrap_or_default().mul_f64(n as f64 / 64.0);
             let mut caller = Caller {
-                plan,
+                plan: Rc::clone(&plan),
                 tally: Tally::default(),
                 in_flight: 0,
+                asked: false,
                 next: now + offset,
                 epoch,
             };
-            let outcome = drive(socket, h2::Connection::client(&settings, now), &mut caller).await;
-            if outcome.is_err() {
-                caller.tally.errors += 1 + caller.in_flight as u64;
+            loop {
+                let begun = Instant::now();
+                if plan.reconnect {
+                    caller.next = begun;
+                }
+                let outcome = match socket.take() {
+                    Some(socket) => call(socket, &settings, &mut caller).await,
+                    None => match open(&plan).await {
+                        Ok(socket) => call(socket, &settings, &mut caller).await,
+                        Err(error) => Err(error),
+                    },
+                };
+                if outcome.is_err() {
+                    caller.tally.errors += 1 + caller.in_flight as u64;
+                }
+                if !plan.reconnect || Instant::now() >= plan.until {
+                    return caller.tally;
+                }
+                if outcome.is_err() {
+                    // A target that refuses is not to be asked in a tight loop.
+                    tokio::time::sleep_until((begun + Duration::from_millis(10)).into()).await;
+                }
+                caller.in_flight = 0;
+                caller.asked = false;
             }
-            caller.tally
         }));
     }
     let mut total = Tally::default();

@@ -61,6 +61,10 @@ const DIVERGENCES: &[(&str, &str)] = &[
         "RFC 9112 section 7.1: white space after the size is not in the grammar",
     ),
     (
+        "invalid status line",
+        "RFC 9112 section 2.2: empty lines are for servers to ignore, before request lines; theirs skips them here, too",
+    ),
+    (
         "101 without an Upgrade request",
         "RFC 9110 section 15.2.2: a server switches only to what was asked for; theirs leaves that to its user",
     ),
@@ -242,6 +246,9 @@ fn generate(random: &mut Random) -> Vec<Exchange> {
             let mut response = Vec::new();
             if random.chance(10) {
                 response.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n");
+            }
+            if random.chance(1) {
+                response.extend_from_slice(b"\r\n");
             }
             respond(random, method == "HEAD", &mut response);
             if random.chance(10) {

@@ -146,7 +146,12 @@ async fn theirs(input: &[u8]) -> Outcome {
             let (head, mut body) = request.into_parts();
             let target = head.uri.path_and_query().map_or("", |target| target.as_str());
             let mut request = Taken {
-                line: format!("{} {target}", head.method),
+                // RFC 9110 section 4.2.3: an empty path is the same as a slash.
+                line: format!(
+                    "{} {}{target}",
+                    head.method,
+                    if target.starts_with('?') { "/" } else { "" }
+                ),
                 fields: fields_of_map(&head.headers),
                 ..Taken::default()
             };

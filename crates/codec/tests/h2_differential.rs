@@ -35,6 +35,14 @@ fn a_response_without_content_has_a_length(_: &Script, ours: &Outcome) -> bool {
     })
 }
 
+fn an_interim_response_has_a_length(script: &Script, _: &Outcome) -> bool {
+    let has = |block: &[u8], part: &[u8]| block.windows(part.len()).any(|window| window == part);
+    script
+        .blocks()
+        .iter()
+        .any(|block| (has(block, b"\x03100") || has(block, b"\x03103")) && has(block, b"content-length"))
+}
+
 fn the_peer_says_goaway(script: &Script, _: &Outcome) -> bool {
     script.has_goaway()
 }
@@ -120,6 +128,12 @@ const DIVERGENCES: &[Divergence] = &[
     },
     Divergence {
         ours: None,
+        theirs: Some("stream error detected: unspecific protocol error detected"),
+        when: an_interim_response_has_a_length,
+        because: "RFC 9110 section 6.4.1: an interim response has no content; theirs expects it of the final one",
+    },
+    Divergence {
+        ours: None,
         theirs: Some("GOAWAY 1"),
         when: the_last_block_is_open,
         because: "RFC 9113 section 4.3: a header block is processed once it is complete; theirs judges its fragment",
@@ -129,6 +143,12 @@ const DIVERGENCES: &[Divergence] = &[
         theirs: Some("code 1"),
         when: the_last_block_is_open,
         because: "RFC 9113 section 4.3, as before; theirs refuses a stream that was never told of",
+    },
+    Divergence {
+        ours: None,
+        theirs: Some("stream error detected"),
+        when: the_last_block_is_open,
+        because: "RFC 9113 section 4.3, as before; theirs refuses a stream that had been told of",
     },
     Divergence {
         ours: None,

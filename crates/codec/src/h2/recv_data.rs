@@ -53,17 +53,17 @@ impl Connection {
             self.return_to_connection(length);
             return self.skip(input, rest);
         };
-        let is_server = self.server;
+        let is_client = !self.server;
         let stream = self.streams.get_mut(slot);
-        if !is_server && stream.is_unused() {
-            return Err(Violation::IdleStream);
-        }
         let fault = if stream.remote == Side::Ended {
             if stream.is_closed() {
                 return Err(Violation::ClosedStream);
             }
             Some((Violation::HalfClosedRemote, false))
         } else if stream.remote == Side::Head {
+            if is_client && stream.is_unused() {
+                return Err(Violation::IdleStream);
+            }
             Some((Violation::DataBeforeHead, true))
         } else if i64::from(length) > i64::from(stream.recv_window) {
             Some((Violation::WindowExceeded, false))

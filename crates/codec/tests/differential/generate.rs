@@ -104,6 +104,19 @@ impl Script {
         last.is_some_and(|frame| matches!(frame[3], 1 | 9) && frame[4] & END_HEADERS == 0)
     }
 
+    /// The payloads of HEADERS frames, each with those of its CONTINUATION frames.
+    pub(crate) fn blocks(&self) -> Vec<Vec<u8>> {
+        let mut blocks: Vec<Vec<u8>> = Vec::new();
+        for frame in &self.frames {
+            match (frame[3], blocks.last_mut()) {
+                (1, _) => blocks.push(frame[9..].to_vec()),
+                (9, Some(block)) => block.extend_from_slice(&frame[9..]),
+                _ => {}
+            }
+        }
+        blocks
+    }
+
     pub(crate) fn has_goaway(&self) -> bool {
         self.frames.iter().any(|frame| frame[3] == 7)
     }
