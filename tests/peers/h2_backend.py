@@ -1,7 +1,10 @@
 """A scripted HTTP/2 backend: what it does is in the path; what it saw is printed, a JSON object a stream.
 
 usage: h2_backend.py PORT. The path's last segment says: echo (the default), error, plain, reset-CODE,
-reset-after-CODE, hang, early, large, bidi, refuse-once, goaway-once, endless.
+reset-after-CODE, hang, early, large, bidi, refuse-once, goaway-once, endless, or fail-N-WHAT: the first N
+streams of a case (x-case) end with WHAT, which is a status, grpcN (a status in the head), trailN (one in trailers
+that come with the head), restN (one in trailers that come later), resetN, hang, limited (429 with retry-after: 1),
+pushback (grpc-retry-pushback-ms: 30) or nopushback; later ones are echoed.
 """
 import json
 import socket
@@ -17,6 +20,7 @@ from h2_wire import Wire
 LARGE = 1 << 20
 LOCK = threading.Lock()
 ONCE = set()
+COUNTS = {}
 
 
 def first_time(key):
@@ -25,6 +29,12 @@ def first_time(key):
             return False
         ONCE.add(key)
         return True
+
+
+def next_of(key):
+    with LOCK:
+        COUNTS[key] = COUNTS.get(key, 0) + 1
+        return COUNTS[key]
 
 
 def report(record):
@@ -91,6 +101,12 @@ class Connection:
 
     def begin(self, stream, action, grpc, case):
         h2c = self.wire.h2
+        if action.startswith("fail-"):
+            _, number, what = action.split("-", 2)
+            action = what if next_of(case) <= int(number) else "echo"
+            self.streams[stream]["action"] = action
+            if action.startswith("reset"):
+                action = "reset-" + action[5:]
         if action.startswith("reset-") and not action.startswith("reset-after-"):
             h2c.reset_stream(stream, int(action.rsplit("-", 1)[1]))
             self.finish(stream)
@@ -141,6 +157,26 @@ class Connection:
                 waiting[2], waiting[1] = trailers, True
             else:
                 self.wire.h2.send_headers(stream, trailers, end_stream=True)
+        elif action.isdigit():
+            self.wire.h2.send_headers(stream, [(":status", action), ("x-failed", "yes"), ("content-length", "4")])
+            self.wire.body(stream, b"oops")
+        elif action == "limited":
+            self.wire.h2.send_headers(stream, [(":status", "429"), ("retry-after", "1")], end_stream=True)
+        elif action in ("pushback", "nopushback"):
+            pause = "30" if action == "pushback" else "-1"
+            self.wire.h2.send_headers(stream, [
+                (":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "14"),
+                ("grpc-retry-pushback-ms", pause)], end_stream=True)
+        elif action.startswith("grpc"):
+            self.wire.h2.send_headers(stream, [
+                (":status", "200"), ("content-type", "application/grpc"), ("grpc-status", action[4:])],
+                end_stream=True)
+        elif action.startswith(("trail", "rest")):
+            self.answer(stream, grpc)
+            if action.startswith("rest"):
+                self.wire.flush()
+                time.sleep(0.1)
+            self.wire.h2.send_headers(stream, [("grpc-status", action.lstrip("trailes"))], end_stream=True)
         elif action == "error":
             self.wire.h2.send_headers(stream, [
                 (":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "5"),

@@ -226,10 +226,13 @@ impl LogContext for Entry<'_> {
     }
 
     fn response_flags(&self) -> ResponseFlags {
-        let mut flags = self.stream.record.filter_flags;
-        if let Some(flag) = self.stream.record.flag {
-            flags.set(flag);
-        }
+        let record = &self.stream.record;
+        let mut flags = record.filter_flags;
+        record
+            .retry_flag
+            .into_iter()
+            .chain(record.flag)
+            .for_each(|flag| flags.set(flag));
         flags
     }
 

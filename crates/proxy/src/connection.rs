@@ -229,6 +229,9 @@ fn turn(
     }
     let held = worker.connections.get(key).is_some_and(|found| !found.wants_read());
     read(worker, buffers, key, socket, context);
+    if !worker.held_heads.is_empty() {
+        crate::pipeline::response::release_held_heads(worker);
+    }
     flush(worker, buffers, key, socket, context);
 
     let Some(connection) = worker.connections.get_mut(key) else {

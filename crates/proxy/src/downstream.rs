@@ -42,6 +42,8 @@ pub(crate) struct Downstream {
     pub(crate) peer_identity: Option<Arc<PeerIdentity>>,
     pub(crate) server_name: Option<Arc<str>>,
     pub(crate) shard: Shard,
+    /// The listener's `per_connection_buffer_limit_bytes`.
+    pub(crate) buffer_limit: u32,
     accepted: Instant,
     active_streams: u32,
     requests: u64,
@@ -92,6 +94,7 @@ impl Downstream {
             peer_identity: None,
             server_name: None,
             shard,
+            buffer_limit: config::listener::Listener::DEFAULT_PER_CONNECTION_BUFFER_LIMIT_BYTES,
             accepted: now,
             active_streams: 0,
             requests: 0,

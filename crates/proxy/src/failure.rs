@@ -37,10 +37,16 @@ pub(crate) enum Failure {
     Overflow,
     /// The route's `timeout` ran out.
     RouteTimeout,
-    /// `max_stream_duration` of the route or the caller's `grpc-timeout` ran out.
+    /// `per_try_timeout` ran out.
+    PerTryTimeout,
+    /// `per_try_idle_timeout` ran out.
+    PerTryIdleTimeout,
+    /// The cluster's `max_stream_duration` ran out.
     UpstreamMaxDuration,
-    /// `max_stream_duration` of the connection manager ran out.
+    /// The stream's longest duration was reached, by the route, the caller's `grpc-timeout` or the connection manager.
     DownstreamMaxDuration,
+    /// More of the request's body came than is kept for retries, while none of them could take it.
+    ReplayOverflow,
     /// `stream_idle_timeout` ran out.
     StreamIdle,
     /// `request_timeout` ran out before the whole request arrived.
@@ -270,6 +276,24 @@ impl Failure {
                 "response_timeout",
                 "upstream request timeout",
             ),
+            Failure::PerTryTimeout => (
+                504,
+                Some(F::UpstreamRequestTimeout),
+                "upstream_per_try_timeout",
+                "upstream request timeout",
+            ),
+            Failure::PerTryIdleTimeout => (
+                504,
+                Some(F::UpstreamRequestTimeout),
+                "upstream_per_try_idle_timeout",
+                "upstream request timeout",
+            ),
+            Failure::ReplayOverflow => (
+                507,
+                None,
+                "request_payload_exceeded_retry_buffer_limit",
+                "exceeded request buffer limit while retrying upstream",
+            ),
             Failure::UpstreamMaxDuration => (
                 504,
                 Some(F::UpstreamMaxStreamDurationReached),
@@ -305,11 +329,29 @@ impl Failure {
 }
 
 impl Failure {
+    /// Whether it is the proxy or the caller who gives the request up, so that the endpoint's stream is reset.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(
+            self,
+            Failure::RouteTimeout
+                | Failure::PerTryTimeout
+                | Failure::PerTryIdleTimeout
+                | Failure::UpstreamMaxDuration
+                | Failure::DownstreamMaxDuration
+                | Failure::StreamIdle
+                | Failure::RequestTimeout
+                | Failure::DownstreamGone
+        )
+    }
+
     /// What the failure says about the endpoint, for outlier detection; `None` if nothing.
     pub(crate) fn outcome(self) -> Option<Outcome> {
         match self {
             Failure::NotConnected | Failure::ConnectTimeout | Failure::TlsHandshake => None, // recorded by the connection
-            Failure::RouteTimeout | Failure::UpstreamMaxDuration => Some(Outcome::Timeout),
+            Failure::RouteTimeout
+            | Failure::PerTryTimeout
+            | Failure::PerTryIdleTimeout
+            | Failure::UpstreamMaxDuration => Some(Outcome::Timeout),
             Failure::ConnectionTermination | Failure::RemoteReset | Failure::UpstreamProtocolError => {
                 Some(Outcome::Reset)
             }

@@ -157,7 +157,8 @@ fn start(
             return None;
         }
     };
-    let downstream = Downstream::new(Arc::clone(chain), slot.clone(), peer, local, worker.shard, worker.now);
+    let mut downstream = Downstream::new(Arc::clone(chain), slot.clone(), peer, local, worker.shard, worker.now);
+    downstream.buffer_limit = listener.config.per_connection_buffer_limit_bytes;
     let connection = Connection::new(Role::Downstream(Box::new(downstream)), session, worker.now);
     worker.totals.downstream_connections.fetch_add(1, Ordering::Relaxed);
     Some(worker.connections.insert(connection))

@@ -2,14 +2,16 @@
 //!
 //! Events come from codecs (of either side), from pools and from timers; every function here runs
 //! to its end without waiting. The order of a request's life is the order of the modules:
-//! [`request`] (head, route, body), [`filtering`] (the HTTP filters), [`attempt`] (endpoint, connection, another try), [`response`]
-//! (head, body, trailers), [`finish`] (local reply, reset, records; exactly once a request).
+//! [`request`] (head, route, body), [`filtering`] (the HTTP filters), [`attempt`] (endpoint, connection),
+//! [`try_again`] (retries), [`response`] (head, body, trailers), [`finish`] (local reply, reset, records; exactly
+//! once a request).
 
 pub(crate) mod attempt;
 mod filtering;
 pub(crate) mod finish;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod try_again;
 
 use codec::event::{ConnectionError, ErrorCode, Event, Scratch, StreamId};
 
@@ -83,12 +85,12 @@ fn on_upstream_event(worker: &mut Worker, connection: Key<Connection>, event: Ev
             head,
             end_stream,
         } => {
-            if let Some(key) = stream_of(worker, connection, stream) {
+            if let Some(key) = attempted_by(worker, connection, stream) {
                 response::on_head(worker, key, head, end_stream);
             }
         }
         Event::Informational { stream, head } => {
-            if let Some(key) = stream_of(worker, connection, stream) {
+            if let Some(key) = attempted_by(worker, connection, stream) {
                 response::on_informational(worker, key, head);
             }
         }
@@ -97,24 +99,24 @@ fn on_upstream_event(worker: &mut Worker, connection: Key<Connection>, event: Ev
             data,
             credit,
             end_stream,
-        } => match stream_of(worker, connection, stream) {
+        } => match attempted_by(worker, connection, stream) {
             Some(key) => response::on_data(worker, key, data, credit, end_stream),
             None => release(worker, connection, stream, credit as usize),
         },
         Event::Trailers { stream, trailers } => {
-            if let Some(key) = stream_of(worker, connection, stream) {
+            if let Some(key) = attempted_by(worker, connection, stream) {
                 response::on_trailers(worker, key, trailers);
             }
         }
         Event::Reset { stream, reason } => {
             count_codec(worker, connection);
-            if let Some(key) = stream_of(worker, connection, stream) {
+            if let Some(key) = attempted_by(worker, connection, stream) {
                 attempt::on_reset(worker, key, &reason);
             }
         }
         Event::Sent { stream, bytes } => {
             if let Some(key) = stream_of(worker, connection, stream) {
-                attempt::on_body_passed(worker, key, bytes);
+                attempt::on_body_passed(worker, key, (connection, stream), bytes);
             }
         }
         Event::Goaway { .. } => crate::upstream_connection::on_goaway(worker, connection),
@@ -168,6 +170,7 @@ pub(crate) fn on_connection_closed(worker: &mut Worker, connection: Key<Connecti
         }
     }
     worker.ending_with = outer;
+    response::release_held_heads(worker);
 }
 
 /// A stream's deadline: which of its timeouts is due is decided here.
@@ -182,16 +185,23 @@ pub(crate) fn on_timer(worker: &mut Worker, key: Key<Stream>, timer: StreamTimer
     stream.timer = crate::timer_wheel::TimerKey::NONE;
     let is_due = |at: Option<std::time::Instant>| at.is_some_and(|at| at <= now);
     let idle = stream.idle_timeout();
+    let attempt = stream.attempt.as_ref().filter(|attempt| attempt.is_sent());
     if is_due(stream.route_deadline) {
-        attempt::on_timeout(worker, key, Failure::RouteTimeout);
-    } else if is_due(stream.upstream_max_duration) {
-        attempt::on_timeout(worker, key, Failure::UpstreamMaxDuration);
+        attempt::on_timeout(worker, key);
     } else if is_due(stream.max_duration) {
         finish::fail(worker, key, Failure::DownstreamMaxDuration);
     } else if is_due(stream.request_deadline) {
         finish::fail(worker, key, Failure::RequestTimeout);
     } else if is_due(idle.map(|idle| stream.last_activity + idle)) {
         finish::fail(worker, key, Failure::StreamIdle);
+    } else if is_due(stream.retry.as_ref().and_then(|retry| retry.due)) {
+        try_again::on_pause_over(worker, key);
+    } else if is_due(attempt.and_then(|attempt| attempt.try_deadline)) {
+        try_again::on_try_timeout(worker, key, Failure::PerTryTimeout);
+    } else if is_due(stream.try_idle_deadline()) {
+        try_again::on_try_timeout(worker, key, Failure::PerTryIdleTimeout);
+    } else if is_due(attempt.and_then(|attempt| attempt.max_deadline)) {
+        try_again::on_try_timeout(worker, key, Failure::UpstreamMaxDuration);
     } else {
         arm(worker, key);
     }
@@ -222,6 +232,12 @@ pub(crate) fn stream_of(worker: &Worker, connection: Key<Connection>, stream: St
     let codec = worker.connections.get(connection)?.codec.as_ref()?;
     let key = Key::from_bits(codec.tag(stream));
     worker.streams.get(key).map(|_| key)
+}
+
+/// The request one of whose attempts a codec's stream is; that attempt becomes the latest.
+fn attempted_by(worker: &mut Worker, connection: Key<Connection>, stream: StreamId) -> Option<Key<Stream>> {
+    let key = stream_of(worker, connection, stream)?;
+    attempt::bring_forward(worker, key, connection, stream).then_some(key)
 }
 
 /// Gives credit back to the sender of a body.

@@ -2,7 +2,6 @@
 //! the route is chosen ([`prepare`]), the route's part after ([`forward`]).
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
@@ -196,15 +195,8 @@ fn append_to_list(request: &mut HeaderBlock, name: KnownName, value: &[u8], sepa
     }
 }
 
-/// The route's changes, after routing: path, host, timeouts, header lists.
-pub(crate) fn forward(
-    request: &mut HeaderBlock,
-    table: &RouteTable,
-    at: RouteRef,
-    weighted: Option<u32>,
-    timeout: Option<Duration>,
-    manager: &Manager,
-) {
+/// The route's changes, after routing: path, host, header lists.
+pub(crate) fn forward(request: &mut HeaderBlock, table: &RouteTable, at: RouteRef, weighted: Option<u32>) {
     let route = table.route(at);
     let host = table.virtual_host(at);
     let Action::Route(action) = &route.action else {
@@ -226,13 +218,6 @@ pub(crate) fn forward(
     );
     if host.include_request_attempt_count {
         request.set(KnownName::XEnvoyAttemptCount, b"1");
-    }
-    if let Some(timeout) = timeout
-        && !manager.suppresses_envoy_headers()
-    {
-        let mut text = [0u8; 20];
-        let value = decimal(timeout.as_millis() as u64, &mut text);
-        request.set(KnownName::XEnvoyExpectedRqTimeoutMs, value);
     }
 }
 

@@ -32,6 +32,13 @@ pub(crate) fn local(head: &mut HeaderBlock, stream: &Stream) {
     let (Some(table), Some(at)) = (stream.route_table(), stream.route) else {
         return;
     };
+    if stream.record.reached_router && table.virtual_host(at).include_attempt_count_in_response {
+        let mut text = [0u8; 20];
+        head.set(
+            KnownName::XEnvoyAttemptCount,
+            decimal(stream.record.attempts.into(), &mut text),
+        );
+    }
     let cluster = stream.weighted.and_then(|index| table.weighted(at, index));
     let levels = [
         cluster.map(|cluster| &cluster.response_headers),

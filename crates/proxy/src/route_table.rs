@@ -2,10 +2,8 @@
 //! request path needs without a look-up by name.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use codec::headers::HeaderBlock;
-use codec::names::KnownName;
 use config::data_source::DataSource;
 use config::route::{
     Action, ClusterSpecifier, ClusterWeight, HashPolicy, RequestView, Route, RouteConfiguration, VirtualHost,
@@ -14,7 +12,6 @@ use upstream::cluster::ClusterHandle;
 
 use crate::filters::chain::Chain;
 use crate::filters::per_route::{FilterEntry, FilterId, Level};
-use crate::grpc_timeout;
 use crate::slots::{Slot, Slots};
 use crate::snapshot::Snapshot;
 
@@ -290,23 +287,6 @@ fn number_in(request: &HeaderBlock, name: &str) -> Option<u64> {
     let mut lines = request.get_all(name);
     let number = std::str::from_utf8(lines.next()?).ok()?.trim().parse().ok();
     lines.next().is_none().then_some(number)?
-}
-
-/// How long the upstream side of a stream may last, by the route's `max_stream_duration` or the
-/// caller's `grpc-timeout` where the route honours it.
-pub(crate) fn upstream_duration_limit(route: &Route, request: &HeaderBlock, is_grpc: bool) -> Option<Duration> {
-    let Action::Route(action) = &route.action else {
-        return None;
-    };
-    let limits = action.max_stream_duration?;
-    if is_grpc
-        && let Some(maximum) = limits.grpc_timeout_header_max
-        && let Some(asked) = request.get(KnownName::GrpcTimeout).and_then(grpc_timeout::parse)
-    {
-        let allowed = maximum.map_or(asked, |maximum| asked.min(maximum));
-        return Some(allowed.saturating_sub(limits.grpc_timeout_header_offset));
-    }
-    limits.max_stream_duration.flatten()
 }
 
 /// A header block as the matcher sees it.

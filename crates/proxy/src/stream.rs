@@ -4,13 +4,16 @@
 //!          head              filters               connection            head of the answer
 //!  (none) ------> Filtering ---------> Connecting ------------> Waiting --------------------> Responding
 //!                    |                    |   ^                    |  |                           |
-//!                    |                    |   +--- another attempt +  |                           |
-//!                    | local              | failure                   | failure                   | end, reset
-//!                    v reply              v                           v                           v
+//!                    |                    |   +---- another try ---+  |                           |
+//!                    |                    |   |                    |  |                           |
+//!                    |                    |   +--- BackingOff <----+  |                           |
+//!                    | local              | failure    |  a retry     | failure                   | end, reset
+//!                    v reply              v            v              v                           v
 //!          +------------------------------------- finish, exactly once ----------------------------------+
 //! ```
 //! Data and trailers of the request are passed on in every phase (kept in `body` while there is no
-//! connection, or a filter holds the head); data of the answer only in `Responding`.
+//! connection, or a filter holds the head); data of the answer only in `Responding`. The phase is that of
+//! the latest attempt: with hedging, earlier ones may still be answered beside it (`Rare::beside`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,9 +21,9 @@ use std::time::{Duration, Instant};
 use codec::event::StreamId;
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
-use config::route::{Action, HostRewrite, RouteAction};
+use config::route::{Action, HostRewrite, RetryPolicy, RouteAction};
 use telemetry::access_log::{ResponseFlag, ResponseFlags};
-use upstream::breaker::RoutingPriority;
+use upstream::breaker::{Permit, RoutingPriority};
 use upstream::cluster::ClusterHandle;
 use upstream::endpoint::{ActiveRequest, EndpointState};
 
@@ -30,14 +33,16 @@ use crate::filters::exchange::FilterProgress;
 use crate::manager::Manager;
 use crate::pool::PendingPermit;
 use crate::request_headers;
+use crate::retry::Retries;
 use crate::route_table::{RouteRef, RouteTable};
+use crate::route_timeouts::Timeouts;
 use crate::slab::Key;
 use crate::snapshot::Snapshot;
 use crate::timer_wheel::TimerKey;
 use crate::worker::Local;
 
-/// Body bytes kept so that a request which was provably not processed can be sent again. A longer
-/// body gives up the replay, not the request.
+/// Body bytes kept so that a request without retry policy which was provably not processed can be sent
+/// again. A longer body gives up the replay, not the request.
 pub(crate) const REPLAY_LIMIT: usize = 64 * 1024;
 
 /// Where a request is; see the drawing above.
@@ -49,6 +54,8 @@ pub(crate) enum Phase {
     Connecting,
     /// Sent, or being sent; no answer yet.
     Waiting,
+    /// Waits for the time of the next attempt.
+    BackingOff,
     /// The head of the answer has been passed on.
     Responding,
 }
@@ -86,6 +93,28 @@ pub(crate) struct Attempt {
     pub(crate) output_start: u64,
     /// Bytes of the body that have been passed on to the connection's output.
     pub(crate) body_passed: u64,
+    /// When its own time is over (`per_try_timeout`); set when it is sent and the request complete.
+    pub(crate) try_deadline: Option<Instant>,
+    /// When its longest duration is reached (the cluster's `max_stream_duration`).
+    pub(crate) max_deadline: Option<Instant>,
+    pub(crate) last_activity: Instant,
+    /// Its time is over and another one was begun beside it (hedging).
+    pub(crate) was_hedged: bool,
+}
+
+/// The retries of a request that may be tried again.
+pub(crate) struct Retrying {
+    pub(crate) retries: Retries,
+    /// Counts against the breaker from the decision to try again until the next one, or the answer.
+    pub(crate) permit: Option<Permit>,
+    /// When the next attempt is due.
+    pub(crate) due: Option<Instant>,
+    /// The pause was asked for by an answer.
+    pub(crate) is_limited: bool,
+    /// The next attempt follows a timeout.
+    pub(crate) after_timeout: bool,
+    /// An attempt whose own time is over goes on beside the next one.
+    pub(crate) hedges: bool,
 }
 
 /// What few requests have, kept out of the record of every one.
@@ -93,15 +122,18 @@ pub(crate) struct Attempt {
 pub(crate) struct Rare {
     /// Values of `set-cookie` for the answer, made by the hash policy.
     pub(crate) set_cookies: Vec<Box<[u8]>>,
+    /// Attempts whose own time is over and that may still be answered, beside the latest one.
+    pub(crate) beside: Vec<Attempt>,
 }
 
 /// The body and trailers of a request, as far as they are not passed on or may be needed again.
-#[derive(Default)]
 pub(crate) struct RequestBody {
     /// From the first byte of the body, or empty once `forgotten`.
     pub(crate) kept: Vec<u8>,
     /// The body is too long to be sent again.
     pub(crate) forgotten: bool,
+    /// How much of it is kept to be sent again.
+    pub(crate) limit: usize,
     /// Bytes received.
     pub(crate) received: u64,
     /// Bytes whose credit was given back to the caller.
@@ -131,6 +163,12 @@ pub(crate) struct Record {
     pub(crate) filter_flags: ResponseFlags,
     /// The router took it: its cluster's statistics count what becomes of it.
     pub(crate) reached_router: bool,
+    /// Status of an answer made here, before it took its gRPC form.
+    pub(crate) counted_status: u16,
+    /// How often the cluster's statistics count the answer: Envoy counts one made here for each attempt given up.
+    pub(crate) counted_times: u64,
+    /// Why it was not tried once more, where a retry was wanted.
+    pub(crate) retry_flag: Option<ResponseFlag>,
     pub(crate) details: &'static str,
     /// Why no connection could be made, where that ended the request.
     pub(crate) transport_failure: Option<TransportFailure>,
@@ -162,16 +200,22 @@ pub(crate) struct Stream {
     /// What its HTTP filters keep.
     pub(crate) filters: FilterProgress,
     pub(crate) body: RequestBody,
+    /// The latest attempt.
     pub(crate) attempt: Option<Attempt>,
-    /// Endpoints that were tried and did not process the request.
+    /// Endpoints of the attempts that failed.
     pub(crate) tried: Vec<Arc<EndpointState>>,
+    /// Attempts that followed one which was provably not processed.
+    pub(crate) transparent_retries: u8,
+    /// None where it may not be tried again, or no longer.
+    pub(crate) retry: Option<Retrying>,
+    /// Head of an answer whose trailers may come with it and ask for another attempt.
+    pub(crate) held_head: Option<Box<HeaderBlock>>,
+    pub(crate) timeouts: Timeouts,
     pub(crate) timer: TimerKey,
     pub(crate) timer_at: Instant,
     /// When the route's timeout runs out; set when the request is complete.
     pub(crate) route_deadline: Option<Instant>,
-    /// When the upstream side's longest duration is reached (route, or `grpc-timeout` where honoured).
-    pub(crate) upstream_max_duration: Option<Instant>,
-    /// When the longest duration of a stream is reached.
+    /// When the longest duration of the stream is reached, by the route, `grpc-timeout` or the connection manager.
     pub(crate) max_duration: Option<Instant>,
     /// When the whole request must have arrived.
     pub(crate) request_deadline: Option<Instant>,
@@ -208,10 +252,13 @@ impl Stream {
             body: RequestBody::default(),
             attempt: None,
             tried: Vec::new(),
+            transparent_retries: 0,
+            retry: None,
+            held_head: None,
+            timeouts: Timeouts::default(),
             timer: TimerKey::NONE,
             timer_at: now,
             route_deadline: None,
-            upstream_max_duration: None,
             last_activity: now,
             record: Record::new(now),
         }
@@ -232,16 +279,50 @@ impl Stream {
         self.manager.route_table(&self.snapshot)
     }
 
-    fn route_action(&self) -> Option<&RouteAction> {
+    /// How its route forwards; `None` before it has one.
+    pub(crate) fn route_action(&self) -> Option<&RouteAction> {
         match &self.route_table()?.route(self.route?).action {
             Action::Route(action) => Some(action),
             Action::Redirect(_) | Action::DirectResponse(_) | Action::NonForwarding => None,
         }
     }
 
-    /// The route's timeout.
-    pub(crate) fn route_timeout(&self) -> Option<Duration> {
-        self.route_action()?.timeout
+    /// What the route, or else its virtual host, says of retries.
+    pub(crate) fn retry_policy(&self) -> Option<&RetryPolicy> {
+        let table = self.route_table()?;
+        self.route_action()?
+            .retry_policy
+            .as_deref()
+            .or_else(|| table.virtual_host(self.route?).retry_policy.as_deref())
+    }
+
+    /// Whether the latest attempt has been sent, or is being sent.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.attempt.as_ref().is_some_and(Attempt::is_sent)
+    }
+
+    /// The attempt that is stream `id` of a connection.
+    pub(crate) fn attempt_on(&mut self, connection: Key<Connection>, id: StreamId) -> Option<&mut Attempt> {
+        let beside = self.rare.as_mut().map_or(&mut [][..], |rare| &mut rare.beside);
+        self.attempt
+            .iter_mut()
+            .chain(beside)
+            .find(|attempt| attempt.is_on(connection, id))
+    }
+
+    /// Whether another attempt than the latest may still be answered, or one is due.
+    pub(crate) fn has_other_attempts(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.beside.is_empty())
+            || self.retry.as_ref().is_some_and(|retry| retry.due.is_some())
+    }
+
+    /// Sets the phase that follows from the latest attempt, before an answer.
+    pub(crate) fn settle_phase(&mut self) {
+        self.phase = match &self.attempt {
+            Some(attempt) if attempt.is_sent() => Phase::Waiting,
+            Some(_) => Phase::Connecting,
+            None => Phase::BackingOff,
+        };
     }
 
     /// Takes the endpoint's name as the host, where the route says so (`auto_host_rewrite`) and it has one.
@@ -281,12 +362,16 @@ impl Stream {
     /// The earliest of its deadlines.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let idle = self.idle_timeout().map(|timeout| self.last_activity + timeout);
+        let attempt = self.attempt.as_ref().filter(|attempt| attempt.is_sent());
         [
             idle,
             self.route_deadline,
-            self.upstream_max_duration,
             self.max_duration,
             self.request_deadline,
+            self.retry.as_ref().and_then(|retry| retry.due),
+            attempt.and_then(|attempt| attempt.try_deadline),
+            attempt.and_then(|attempt| attempt.max_deadline),
+            self.try_idle_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -296,7 +381,16 @@ impl Stream {
     /// The endpoint has sent all of its answer, which may still wait at a filter.
     pub(crate) fn upstream_is_complete(&mut self) {
         self.route_deadline = None;
-        self.upstream_max_duration = None;
+        self.timeouts.per_try_idle = None;
+        if let Some(attempt) = &mut self.attempt {
+            attempt.max_deadline = None;
+        }
+    }
+
+    /// When the latest attempt has been without activity for too long (`per_try_idle_timeout`).
+    pub(crate) fn try_idle_deadline(&self) -> Option<Instant> {
+        let attempt = self.attempt.as_ref().filter(|attempt| attempt.is_sent())?;
+        Some(attempt.last_activity + self.timeouts.per_try_idle?)
     }
 
     /// Counts body bytes that have gone into the endpoint's connection.
@@ -309,7 +403,7 @@ impl Stream {
 
 impl Attempt {
     /// A try at `endpoint` that has no connection yet.
-    pub(crate) fn new(endpoint: Arc<EndpointState>) -> Attempt {
+    pub(crate) fn new(endpoint: Arc<EndpointState>, now: Instant) -> Attempt {
         Attempt {
             endpoint,
             active: None,
@@ -318,6 +412,34 @@ impl Attempt {
             id: StreamId::default(),
             output_start: 0,
             body_passed: 0,
+            try_deadline: None,
+            max_deadline: None,
+            last_activity: now,
+            was_hedged: false,
+        }
+    }
+
+    /// Whether it has a connection and has begun to be sent.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.active.is_some()
+    }
+
+    /// Whether it is stream `id` of a connection.
+    pub(crate) fn is_on(&self, connection: Key<Connection>, id: StreamId) -> bool {
+        self.is_sent() && self.connection == connection && self.id == id
+    }
+}
+
+impl Default for RequestBody {
+    fn default() -> Self {
+        RequestBody {
+            kept: Vec::new(),
+            forgotten: false,
+            limit: REPLAY_LIMIT,
+            received: 0,
+            credited: 0,
+            trailers: None,
+            complete: false,
         }
     }
 }
@@ -346,6 +468,9 @@ impl Record {
             flag: None,
             filter_flags: ResponseFlags::default(),
             reached_router: false,
+            counted_status: 0,
+            counted_times: 1,
+            retry_flag: None,
             details: "",
             transport_failure: None,
             bytes_sent: 0,

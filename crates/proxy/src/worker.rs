@@ -87,6 +87,8 @@ pub(crate) struct Worker {
     /// The drain under way.
     pub(crate) draining: Option<Draining>,
     pub(crate) date: crate::date::DateHeader,
+    /// Streams with the head of an answer that is held back until the end of what is being read.
+    pub(crate) held_heads: Vec<Key<Stream>>,
     /// Buffer for access-log entries.
     pub(crate) log_line: Vec<u8>,
     #[allow(
@@ -124,6 +126,7 @@ impl WorkerCell {
                 transport_failure: None,
                 draining: None,
                 date: crate::date::DateHeader::new(),
+                held_heads: Vec::new(),
                 log_line: Vec::new(),
                 spare_blocks: Vec::new(),
             }),
@@ -165,6 +168,9 @@ impl Worker {
     pub(crate) fn recycle(&mut self, stream: Stream) {
         if let Some(trailers) = stream.body.trailers {
             self.give_block(trailers);
+        }
+        if let Some(head) = stream.held_head {
+            self.give_block(head);
         }
         self.give_block(stream.request);
     }

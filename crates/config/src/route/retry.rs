@@ -75,6 +75,11 @@ impl RetryOn {
     /// `internal`: gRPC status 13.
     pub const INTERNAL: Self = Self(1 << 15);
 
+    /// All conditions on a gRPC status.
+    pub const GRPC: Self = Self(0x1f << 11);
+    /// All others.
+    pub const HTTP: Self = Self((1 << 11) - 1);
+
     /// Names as they are configured.
     const NAMES: [(&'static str, Self); 16] = [
         ("5xx", Self::SERVER_ERROR),
@@ -135,6 +140,12 @@ impl RetryOn {
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What is in both sets.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Whether it is empty.

@@ -3,8 +3,8 @@
 use xds_api::envoy::config::route::v3 as pb;
 
 use super::{
-    DEPRECATED_CORS, NO_EXTENSION, NO_FILTER_STATE, NO_RATE_LIMITS, NO_RETRIES, NO_ROUTE_SPECIFIERS, NO_RUNTIME,
-    NO_SPANS,
+    DEPRECATED_CORS, NO_EXTENSION, NO_FILTER_STATE, NO_RATE_LIMITS, NO_ROUTE_SPECIFIERS, NO_RUNTIME, NO_SPANS,
+    NOT_IN_ENVOY,
 };
 use crate::support;
 
@@ -48,13 +48,13 @@ support! {
         cors: rejected(DEPRECATED_CORS),
         typed_per_filter_config: supported,
         include_request_attempt_count: supported,
-        include_attempt_count_in_response: not_yet,
-        retry_policy: not_yet,
+        include_attempt_count_in_response: supported,
+        retry_policy: supported,
         retry_policy_typed_config: rejected(NO_EXTENSION),
-        hedge_policy: not_yet,
-        include_is_timeout_retry_header: without_effect(NO_RETRIES),
-        per_request_buffer_limit_bytes: without_effect(NO_RETRIES),
-        request_body_buffer_limit: without_effect(NO_RETRIES),
+        hedge_policy: supported,
+        include_is_timeout_retry_header: supported,
+        per_request_buffer_limit_bytes: supported,
+        request_body_buffer_limit: supported,
         request_mirror_policies: not_yet,
         metadata: supported,
         route_specifiers: rejected(NO_ROUTE_SPECIFIERS),
@@ -71,9 +71,9 @@ support! {
         response_headers_to_add: supported,
         response_headers_to_remove: supported,
         tracing: without_effect(NO_SPANS),
-        per_request_buffer_limit_bytes: without_effect(NO_RETRIES),
+        per_request_buffer_limit_bytes: supported,
         stat_prefix: supported,
-        request_body_buffer_limit: without_effect(NO_RETRIES),
+        request_body_buffer_limit: supported,
         route_specifiers: rejected(NO_ROUTE_SPECIFIERS),
     }
     oneof action: pb::route::Action {
@@ -151,7 +151,7 @@ support! {
         idle_timeout: supported,
         flush_timeout: not_yet,
         early_data_policy: rejected(NO_EXTENSION),
-        retry_policy: not_yet,
+        retry_policy: supported,
         retry_policy_typed_config: rejected(NO_EXTENSION),
         request_mirror_policies: not_yet,
         priority: supported,
@@ -159,13 +159,13 @@ support! {
         include_vh_rate_limits: rejected(NO_RATE_LIMITS),
         hash_policy: supported,
         cors: rejected(DEPRECATED_CORS),
-        max_grpc_timeout: not_yet,
-        grpc_timeout_offset: not_yet,
+        max_grpc_timeout: supported,
+        grpc_timeout_offset: supported,
         upgrade_configs: not_yet,
         internal_redirect_policy: not_yet,
         internal_redirect_action: rejected("it is deprecated: write internal_redirect_policy"),
         max_internal_redirects: rejected("it is deprecated: write internal_redirect_policy"),
-        hedge_policy: not_yet,
+        hedge_policy: supported,
         max_stream_duration: supported,
     }
     oneof cluster_specifier: pb::route_action::ClusterSpecifier {
@@ -268,8 +268,8 @@ support! {
     }
 
     message pb::HedgePolicy as "envoy.config.route.v3.HedgePolicy" {
-        initial_requests: supported,
-        additional_request_chance: supported,
+        initial_requests: without_effect(NOT_IN_ENVOY),
+        additional_request_chance: without_effect(NOT_IN_ENVOY),
         hedge_on_per_try_timeout: supported,
     }
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use codec::event::{ErrorCode, ResetReason};
-use telemetry::stats::cluster as stat;
+use codec::event::{ErrorCode, ResetReason, StreamId};
+use telemetry::stats::{Shard, cluster as stat};
 use upstream::balancer::PickContext;
 use upstream::outlier::Outcome;
 
 use super::finish;
+use super::try_again::{self, Wish};
 use crate::connection::{Connection, Role};
 use crate::failure::Failure;
 use crate::pickers;
@@ -17,19 +18,31 @@ use crate::stream::{Attempt, Phase, Stream};
 use crate::worker::Worker;
 
 /// Other endpoints, or connections, tried for a request that provably was not processed.
-const TRANSPARENT_RETRIES: usize = 3;
+const TRANSPARENT_RETRIES: u8 = 3;
 
-/// How often a pick that was tried already is thrown back.
+/// How often a pick that was tried already is thrown back, where no policy says so.
 const RESELECTIONS: u32 = 16;
 
+/// Why an attempt is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It is the first.
+    First,
+    /// The one before was provably not processed.
+    Unprocessed,
+    /// The route's retry policy has it so.
+    Policy,
+}
+
 /// Chooses an endpoint and sends the request, or queues it for a connection.
-pub(crate) fn start(worker: &mut Worker, key: Key<Stream>) {
-    if let Err(failure) = try_start(worker, key) {
-        finish::fail(worker, key, failure);
+pub(crate) fn start(worker: &mut Worker, key: Key<Stream>, why: Why) {
+    if let Err(failure) = try_start(worker, key, why) {
+        on_attempt_failure(worker, key, failure);
     }
 }
 
-fn try_start(worker: &mut Worker, key: Key<Stream>) -> Result<(), Failure> {
+fn try_start(worker: &mut Worker, key: Key<Stream>, why: Why) -> Result<(), Failure> {
+    let now = worker.now;
     let Some(cluster) = worker.streams.get(key).map(|stream| stream.cluster.clone()) else {
         return Ok(());
     };
@@ -40,25 +53,23 @@ fn try_start(worker: &mut Worker, key: Key<Stream>) -> Result<(), Failure> {
     let Some(stream) = worker.streams.get_mut(key) else {
         return Ok(());
     };
-    // As in Envoy, an attempt that finds no endpoint is one.
-    stream.record.attempts += 1;
     let priority = stream.routing_priority();
     let context = PickContext {
-        hash: stream.hash,
-        metadata: None,
         original_destination,
-        avoid: &stream.tried,
-        reselections: RESELECTIONS,
+        ..pick_context(stream, why)
     };
-    let endpoint = worker
-        .pickers
-        .pick(&cluster, &context)
-        .map_err(|_| Failure::NoHealthyUpstream)?;
+    let endpoint = worker.pickers.pick(&cluster, &context);
     stream.phase = Phase::Connecting;
+    if why != Why::First {
+        try_again::renew_headers(stream, now, why == Why::Policy);
+    }
+    // As in Envoy, an attempt that finds no endpoint is one.
+    stream.record.attempts += 1;
+    let endpoint = endpoint.map_err(|_| Failure::NoHealthyUpstream)?;
     if stream.manager.logs_requests() {
         stream.record.endpoint = Some(Arc::clone(&endpoint));
     }
-    stream.attempt = Some(Attempt::new(Arc::clone(&endpoint)));
+    stream.attempt = Some(Attempt::new(Arc::clone(&endpoint), now));
     match pool::acquire(worker, key, &endpoint, &cluster, priority)? {
         Acquired::Ready(connection) => on_connection_ready(worker, key, connection),
         Acquired::Pending(permit) => {
@@ -70,6 +81,25 @@ fn try_start(worker: &mut Worker, key: Key<Stream>) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What a pick is to go by and which endpoints it is to avoid.
+fn pick_context(stream: &Stream, why: Why) -> PickContext<'_> {
+    let (avoid, reselections) = match (why, stream.retry_policy()) {
+        (Why::Policy, Some(policy)) => {
+            let avoids = policy.avoid_previous_hosts;
+            let avoid = if avoids { &stream.tried[..] } else { &[] };
+            (avoid, policy.host_selection_retry_max_attempts)
+        }
+        (Why::Policy, None) => (&[][..], 0),
+        (Why::First | Why::Unprocessed, _) => (&stream.tried[..], RESELECTIONS),
+    };
+    PickContext {
+        hash: stream.hash,
+        avoid,
+        reselections,
+        ..PickContext::default()
+    }
 }
 
 /// A connection is there for a stream that asked for one: sends what there is of the request.
@@ -111,6 +141,7 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
     attempt.output_start = codec.output_total();
     stream.record.sent_upstream_at = Some(now);
     attempt.body_passed = 0;
+    attempt.last_activity = now;
     codec.set_tag(id, key.to_bits());
     let body = &stream.body;
     let has_trailers = body.trailers.is_some();
@@ -120,15 +151,26 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
         return Err(Failure::UpstreamProtocolError);
     }
     attempt.active = Some(active);
+    let longest = cluster.config().http_protocol_options.common.max_stream_duration;
+    attempt.max_deadline = longest.map(|limit| now + limit);
     stream.phase = Phase::Waiting;
+    let has_own_time = stream
+        .timeouts
+        .per_try
+        .or(stream.timeouts.per_try_idle)
+        .or(longest)
+        .is_some();
+    if body.complete {
+        try_again::begin_try_timeout(attempt, &stream.timeouts, now);
+    }
     cluster.stats().local(shard).add(stat::UPSTREAM_RQ_TOTAL, 1);
     cluster.stats().local(shard).gauge_add(stat::UPSTREAM_RQ_ACTIVE, 1);
     if !body.kept.is_empty() {
         let ends_with_data = body.complete && !has_trailers;
         let passed = codec.send_data(id, &stream.body.kept, ends_with_data).unwrap_or(0);
         stream.body_passed(passed);
-        if stream.body.kept.len() > crate::stream::REPLAY_LIMIT {
-            stream.body.forget();
+        if stream.body.kept.len() > stream.body.limit {
+            give_up_replay(stream, shard);
         }
     }
     if let Role::Upstream(upstream) = &mut found.role {
@@ -139,7 +181,44 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
         send_trailers(worker, key);
     }
     credit(worker, key);
+    if has_own_time {
+        super::arm(worker, key);
+    }
     Ok(())
+}
+
+/// The body has become too long to be sent again: the request goes on, without another try.
+pub(crate) fn give_up_replay(stream: &mut Stream, shard: Shard) {
+    stream.body.forget();
+    if stream.retry.take().is_some()
+        && let Some(cluster) = &stream.cluster
+    {
+        cluster.stats().add(shard, stat::RETRY_OR_SHADOW_ABANDONED, 1);
+    }
+}
+
+/// Makes the attempt that something happened to the latest one; false if it is none of the stream's any more.
+pub(crate) fn bring_forward(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>, id: StreamId) -> bool {
+    let now = worker.now;
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return false;
+    };
+    if let Some(attempt) = &mut stream.attempt
+        && attempt.is_on(connection, id)
+    {
+        attempt.last_activity = now;
+        return true;
+    }
+    let Some(rare) = &mut stream.rare else {
+        return false;
+    };
+    let Some(at) = rare.beside.iter().position(|attempt| attempt.is_on(connection, id)) else {
+        return false;
+    };
+    let forward = rare.beside.swap_remove(at);
+    rare.beside.extend(stream.attempt.replace(forward));
+    stream.settle_phase();
+    true
 }
 
 /// Passes part of the request's body on.
@@ -178,11 +257,19 @@ pub(crate) fn send_trailers(worker: &mut Worker, key: Key<Stream>) {
 }
 
 /// Body bytes that were queued for the endpoint have left: the caller may send as many more.
-pub(crate) fn on_body_passed(worker: &mut Worker, key: Key<Stream>, bytes: usize) {
+pub(crate) fn on_body_passed(
+    worker: &mut Worker,
+    key: Key<Stream>,
+    (connection, id): (Key<Connection>, StreamId),
+    bytes: usize,
+) {
     let now = worker.now;
     if let Some(stream) = worker.streams.get_mut(key) {
         stream.last_activity = now;
-        stream.body_passed(bytes);
+        if let Some(attempt) = stream.attempt_on(connection, id) {
+            attempt.last_activity = now;
+            attempt.body_passed += bytes as u64;
+        }
     }
     credit(worker, key);
 }
@@ -252,20 +339,38 @@ fn untouched(worker: &Worker, key: Key<Stream>) -> bool {
         .is_some_and(|codec| codec.output_flushed() <= attempt.output_start)
 }
 
-/// An attempt ended before any answer: another one, where that is safe, or an error to the caller.
+/// The latest attempt ended before any answer: another one, where that is safe or wanted, or an error to the caller.
 pub(crate) fn on_attempt_failure(worker: &mut Worker, key: Key<Stream>, failure: Failure) {
-    end(worker, key, Some(failure));
     let Some(stream) = worker.streams.get(key) else {
         return;
     };
-    if failure.meaning().unprocessed
-        && stream.is_replayable()
-        && stream.tried.len() <= TRANSPARENT_RETRIES
-        && another_endpoint(stream, failure)
-    {
-        start(worker, key);
+    let attempt = stream.attempt.as_ref();
+    let was_sent = attempt.is_some_and(Attempt::is_sent);
+    let was_hedged = attempt.is_some_and(|attempt| attempt.was_hedged);
+    let had_endpoint = attempt.is_some();
+    close_latest(worker, key, Closing::Failed(failure));
+    // Without an endpoint there is no try to repeat.
+    let wish = if had_endpoint {
+        try_again::after_failure(worker, key, failure, was_sent, was_hedged)
     } else {
-        finish::fail(worker, key, failure);
+        Wish::None
+    };
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    match wish {
+        Wish::Granted => {}
+        _ if stream.has_other_attempts() => try_again::promote(worker, key),
+        Wish::None
+            if failure.meaning().unprocessed
+                && stream.is_replayable()
+                && stream.transparent_retries < TRANSPARENT_RETRIES
+                && another_endpoint(stream, failure) =>
+        {
+            stream.transparent_retries += 1;
+            start(worker, key, Why::Unprocessed);
+        }
+        Wish::None | Wish::Refused => finish::fail(worker, key, failure),
     }
 }
 
@@ -281,58 +386,102 @@ fn another_endpoint(stream: &Stream, failure: Failure) -> bool {
     }
 }
 
-/// A timeout of the attempt's ran out.
-pub(crate) fn on_timeout(worker: &mut Worker, key: Key<Stream>, failure: Failure) {
-    if let Some(stream) = worker.streams.get(key)
+/// The route's timeout ran out, for all attempts.
+pub(crate) fn on_timeout(worker: &mut Worker, key: Key<Stream>) {
+    if let Some(stream) = worker.streams.get_mut(key)
         && let Some(cluster) = &stream.cluster
     {
-        let counter = match failure {
-            Failure::UpstreamMaxDuration => stat::UPSTREAM_RQ_MAX_DURATION_REACHED,
-            _ => stat::UPSTREAM_RQ_TIMEOUT,
-        };
-        cluster.stats().add(worker.shard, counter, 1);
+        // As in Envoy: for each attempt that is given up, and so for none during a pause.
+        let beside = stream.rare.as_ref().map_or(0, |rare| rare.beside.len());
+        let attempts = (beside + usize::from(stream.attempt.is_some())) as u64;
+        stream.record.counted_times = attempts;
+        cluster.stats().add(worker.shard, stat::UPSTREAM_RQ_TIMEOUT, attempts);
     }
-    end(worker, key, Some(failure));
-    finish::fail(worker, key, failure);
+    finish::fail(worker, key, Failure::RouteTimeout);
 }
 
-/// Ends the attempt, whatever became of it: the endpoint's stream is reset unless it is complete,
-/// permits are given back, the outcome is recorded. `failure` is `None` after a complete answer.
+/// How an attempt ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Closing {
+    /// With a complete answer, which was passed on.
+    Answered,
+    /// With an answer that was not passed on, of which all has come or not: another attempt follows.
+    Retried(Outcome, bool),
+    /// Without an answer, or cut off in it.
+    Failed(Failure),
+    /// Another one was answered first.
+    Outrun,
+}
+
+/// Ends all attempts, whatever became of them. `failure` is `None` after a complete answer.
 pub(crate) fn end(worker: &mut Worker, key: Key<Stream>, failure: Option<Failure>) {
+    close_latest(worker, key, failure.map_or(Closing::Answered, Closing::Failed));
+    close_beside(worker, key);
+}
+
+/// Ends the attempts beside the latest.
+pub(crate) fn close_beside(worker: &mut Worker, key: Key<Stream>) {
+    while let Some(attempt) = worker
+        .streams
+        .get_mut(key)
+        .and_then(|stream| stream.rare.as_mut()?.beside.pop())
+    {
+        close(worker, key, attempt, Closing::Outrun);
+    }
+}
+
+/// Ends the latest attempt.
+pub(crate) fn close_latest(worker: &mut Worker, key: Key<Stream>, closing: Closing) {
+    if let Some(attempt) = worker.streams.get_mut(key).and_then(|stream| stream.attempt.take()) {
+        close(worker, key, attempt, closing);
+    }
+}
+
+/// Ends an attempt: the endpoint's stream is reset unless it is complete, permits are given back, the outcome is
+/// recorded.
+fn close(worker: &mut Worker, key: Key<Stream>, attempt: Attempt, closing: Closing) {
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };
-    let Some(attempt) = stream.attempt.take() else {
-        return;
-    };
-    let was_sent = attempt.active.is_some();
-    if let Some(cluster) = &stream.cluster {
+    let was_sent = attempt.is_sent();
+    if let Some(cluster) = &stream.cluster
+        && was_sent
+    {
         let stats = cluster.stats().local(worker.shard);
-        if was_sent {
-            stats.gauge_add(stat::UPSTREAM_RQ_ACTIVE, -1);
+        stats.gauge_add(stat::UPSTREAM_RQ_ACTIVE, -1);
+        match closing {
+            Closing::Failed(Failure::RemoteReset) => stats.add(stat::UPSTREAM_RQ_RX_RESET, 1),
+            Closing::Failed(failure) if failure.is_ours() => stats.add(stat::UPSTREAM_RQ_TX_RESET, 1),
+            Closing::Outrun | Closing::Retried(_, false) => stats.add(stat::UPSTREAM_RQ_TX_RESET, 1),
+            _ => {}
         }
     }
-    let outcome = match failure {
-        None => Some(match stream.record.grpc_status {
+    let outcome = match closing {
+        Closing::Answered => Some(match stream.record.grpc_status {
             Some(status) if stream.is_grpc => Outcome::from_grpc_status(status),
             _ => Outcome::Response(stream.record.status),
         }),
-        Some(failure) => failure.outcome(),
+        Closing::Retried(outcome, _) => Some(outcome),
+        // That it took too long was recorded when another one was begun beside it.
+        Closing::Failed(Failure::RouteTimeout) if attempt.was_hedged => None,
+        Closing::Failed(failure) => failure.outcome(),
+        Closing::Outrun => None,
     };
     if let (Some(outcome), Some(cluster)) = (outcome, &stream.cluster)
         && was_sent
     {
         cluster.record_outcome(worker.shard, &attempt.endpoint, outcome, worker.now);
     }
-    if failure.is_some_and(|failure| failure.meaning().unprocessed) {
+    if matches!(closing, Closing::Failed(_) | Closing::Retried(..)) {
         stream.tried.push(Arc::clone(&attempt.endpoint));
     }
     if !was_sent {
         let endpoint = Arc::clone(&attempt.endpoint);
         return pool::forget(worker, &endpoint, key);
     }
+    let is_cut = !matches!(closing, Closing::Answered | Closing::Retried(_, true));
     if let Some(found) = worker.connections.get_mut(attempt.connection)
-        && failure.is_some()
+        && is_cut
         && found.codec.as_ref().is_some_and(|codec| !codec.is_h2())
     {
         // HTTP/1.1 has no other way to end a request than to end its connection.

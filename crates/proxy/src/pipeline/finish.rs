@@ -60,6 +60,14 @@ pub(crate) fn fail(worker: &mut Worker, key: Key<Stream>, failure: Failure) {
     if matches!(failure, Failure::NotConnected | Failure::TlsHandshake) {
         stream.record.transport_failure = worker.transport_failure;
     }
+    // What the connection manager answers is not the router's.
+    stream.record.reached_router &= !matches!(
+        failure,
+        Failure::DownstreamMaxDuration | Failure::StreamIdle | Failure::RequestTimeout
+    );
+    if failure == Failure::UpstreamMaxDuration {
+        stream.record.counted_times = 0;
+    }
     count(stream, failure, worker.shard);
     if stream.phase == Phase::Responding {
         return cut_off(worker, key, failure, ErrorCode::INTERNAL_ERROR);
@@ -112,12 +120,6 @@ pub(crate) fn on_downstream_reset(worker: &mut Worker, key: Key<Stream>, reason:
     };
     stream.record.flag = Some(flag);
     stream.record.details = details;
-    if let Some(cluster) = &stream.cluster
-        && stream.attempt.is_some()
-    {
-        let stats = cluster.stats().local(worker.shard);
-        stats.add(cluster_stat::UPSTREAM_RQ_TX_RESET, 1);
-    }
     attempt::end(worker, key, Some(Failure::DownstreamGone));
     finish(worker, key);
 }
@@ -194,14 +196,22 @@ fn local_reply(worker: &mut Worker, key: Key<Stream>, meaning: Meaning, overload
     };
     let status = match (meaning.flag, stream.cluster_not_found_status()) {
         (Some(ResponseFlag::NoClusterFound), Some(status)) => status,
+        // Envoy: it is the caller who was slow as long as his request is not complete.
+        _ if meaning.details == Failure::DownstreamMaxDuration.meaning().details && stream.body.complete => 504,
         _ => meaning.status,
+    };
+    let of_retry = match meaning.body.split_once("reset reason") {
+        Some((before, after)) if stream.record.attempts > 1 => {
+            Some([before, "retried and the latest reset reason", after].concat())
+        }
+        _ => None,
     };
     send_reply(
         worker,
         key,
         status,
         meaning.grpc_status,
-        meaning.body.as_bytes(),
+        of_retry.as_deref().unwrap_or(meaning.body).as_bytes(),
         |head| {
             if overloaded {
                 head.append(KnownName::XEnvoyOverloaded, b"true");
@@ -226,6 +236,7 @@ fn send_reply(
     stream.phase = Phase::Responding;
     stream.record.local_reply = true;
     stream.record.status = if stream.is_grpc { 200 } else { status };
+    stream.record.counted_status = status;
     let end_with_head = if stream.is_grpc {
         let code = grpc_status.unwrap_or_else(|| grpc_status_of_http(status));
         stream.record.grpc_status = Some(code.into());
@@ -364,21 +375,28 @@ pub(crate) fn count_for_listener(chain: &Chain, shard: Shard, status: u16) {
 
 /// The cluster's share of what became of a request; answers made here count, as in Envoy.
 fn count_response(cluster: &ClusterHandle, shard: Shard, record: &Record, duration: Duration, is_internal: bool) {
-    let stats = cluster.stats().local(shard);
-    let (class, origin_class) = match record.status / 100 {
+    let status = if record.local_reply {
+        record.counted_status
+    } else {
+        record.status
+    };
+    let (stats, times) = (cluster.stats().local(shard), record.counted_times);
+    let (class, origin_class) = match status / 100 {
         1 => (cluster_stat::UPSTREAM_RQ_1XX, origin_stat::UPSTREAM_RQ_1XX),
         2 => (cluster_stat::UPSTREAM_RQ_2XX, origin_stat::UPSTREAM_RQ_2XX),
         3 => (cluster_stat::UPSTREAM_RQ_3XX, origin_stat::UPSTREAM_RQ_3XX),
         4 => (cluster_stat::UPSTREAM_RQ_4XX, origin_stat::UPSTREAM_RQ_4XX),
         _ => (cluster_stat::UPSTREAM_RQ_5XX, origin_stat::UPSTREAM_RQ_5XX),
     };
-    stats.add(class, 1);
-    stats.add(cluster_stat::UPSTREAM_RQ_COMPLETED, 1);
-    stats.count_code(cluster_stat::UPSTREAM_RQ_CODE, record.status);
     let origin = cluster.state().origin_stats(is_internal).local(shard);
-    origin.add(origin_stat::UPSTREAM_RQ_COMPLETED, 1);
-    origin.add(origin_class, 1);
-    origin.count_code(origin_stat::UPSTREAM_RQ_CODE, record.status);
+    stats.add(class, times);
+    stats.add(cluster_stat::UPSTREAM_RQ_COMPLETED, times);
+    origin.add(origin_stat::UPSTREAM_RQ_COMPLETED, times);
+    origin.add(origin_class, times);
+    for _ in 0..times {
+        stats.count_code(cluster_stat::UPSTREAM_RQ_CODE, status);
+        origin.count_code(origin_stat::UPSTREAM_RQ_CODE, status);
+    }
     if !record.local_reply {
         stats.record(cluster_stat::UPSTREAM_RQ_TIME, duration.as_millis() as u64);
         origin.record(origin_stat::UPSTREAM_RQ_TIME, duration.as_millis() as u64);

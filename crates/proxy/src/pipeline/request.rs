@@ -10,8 +10,9 @@ use config::cluster::LbPolicy;
 use config::route::Action;
 use telemetry::stats::http as stat;
 
+use super::attempt::Why;
 use super::filtering::{self, Passage};
-use super::{attempt, finish};
+use super::{attempt, finish, try_again};
 use crate::connection::{Connection, Role};
 use crate::downstream::Downstream;
 use crate::failure::Failure;
@@ -119,7 +120,7 @@ pub(super) fn forward(worker: &mut Worker, key: Key<Stream>) {
     match route(worker, key) {
         Ok(()) => {
             begin_route_timeout(worker, key);
-            attempt::start(worker, key);
+            attempt::start(worker, key, Why::First);
         }
         Err(Refusal::Failure(failure)) => finish::fail(worker, key, failure),
         Err(Refusal::Answered) => {}
@@ -181,10 +182,8 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
     }
     stream.phase = Phase::Connecting;
     stream.record.reached_router = true;
-    let timeout = stream.route_timeout();
-    request_headers::forward(&mut stream.request, table, found, stream.weighted, timeout, &manager);
-    stream.upstream_max_duration = route_table::upstream_duration_limit(route, &stream.request, stream.is_grpc)
-        .map(|limit| stream.record.started + limit);
+    request_headers::forward(&mut stream.request, table, found, stream.weighted);
+    try_again::prepare(stream, downstream.buffer_limit);
     Ok(())
 }
 
@@ -244,11 +243,17 @@ pub(crate) fn on_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };
-    let sent = stream.attempt.is_some() && matches!(stream.phase, Phase::Waiting | Phase::Responding);
+    let sent = stream.is_sending();
     if !stream.body.forgotten {
         let answered = stream.phase == Phase::Responding;
-        if sent && (answered || stream.body.kept.len() + data.len() > crate::stream::REPLAY_LIMIT) {
+        let too_long = stream.body.kept.len() + data.len() > stream.body.limit;
+        if sent && answered {
             stream.body.forget();
+        } else if sent && too_long {
+            attempt::give_up_replay(stream, worker.shard);
+        } else if too_long && stream.phase == Phase::BackingOff {
+            attempt::give_up_replay(stream, worker.shard);
+            return finish::fail(worker, key, Failure::ReplayOverflow);
         } else {
             stream.body.kept.extend_from_slice(data);
         }
@@ -284,7 +289,7 @@ pub(crate) fn on_trailers(worker: &mut Worker, key: Key<Stream>, trailers: &mut 
     let Some(stream) = worker.streams.get_mut(key).filter(|_| passage != Passage::Answered) else {
         return worker.give_block(block);
     };
-    let sent = stream.attempt.is_some() && matches!(stream.phase, Phase::Waiting | Phase::Responding);
+    let sent = stream.is_sending();
     stream.body.trailers = Some(block);
     on_complete(worker, key);
     if sent {
@@ -305,6 +310,11 @@ fn on_complete(worker: &mut Worker, key: Key<Stream>) {
     stream.request_deadline = None;
     stream.record.request_received_at = Some(now);
     begin_route_timeout(worker, key);
+    if let Some(stream) = worker.streams.get_mut(key)
+        && let Some(attempt) = &mut stream.attempt
+    {
+        try_again::begin_try_timeout(attempt, &stream.timeouts, now);
+    }
 }
 
 /// The route's timeout begins once the whole request is there and has a route.
@@ -314,7 +324,7 @@ fn begin_route_timeout(worker: &mut Worker, key: Key<Stream>) {
         && stream.body.complete
         && stream.phase != Phase::Filtering
     {
-        stream.route_deadline = stream.route_timeout().map(|timeout| now + timeout);
+        stream.route_deadline = stream.timeouts.global.map(|timeout| now + timeout);
     }
 }
 

@@ -3,24 +3,71 @@
 use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
 
-use super::{attempt, filtering, finish};
+use super::{attempt, filtering, finish, try_again};
 use crate::response_headers;
+use crate::retry::grpc_status;
 use crate::slab::Key;
 use crate::stream::{Phase, Stream};
 use crate::worker::Worker;
 
-/// The head of the answer: from here on there is no other attempt.
+/// The head of an answer: from here on there is no other attempt, unless the retry policy wants one.
 pub(crate) fn on_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBlock, end_stream: bool) {
+    let Some(stream) = worker.streams.get(key) else {
+        return;
+    };
+    if stream.retry.is_some() {
+        if !end_stream && try_again::may_follow_status(stream, head) && !stream.has_other_attempts() {
+            return hold_head(worker, key, head);
+        }
+        if try_again::takes_answer(worker, key, head, end_stream) {
+            return;
+        }
+    }
+    pass_head(worker, key, head, end_stream);
+}
+
+/// Holds the head back until the end of what was read: trailers that come with it may ask for another attempt.
+fn hold_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBlock) {
+    let mut held = worker.take_block();
+    std::mem::swap(&mut *held, head);
+    worker.held_heads.push(key);
+    match worker.streams.get_mut(key) {
+        Some(stream) => stream.held_head = Some(held),
+        None => worker.give_block(held),
+    }
+}
+
+/// Passes a head on that was held back, as something else of the answer follows.
+fn release_head(worker: &mut Worker, key: Key<Stream>) {
+    if let Some(mut head) = worker.streams.get_mut(key).and_then(|stream| stream.held_head.take()) {
+        if !try_again::takes_answer(worker, key, &head, false) {
+            pass_head(worker, key, &mut head, false);
+        }
+        worker.give_block(head);
+    }
+}
+
+/// What was read has been handled: heads that were held back are passed on.
+pub(crate) fn release_held_heads(worker: &mut Worker) {
+    while let Some(key) = worker.held_heads.pop() {
+        release_head(worker, key);
+    }
+}
+
+fn pass_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBlock, end_stream: bool) {
     let now = worker.now;
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };
     stream.last_activity = now;
     stream.phase = Phase::Responding;
+    if let Some(attempt) = &mut stream.attempt {
+        attempt.try_deadline = None;
+    }
     let record = &mut stream.record;
     record.response_started_at = Some(now);
     record.details = "via_upstream";
-    record.grpc_status = head.get(KnownName::GrpcStatus).and_then(parse_grpc_status);
+    record.grpc_status = head.get(KnownName::GrpcStatus).and_then(grpc_status);
     let upstream_time = record
         .request_received_at
         .map(|received| now.saturating_duration_since(received));
@@ -60,6 +107,7 @@ pub(crate) fn on_informational(worker: &mut Worker, key: Key<Stream>, head: &mut
 
 /// Part of the answer's body.
 pub(crate) fn on_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit: u32, end_stream: bool) {
+    release_head(worker, key);
     let now = worker.now;
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
@@ -107,10 +155,19 @@ pub(super) fn pass_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], cred
 
 /// Trailers of the answer; they end it.
 pub(crate) fn on_trailers(worker: &mut Worker, key: Key<Stream>, trailers: &mut HeaderBlock) {
+    if worker.streams.get(key).is_some_and(|stream| stream.held_head.is_some()) {
+        if try_again::takes_trailers(worker, key, trailers) {
+            if let Some(head) = worker.streams.get_mut(key).and_then(|stream| stream.held_head.take()) {
+                worker.give_block(head);
+            }
+            return;
+        }
+        release_head(worker, key);
+    }
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };
-    if let Some(status) = trailers.get(KnownName::GrpcStatus).and_then(parse_grpc_status) {
+    if let Some(status) = trailers.get(KnownName::GrpcStatus).and_then(grpc_status) {
         stream.record.grpc_status = Some(status);
     }
     if filtering::wants_response(stream) {
@@ -167,8 +224,4 @@ pub(super) fn send_head(worker: &mut Worker, key: Key<Stream>, head: &HeaderBloc
         }
         found.wake();
     }
-}
-
-fn parse_grpc_status(value: &[u8]) -> Option<u32> {
-    std::str::from_utf8(value).ok()?.parse().ok()
 }

@@ -152,29 +152,36 @@ impl ResponseFlag {
     }
 }
 
-/// A set of flags.
+/// A set of flags, in the order in which they were set, as Envoy writes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ResponseFlags(u32);
+pub struct ResponseFlags([Option<ResponseFlag>; MOST_FLAGS]);
+
+/// More flags than one request gets; further ones are left out.
+const MOST_FLAGS: usize = 8;
 
 impl ResponseFlags {
     /// Adds a flag.
     pub fn set(&mut self, flag: ResponseFlag) {
-        self.0 |= 1 << flag as u8;
+        if !self.contains(flag)
+            && let Some(free) = self.0.iter_mut().find(|place| place.is_none())
+        {
+            *free = Some(flag);
+        }
     }
 
     /// Whether the flag is set.
     pub fn contains(self, flag: ResponseFlag) -> bool {
-        self.0 & (1 << flag as u8) != 0
+        self.0.contains(&Some(flag))
     }
 
     /// Whether none is set.
     pub fn is_empty(self) -> bool {
-        self.0 == 0
+        self.0[0].is_none()
     }
 
-    /// Those that are set, in Envoy's order.
+    /// Those that are set, in the order in which they were.
     pub fn iter(self) -> impl Iterator<Item = ResponseFlag> {
-        ResponseFlag::ALL.into_iter().filter(move |flag| self.contains(*flag))
+        self.0.into_iter().flatten()
     }
 }
 

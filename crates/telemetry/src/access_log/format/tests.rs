@@ -162,7 +162,7 @@ fn each_operator_writes_its_value() {
         ("%RESP(X-Envoy-Upstream-Service-Time)% %TRAILER(grpc-status)%", "4 -"),
         (
             "%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%",
-            "UF,NR UpstreamConnectionFailure,NoRouteFound",
+            "NR,UF NoRouteFound,UpstreamConnectionFailure",
         ),
         (
             "%RESPONSE_CODE_DETAILS% %ROUTE_NAME% %UPSTREAM_CLUSTER%",
