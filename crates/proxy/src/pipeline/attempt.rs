@@ -450,7 +450,6 @@ fn close(worker: &mut Worker, key: Key<Stream>, attempt: Attempt, closing: Closi
         let stats = cluster.stats().local(worker.shard);
         stats.gauge_add(stat::UPSTREAM_RQ_ACTIVE, -1);
         match closing {
-            Closing::Failed(Failure::RemoteReset) => stats.add(stat::UPSTREAM_RQ_RX_RESET, 1),
             Closing::Failed(failure) if failure.is_ours() => stats.add(stat::UPSTREAM_RQ_TX_RESET, 1),
             Closing::Outrun | Closing::Retried(_, false) => stats.add(stat::UPSTREAM_RQ_TX_RESET, 1),
             _ => {}
