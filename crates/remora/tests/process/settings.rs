@@ -126,3 +126,59 @@ fn a_dynamic_resource_with_a_field_that_does_not_exist_is_refused_where_that_is_
         "{log}"
     );
 }
+
+const DIRECT: &str = r#"
+static_resources:
+  listeners:
+  - name: direct
+    address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: direct
+          route_config:
+            virtual_hosts:
+            - {name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+"#;
+
+/// The head of the answer to a request of its own connection.
+fn answer_head(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it is listened on");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .expect("it is taken");
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).expect("an answer") == 1 {
+        head.push(byte[0]);
+    }
+    text(&head)
+}
+
+#[test]
+fn a_drain_goes_at_once_or_over_its_time_as_the_command_line_says() {
+    for (strategy, closes) in [("immediate", true), ("gradual", false)] {
+        let proxy = Proxy::start(DIRECT, &["--drain-strategy", strategy, "--drain-time-s", "100000"]);
+        let address = proxy.listener();
+        assert!(!answer_head(&address).contains("connection: close"));
+        assert_eq!(proxy.post("/drain_listeners?graceful&skip_exit").0, 200);
+        if closes {
+            // The command is taken a moment after it was answered.
+            proxy.wait_for("connections that close", || {
+                answer_head(&address).contains("connection: close").then_some(())
+            });
+        } else {
+            proxy.wait_for("the drain", || {
+                proxy.log().contains("draining all listeners").then_some(())
+            });
+            // A second into a day of draining, hardly one request in a hundred thousand closes its connection.
+            assert!(!answer_head(&address).contains("connection: close"));
+        }
+    }
+}
