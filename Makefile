@@ -6,8 +6,9 @@
 
 CARGO ?= cargo
 SECONDS_PER_TARGET ?= 3600
-# h1 and h2 are what the targets share.
-FUZZ_TARGETS = $(filter-out h1 h2,$(basename $(notdir $(wildcard crates/codec/fuzz/fuzz_targets/*.rs))))
+# Folders with fuzz targets; h1, h2 and resources are what targets share.
+FUZZ_FOLDERS = crates/codec/fuzz crates/xds/fuzz
+FUZZ_TARGETS = $(filter-out h1 h2 resources,$(basename $(notdir $(wildcard $(1)/fuzz_targets/*.rs))))
 
 .PHONY: help build test lint demo bench bench-xds fuzz dist clean
 
@@ -40,9 +41,9 @@ bench-xds:
 
 fuzz:
 	@command -v cargo-fuzz >/dev/null || { echo "make fuzz needs a nightly toolchain and cargo-fuzz: rustup toolchain install nightly; cargo install cargo-fuzz" >&2; exit 1; }
-	for target in $(FUZZ_TARGETS); do \
-	  (cd crates/codec/fuzz && $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS_PER_TARGET)) || exit 1; \
-	done
+	$(foreach folder,$(FUZZ_FOLDERS),for target in $(call FUZZ_TARGETS,$(folder)); do \
+	  (cd $(folder) && $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS_PER_TARGET)) || exit 1; \
+	done;)
 
 clean:
 	$(CARGO) clean

@@ -28,5 +28,6 @@ step fuzzing on the stable toolchain
 REMORA_FUZZ_SEEDS=3000..80000 cargo test --locked -p codec --test h2_differential -- --quiet
 REMORA_FUZZ_SEEDS=6000..60000 cargo test --locked -p codec --test h1_differential -- --quiet
 REMORA_FUZZ_SEEDS=6000..25000 cargo test --locked -p codec --test h1_client_differential -- --quiet
+REMORA_FUZZ_SEEDS=600..6000 cargo test --locked -p remora --test resource_corpus -- --quiet
 
 step done

@@ -80,6 +80,8 @@ pub struct ClusterManager {
     pub local_cluster_name: Option<Arc<str>>,
     /// Where connections come from, unless their cluster says so.
     pub upstream_bind_config: Option<BindConfig>,
+    /// Who is told how much was sent to the upstreams (LRS).
+    pub load_stats_config: Option<Arc<ApiConfigSource>>,
 }
 
 /// A layer of runtime values.

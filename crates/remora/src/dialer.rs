@@ -1,4 +1,7 @@
-//! Connections to management servers: to an endpoint of the cluster that a gRPC service names, with its transport socket.
+//! Connections to management servers: to an endpoint of the cluster that a gRPC service names, with its transport socket,
+//! or to a target of gRPC's own naming.
+
+mod google_grpc;
 
 mod counted;
 
@@ -6,13 +9,13 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use config::config_source::{GrpcService, GrpcTarget};
 use counted::Counted;
 use telemetry::stats::{Counter, Shard, ssl};
-use tls::{Peer, Session, TlsError};
+use tls::{Loader, Peer, Session, TlsError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use upstream::balancer::{PickContext, Random, WorkerLb};
@@ -25,23 +28,28 @@ use upstream::transport::Transport;
 #[derive(Debug)]
 pub(crate) struct Dialer {
     clusters: ClustersView,
+    loader: Arc<Loader>,
     balancing: Mutex<WorkerLb>,
 }
 
 impl Dialer {
-    pub(crate) fn new(clusters: ClustersView) -> Self {
+    pub(crate) fn new(clusters: ClustersView, loader: Arc<Loader>) -> Self {
         let seed = Random::from_entropy().next_u64();
         Self {
             clusters,
+            loader,
             balancing: Mutex::new(WorkerLb::new(Shard::CONTROL, seed)),
         }
     }
 
     async fn dial(&self, service: &GrpcService) -> io::Result<Box<dyn xds::Io>> {
-        let GrpcTarget::EnvoyGrpc { cluster_name, .. } = &service.target else {
-            return Err(other(
-                "google_grpc is not supported, name a cluster with envoy_grpc".to_owned(),
-            ));
+        let cluster_name = match &service.target {
+            GrpcTarget::EnvoyGrpc { cluster_name, .. } => cluster_name,
+            GrpcTarget::GoogleGrpc {
+                target_uri,
+                channel_credentials,
+                ..
+            } => return google_grpc::dial(target_uri, channel_credentials.as_ref(), &self.loader).await,
         };
         let active = self.clusters.active();
         let cluster = active
@@ -82,11 +90,13 @@ fn other(message: String) -> io::Error {
 }
 
 async fn connect(endpoint: &EndpointState, cluster: &ClusterHandle) -> io::Result<Box<dyn xds::Io>> {
+    let host = Some(endpoint.hostname()).filter(|host| !host.is_empty());
+    let transport = cluster.transport(endpoint);
     match endpoint.address() {
         EndpointAddress::Socket(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            secure(stream, address.ip(), endpoint, cluster).await
+            secure(stream, address.ip(), host, transport, Some(cluster)).await
         }
         EndpointAddress::Pipe(path) => {
             // A leading NUL is how the system spells the abstract namespace.
@@ -94,22 +104,23 @@ async fn connect(endpoint: &EndpointState, cluster: &ClusterHandle) -> io::Resul
                 .strip_prefix('@')
                 .map_or_else(|| path.to_string(), |name| format!("\0{name}"));
             let stream = UnixStream::connect(path).await?;
-            secure(stream, IpAddr::V4(Ipv4Addr::LOCALHOST), endpoint, cluster).await
+            secure(stream, IpAddr::V4(Ipv4Addr::LOCALHOST), host, transport, Some(cluster)).await
         }
     }
 }
 
+/// Speaks TLS, where the transport is that, and counts in the cluster's statistics how it began.
 async fn secure(
     stream: impl xds::Io + 'static,
     address: IpAddr,
-    endpoint: &EndpointState,
-    cluster: &ClusterHandle,
+    host: Option<&str>,
+    transport: &Transport,
+    cluster: Option<&ClusterHandle>,
 ) -> io::Result<Box<dyn xds::Io>> {
-    match cluster.transport(endpoint) {
+    match transport {
         Transport::RawBuffer => Ok(Box::new(stream)),
         Transport::NotReady { reason } => Err(other(format!("TLS is not ready: {reason}"))),
         Transport::Tls(context) => {
-            let host = Some(endpoint.hostname()).filter(|host| !host.is_empty());
             let mut output = Vec::new();
             let peer = Peer {
                 address,
@@ -128,11 +139,13 @@ async fn secure(
                 failed: None,
             };
             let handshake = std::future::poll_fn(|context| stream.poll_handshake(context)).await;
-            let stats = cluster.state().ssl_stats().local(Shard::CONTROL);
-            match (&handshake, &stream.failed) {
-                (Ok(()), _) => stream.session.count_handshake(stats),
-                (Err(_), Some(counter)) => stats.add(*counter, 1),
-                (Err(_), None) => stats.add(ssl::CONNECTION_ERROR, 1),
+            if let Some(cluster) = cluster {
+                let stats = cluster.state().ssl_stats().local(Shard::CONTROL);
+                match (&handshake, &stream.failed) {
+                    (Ok(()), _) => stream.session.count_handshake(stats),
+                    (Err(_), Some(counter)) => stats.add(*counter, 1),
+                    (Err(_), None) => stats.add(ssl::CONNECTION_ERROR, 1),
+                }
             }
             handshake?;
             Ok(Box::new(stream))

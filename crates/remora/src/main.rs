@@ -11,6 +11,7 @@ mod config_dump;
 mod dialer;
 mod extensions;
 mod lifecycle;
+mod load_reports;
 mod local_address;
 mod logging;
 mod process_stats;

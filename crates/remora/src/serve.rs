@@ -37,6 +37,7 @@ use crate::admin_source::{self, ProxyView};
 use crate::command_line::{DrainStrategy, Mode, Options};
 use crate::dialer::Dialer;
 use crate::lifecycle::{Command, Lifecycle};
+use crate::load_reports;
 use crate::local_address;
 use crate::logging;
 use crate::process_stats::ProcessStats;
@@ -172,7 +173,11 @@ impl Control {
             UnknownDynamicFields::of(options),
             Arc::clone(stats.server()),
         ));
-        let client = xds::Client::new(xds_options, decoder, Arc::new(Dialer::new(driver.view())), &registry);
+        let dialer = || Dialer::new(driver.view(), Arc::clone(&loader));
+        if let Some(servers) = &bootstrap.cluster_manager.load_stats_config {
+            load_reports::start(Arc::clone(servers), node.clone(), dialer(), driver.view(), &registry);
+        }
+        let client = xds::Client::new(xds_options, decoder, Arc::new(dialer()), &registry);
         let xds = client.handle();
         if let Some(folder) = &options.xds_cache {
             std::fs::create_dir_all(folder)?;

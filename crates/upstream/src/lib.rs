@@ -15,6 +15,7 @@ pub mod endpoint;
 pub mod health;
 pub mod health_flags;
 pub mod hosts;
+pub mod load;
 mod original_destination;
 pub mod outlier;
 pub mod registry;

@@ -8,6 +8,8 @@ mod stream;
 mod tests;
 mod transport;
 
+pub(crate) use transport::{Incoming, Transport as GrpcTransport};
+
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -196,7 +198,7 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-async fn sleep_until(deadline: Option<Instant>) {
+pub(crate) async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,

@@ -15,6 +15,7 @@
 //! - [`assemble`]: what may be published when: warming, dependency-complete publishing, make-before-break.
 //! - [`engine`]: the three joined, without I/O.
 //! - [`client`]: the engine behind real streams; what the binary uses.
+//! - [`load_reports`]: LRS, on a stream of its own.
 
 pub mod assemble;
 pub mod backoff;
@@ -27,6 +28,7 @@ pub mod engine;
 #[cfg(test)]
 mod fixtures;
 mod key;
+pub mod load_reports;
 mod rate_limit;
 pub mod session;
 pub mod source;

@@ -1,4 +1,5 @@
 //! What the end-to-end tests share: proxies as processes, and the comparison of two of them.
 
 pub mod differential;
+pub mod dynamic;
 pub mod proxy;

@@ -7,11 +7,13 @@ pub mod backend;
 pub mod certificates;
 pub mod directory;
 pub mod http1;
+pub mod management_server;
 pub mod peers;
 pub mod ports;
 pub mod process;
 pub mod wait;
 
 pub use directory::Directory;
+pub use management_server::ManagementServer;
 pub use process::Process;
 pub use wait::wait_until;

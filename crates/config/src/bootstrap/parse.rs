@@ -151,9 +151,15 @@ fn parse_cluster_manager(context: &mut Context<'_>, message: &pb::ClusterManager
         message.upstream_bind_config.as_ref(),
         BindConfig::parse,
     );
+    let load_stats = context.optional(
+        "load_stats_config",
+        message.load_stats_config.as_ref(),
+        ApiConfigSource::parse,
+    );
     Ok(ClusterManager {
         local_cluster_name: non_empty(&message.local_cluster_name),
         upstream_bind_config: bind?,
+        load_stats_config: load_stats?.map(Arc::new),
     })
 }
 
@@ -285,11 +291,26 @@ fn check_management_servers(context: &mut Context<'_>, bootstrap: &Bootstrap) {
     let dynamic = &bootstrap.dynamic_resources;
     let mut servers = Vec::new();
     if let Some(ads) = &dynamic.ads_config {
-        servers.push(("ads_config", false, ads));
+        servers.push(("dynamic_resources.ads_config", ads));
     }
-    for (field, source) in [("lds_config", &dynamic.lds_config), ("cds_config", &dynamic.cds_config)] {
+    if let Some(server) = &bootstrap.cluster_manager.load_stats_config {
+        servers.push(("cluster_manager.load_stats_config", server));
+    }
+    let nested = [
+        (
+            "lds_config",
+            "dynamic_resources.lds_config.api_config_source",
+            &dynamic.lds_config,
+        ),
+        (
+            "cds_config",
+            "dynamic_resources.cds_config.api_config_source",
+            &dynamic.cds_config,
+        ),
+    ];
+    for (field, path, source) in nested {
         match source.as_deref().map(|source| &source.specifier) {
-            Some(ConfigSourceSpecifier::Api(server)) => servers.push((field, true, server)),
+            Some(ConfigSourceSpecifier::Api(server)) => servers.push((path, server)),
             Some(ConfigSourceSpecifier::Ads) if dynamic.ads_config.is_none() => {
                 context.at("dynamic_resources", |context| {
                     context.reject_field(field, "is ads, but there is no ads_config");
@@ -302,7 +323,7 @@ fn check_management_servers(context: &mut Context<'_>, bootstrap: &Bootstrap) {
         let missing = "has no id or no cluster, which a management server needs: set them here or with --service-node and --service-cluster";
         context.at("node", |context| context.reject(missing));
     }
-    for (field, nested, server) in servers {
+    for (path, server) in servers {
         for (index, service) in server.grpc_services.iter().enumerate() {
             let GrpcTarget::EnvoyGrpc { cluster_name, .. } = &service.target else {
                 continue;
@@ -314,9 +335,7 @@ fn check_management_servers(context: &mut Context<'_>, bootstrap: &Bootstrap) {
                 }
                 Some(_) => continue,
             };
-            let inner = if nested { ".api_config_source" } else { "" };
-            let path = format!("dynamic_resources.{field}{inner}.grpc_services[{index}].envoy_grpc.cluster_name");
-            context.reject_field(&path, fault);
+            context.reject_field(&format!("{path}.grpc_services[{index}].envoy_grpc.cluster_name"), fault);
         }
     }
 }

@@ -103,7 +103,7 @@ support! {
         local_cluster_name: supported,
         outlier_detection: rejected("outlier events are not written to a file or sent to a service"),
         upstream_bind_config: supported,
-        load_stats_config: rejected("load reporting (LRS) is not supported"),
+        load_stats_config: supported,
         enable_deferred_cluster_creation: without_effect("a cluster takes next to nothing before it is used"),
     }
 

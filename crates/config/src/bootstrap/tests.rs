@@ -191,7 +191,7 @@ static_resources:
     has("2 stats_flush_interval: is 0ns, expected at least 1 ms");
     has("3 flags_path: is not supported");
     has("4 stats_sinks: is not supported");
-    has("5 cluster_manager.load_stats_config: is not supported");
+    has("5 cluster_manager.load_stats_config.api_type: is required");
     has("9 layered_runtime.layers[1].name: is \"a\"");
     has("10 layered_runtime.layers[2].disk_layer: is not supported");
     has("11 layered_runtime.layers[3]: has no static_layer");

@@ -9,7 +9,8 @@ use crate::support;
 
 const NO_DNS_RESOLVER: &str = "names are resolved by the system's resolvers (/etc/resolv.conf)";
 const NO_HTTP3: &str = "HTTP/3 is not spoken";
-const NO_LOAD_REPORTS: &str = "loads are not reported (LRS)";
+const NO_LOAD_REPORTS: &str =
+    "loads are reported for the whole process (cluster_manager.load_stats_config), as in Envoy";
 const NO_HEALTH_LOG: &str = "health-check events are in the log of the process";
 
 support! {

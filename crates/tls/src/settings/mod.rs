@@ -1,6 +1,7 @@
 //! TLS settings as parsed: `DownstreamTlsContext`, `UpstreamTlsContext`, secrets
 //! (`envoy.extensions.transport_sockets.tls.v3`).
 
+mod channel;
 mod parse;
 mod support;
 

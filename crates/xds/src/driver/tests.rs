@@ -1,5 +1,6 @@
 //! Over real sockets, against a server in this process that does what a test tells it to.
 
+mod bad_input;
 mod failures;
 mod fallback;
 mod sources;
@@ -23,6 +24,8 @@ use xds_api::envoy::service::discovery::v3::aggregated_discovery_service_server:
 use xds_api::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource,
 };
+
+use xds_api::google::protobuf::Any;
 
 use super::*;
 use crate::assemble::tests::published;
@@ -180,16 +183,21 @@ impl Conversation {
     }
 
     fn send(&mut self, resource_type: ResourceType, version: &str, fixtures: &[Fixture]) {
+        let named = |fixture: &Fixture| (fixture.name.clone(), fixture.any(resource_type));
+        self.send_anys(resource_type.type_url(), version, fixtures.iter().map(named).collect());
+    }
+
+    fn send_anys(&mut self, type_url: &str, version: &str, resources: Vec<(String, Any)>) {
         self.nonce += 1;
-        let (nonce, type_url) = (self.nonce.to_string(), resource_type.type_url().to_owned());
+        let (nonce, type_url) = (self.nonce.to_string(), type_url.to_owned());
         if self.variant {
-            let resource = |fixture: &Fixture| Resource {
-                name: fixture.name.clone(),
+            let resource = |(name, any): (String, Any)| Resource {
+                name,
                 version: version.into(),
-                resource: Some(fixture.any(resource_type)),
+                resource: Some(any),
                 ..Default::default()
             };
-            let resources = fixtures.iter().map(resource).collect();
+            let resources = resources.into_iter().map(resource).collect();
             let response = DeltaDiscoveryResponse {
                 resources,
                 nonce,
@@ -198,7 +206,7 @@ impl Conversation {
             };
             let _ = self.delta.send(Ok(response));
         } else {
-            let resources = fixtures.iter().map(|fixture| fixture.any(resource_type)).collect();
+            let resources = resources.into_iter().map(|(_, any)| any).collect();
             let version_info = version.to_owned();
             let response = DiscoveryResponse {
                 version_info,

@@ -33,7 +33,7 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
 /// A connection to a management server.
-pub(super) struct Transport {
+pub(crate) struct Transport {
     channel: Channel,
     metadata: MetadataMap,
     /// Limit on the size of a response, in bytes.
@@ -53,6 +53,15 @@ impl Transport {
             .grpc_services
             .get(server)
             .ok_or("no gRPC service is configured")?;
+        Self::dial(connector, settings, service).await
+    }
+
+    /// Dials a server.
+    pub(crate) async fn dial(
+        connector: &dyn Connector,
+        settings: &Settings,
+        service: &GrpcService,
+    ) -> Result<Self, String> {
         let attempt = async {
             let io = connector
                 .connect(service)
@@ -82,17 +91,17 @@ impl Transport {
     pub(super) fn open(self, servers: &Servers) -> (Writer, Reader) {
         let delta = servers.api.api_type.is_delta();
         let path = PathAndQuery::from_static(path(servers.only, delta));
-        let limit = self.limit;
         if delta {
-            let (sender, reader) = self.call(path, limit, Response::Delta);
+            let (sender, reader) = self.call(path, Response::Delta);
             (Writer::Delta(sender), Reader::Delta(reader))
         } else {
-            let (sender, reader) = self.call(path, limit, Response::StateOfTheWorld);
+            let (sender, reader) = self.call(path, Response::StateOfTheWorld);
             (Writer::StateOfTheWorld(sender), Reader::StateOfTheWorld(reader))
         }
     }
 
-    fn call<Q, R>(self, path: PathAndQuery, limit: usize, wrap: fn(R) -> Response) -> (mpsc::Sender<Q>, Incoming<R>)
+    /// Opens a stream of some method, whose responses are handed on as `wrap` makes them.
+    pub(crate) fn call<Q, R, W>(self, path: PathAndQuery, wrap: fn(R) -> W) -> (mpsc::Sender<Q>, Incoming<R, W>)
     where
         Q: Message + 'static,
         R: Message + Default + 'static,
@@ -101,7 +110,7 @@ impl Transport {
         let (sender, requests) = mpsc::channel(1);
         let mut request = tonic::Request::new(ReceiverStream::new(requests));
         *request.metadata_mut() = self.metadata;
-        let mut client = Grpc::new(self.channel).max_decoding_message_size(limit);
+        let mut client = Grpc::new(self.channel).max_decoding_message_size(self.limit);
         let opening = async move {
             client
                 .ready()
@@ -155,8 +164,8 @@ impl Room<'_> {
 
 /// Where responses come from.
 pub(super) enum Reader {
-    StateOfTheWorld(Incoming<DiscoveryResponse>),
-    Delta(Incoming<DeltaDiscoveryResponse>),
+    StateOfTheWorld(Incoming<DiscoveryResponse, Response>),
+    Delta(Incoming<DeltaDiscoveryResponse, Response>),
 }
 
 impl Reader {
@@ -169,10 +178,10 @@ impl Reader {
     }
 }
 
-/// Responses of one variant.
-pub(super) struct Incoming<R> {
+/// Responses of one kind.
+pub(crate) struct Incoming<R, W> {
     state: State<R>,
-    wrap: fn(R) -> Response,
+    wrap: fn(R) -> W,
 }
 
 enum State<R> {
@@ -180,8 +189,9 @@ enum State<R> {
     Open(Box<Streaming<R>>),
 }
 
-impl<R> Incoming<R> {
-    async fn next(&mut self) -> Result<Option<Response>, Status> {
+impl<R, W> Incoming<R, W> {
+    /// The next response; none when the server ended the stream. May be dropped and called again.
+    pub(crate) async fn next(&mut self) -> Result<Option<W>, Status> {
         loop {
             match &mut self.state {
                 State::Opening(opening) => self.state = State::Open(Box::new(opening.await?)),

@@ -15,6 +15,9 @@ use crate::session::{Incoming, Receipt, Update};
 use crate::source::SourceId;
 use crate::store::{Accepted, Rejection, Value};
 
+/// Up to this size, in bytes, a message that was refused is kept to be shown.
+const MAXIMUM_KEPT: usize = 1 << 20;
+
 /// Why a resource was refused.
 pub(super) struct Fault {
     /// All that is wrong with it.
@@ -190,7 +193,10 @@ impl Engine {
         let rejection = Rejection {
             version: Arc::clone(version),
             details: fault.details.into(),
-            encoded: fault.encoded.map(Arc::from),
+            encoded: fault
+                .encoded
+                .filter(|encoded| encoded.len() <= MAXIMUM_KEPT)
+                .map(Arc::from),
             reported: fault.reported,
             at: self.wall(now),
         };

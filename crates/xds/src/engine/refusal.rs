@@ -65,7 +65,6 @@ pub(super) fn describe(faults: &[Rejected]) -> String {
     let mut text = String::new();
     for fault in faults {
         if text.len() > MAXIMUM_LENGTH {
-            text.push_str(", ...");
             break;
         }
         if !text.is_empty() {
@@ -73,6 +72,10 @@ pub(super) fn describe(faults: &[Rejected]) -> String {
         }
         // Writing to a String cannot fail.
         let _ = write!(text, "{fault}");
+    }
+    if text.len() > MAXIMUM_LENGTH {
+        text.truncate(text.floor_char_boundary(MAXIMUM_LENGTH));
+        text.push_str("...");
     }
     text
 }

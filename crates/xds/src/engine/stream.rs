@@ -1,5 +1,7 @@
 //! What the engine keeps of one stream.
 
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +13,30 @@ use crate::rate_limit::RateLimit;
 use crate::session::Session;
 use crate::source::SourceId;
 use crate::status::StreamStatus;
+
+/// So many different texts are remembered, so that a server that alternates between them does not fill the log.
+const REMEMBERED: usize = 16;
+
+/// Texts that were logged, by their hashes.
+#[derive(Debug, Default)]
+pub(super) struct Logged(VecDeque<u64>);
+
+impl Logged {
+    /// Whether the text was not logged yet; it is taken for logged from now on.
+    fn is_new(&mut self, text: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(text.as_bytes());
+        let hash = hasher.finish();
+        if self.0.contains(&hash) {
+            return false;
+        }
+        if self.0.len() == REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(hash);
+        true
+    }
+}
 
 /// One discovery stream across reconnects.
 #[derive(Debug)]
@@ -35,8 +61,8 @@ pub(super) struct Stream {
     pub(super) held_back: Option<Instant>,
     /// Per type the version last accepted, for display.
     pub(super) versions: [Arc<str>; ResourceType::ALL.len()],
-    /// Per type the refusal last logged: the same text is logged once.
-    pub(super) refusals: [String; ResourceType::ALL.len()],
+    /// Per type the refusals logged since something was accepted: the same text is logged once.
+    pub(super) refusals: [Logged; ResourceType::ALL.len()],
 }
 
 impl Stream {
@@ -97,16 +123,14 @@ impl Stream {
         match refusal {
             None => {
                 self.versions[slot] = Arc::clone(&receipt.version);
-                self.refusals[slot].clear();
+                self.refusals[slot] = Logged::default();
             }
-            Some(refusal) if self.refusals[slot] != refusal => {
+            Some(refusal) if self.refusals[slot].is_new(refusal) => {
                 tracing::warn!(
                     stream = self.name,
                     version = &*receipt.version,
                     "configuration refused: {refusal}"
                 );
-                self.refusals[slot].clear();
-                self.refusals[slot].push_str(refusal);
             }
             Some(_) => tracing::debug!(
                 stream = self.name,
@@ -129,5 +153,21 @@ impl Stream {
                 .collect(),
             since: now.saturating_duration_since(self.since),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_text_is_logged_once_also_when_two_alternate() {
+        let mut logged = Logged::default();
+        let new = ["a", "b", "a", "b", "a"].map(|text| logged.is_new(text));
+        assert_eq!(new, [true, true, false, false, false]);
+        for index in 0..1000 {
+            logged.is_new(&index.to_string());
+        }
+        assert_eq!(logged.0.len(), REMEMBERED, "what is remembered is bounded");
     }
 }

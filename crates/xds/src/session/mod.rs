@@ -376,7 +376,7 @@ fn is_complete_set(resource_type: ResourceType) -> bool {
 }
 
 /// A protobuf duration that is not negative.
-fn positive(duration: xds_api::google::protobuf::Duration) -> Option<Duration> {
+pub(crate) fn positive(duration: xds_api::google::protobuf::Duration) -> Option<Duration> {
     Some(Duration::new(
         u64::try_from(duration.seconds).ok()?,
         u32::try_from(duration.nanos).ok()?,

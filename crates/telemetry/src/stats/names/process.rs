@@ -145,6 +145,18 @@ stat_table! {
 }
 
 stat_table! {
+    /// `load_reporter.*`: the LRS stream.
+    pub mod load_reporter {
+        counters {
+            ERRORS = "errors",
+            REQUESTS = "requests",
+            RESPONSES = "responses",
+            RETRIES = "retries",
+        }
+    }
+}
+
+stat_table! {
     /// `main_thread.*`, `workers.*` and `server.worker_<id>.*`: event loops that were late.
     pub mod thread {
         counters {

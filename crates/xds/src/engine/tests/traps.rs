@@ -240,3 +240,68 @@ fn trap_the_same_refusal_again_and_again_keeps_memory_flat() {
     assert_eq!(script.engine.store.entries(CDS).count(), 1);
     assert_eq!(script.engine.assembler.tracked(), 0);
 }
+
+#[test]
+fn trap_a_stale_nonce_makes_istiod_drop_a_delta_request() {
+    let mut script = script(Variant::Delta);
+    script.sends(CDS, "1", &[fixture("a", &["eds:a"])]);
+    script.sends(CDS, "2", &[fixture("b", &["eds:b"])]);
+    let mut nonces = Vec::new();
+    while let Some(Request::Delta(request)) = script.engine.next_request(SourceId::ADS, script.now) {
+        let subscribes = !request.resource_names_subscribe.is_empty();
+        assert!(
+            !subscribes || request.response_nonce.is_empty(),
+            "a change of the subscription carries no nonce that could be stale"
+        );
+        nonces.extend((!request.response_nonce.is_empty()).then_some(request.response_nonce));
+    }
+    assert_eq!(nonces, ["1", "2"], "each response is acknowledged with its own");
+    script.breaks();
+    script.opens();
+    while let Some(Request::Delta(request)) = script.engine.next_request(SourceId::ADS, script.now) {
+        assert_eq!(request.response_nonce, "", "nonces die with the stream");
+    }
+}
+
+#[test]
+fn trap_endpoints_that_istiod_pushes_after_a_request_for_clusters_change_nothing_when_they_are_the_same() {
+    for variant in BOTH {
+        let mut script = script(variant);
+        script.sends(CDS, "1", &[fixture("c", &["eds:e"])]);
+        script.sends(EDS, "1", &[fixture("e", &[])]);
+        script.breaks();
+        script.opens();
+        let publications = script.publications;
+        // Pushed before we have asked for endpoints on this stream.
+        assert!(script.engine.next_request(SourceId::ADS, script.now).is_some());
+        script.sends(CDS, "2", &[fixture("c", &["eds:e"])]);
+        script.sends(EDS, "2", &[fixture("e", &[])]);
+        let asked = script.hears_requests();
+        assert!(
+            asked.iter().any(|line| line.starts_with("eds ")) && asked.iter().all(|line| !line.contains("NACK")),
+            "{asked:?}"
+        );
+        script.is("cds:c eds:e");
+        assert_eq!(script.publications, publications);
+    }
+}
+
+#[test]
+fn trap_nothing_comes_after_a_refusal_until_the_next_change_and_what_was_good_serves_meanwhile() {
+    for variant in BOTH {
+        let mut script = script(variant);
+        script.sends(
+            CDS,
+            "1",
+            &[fixture("good", &["eds:e"]), fixture("bad", &[]).faulty("bad")],
+        );
+        assert!(script.hears_requests().iter().any(|line| line.contains("NACK")));
+        script.sends(EDS, "1", &[fixture("e", &[])]);
+        script.sends(LDS, "1", &[fixture("l", &["rds:r"])]);
+        script.sends(RDS, "1", &[fixture("r", &["cds:good"])]);
+        script.is("cds:good eds:e lds:l rds:r");
+        assert!(script.engine.readiness().ready, "a refused cluster holds up nobody");
+        script.seconds(3600);
+        script.is("cds:good eds:e lds:l rds:r");
+    }
+}

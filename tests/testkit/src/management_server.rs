@@ -1,0 +1,175 @@
+//! A management server that does what `xds_protocol.rst` says, in both protocols, and writes down what it is asked; and a
+//! server of load reports on the same port.
+//!
+//! It answers by itself from what a test says there is ([`ManagementServer::set`]); what it is sent it keeps as lines
+//! ([`ManagementServer::transcript`]). It runs on a thread of its own and is gone, connections and all, when it is dropped.
+
+mod delta;
+mod loads;
+mod sotw;
+mod transcript;
+mod world;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, Streaming};
+use xds_api::envoy::service::discovery::v3::aggregated_discovery_service_server::{
+    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
+};
+use xds_api::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use xds_api::envoy::service::load_stats::v3::load_reporting_service_server::LoadReportingServiceServer;
+use xds_api::envoy::service::load_stats::v3::{LoadStatsRequest, LoadStatsResponse};
+
+use world::World;
+
+/// A stream of responses.
+type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// A running server.
+#[derive(Debug)]
+pub struct ManagementServer {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    /// None once it was dropped.
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+/// What the streams of a server share.
+#[derive(Debug)]
+struct Shared {
+    world: watch::Sender<World>,
+    lines: Mutex<Vec<String>>,
+    reports: Mutex<Vec<LoadStatsRequest>>,
+    /// What is asked of who reports loads.
+    question: LoadStatsResponse,
+}
+
+impl ManagementServer {
+    /// A server on a free port that has nothing.
+    ///
+    /// # Panics
+    /// There is no port or no thread.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::at(0)
+    }
+
+    /// A server on a port of this machine that has nothing.
+    ///
+    /// # Panics
+    /// The port is taken, or there is no thread.
+    #[must_use]
+    pub fn at(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port is free");
+        let address = listener.local_addr().expect("it is bound");
+        listener.set_nonblocking(true).expect("a socket can be non-blocking");
+        let shared = Arc::new(Shared {
+            world: watch::Sender::new(World::default()),
+            lines: Mutex::default(),
+            reports: Mutex::default(),
+            question: LoadStatsResponse {
+                send_all_clusters: true,
+                load_reporting_interval: Some(xds_api::google::protobuf::Duration {
+                    seconds: 0,
+                    nanos: 200_000_000,
+                }),
+                report_endpoint_granularity: true,
+                ..LoadStatsResponse::default()
+            },
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime can be had");
+        let service = Service(Arc::clone(&shared));
+        let loads = loads::Service(Arc::clone(&shared));
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime takes the socket");
+            let served = tonic::transport::Server::builder()
+                .add_service(AggregatedDiscoveryServiceServer::new(service).max_decoding_message_size(usize::MAX))
+                .add_service(LoadReportingServiceServer::new(loads))
+                .serve_with_incoming(TcpListenerStream::new(listener));
+            drop(served.await);
+        });
+        Self {
+            address,
+            shared,
+            runtime: Some(runtime),
+        }
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Says what there is of a type from now on, as YAML documents, under a version. The streams learn of it at once.
+    ///
+    /// # Panics
+    /// A document is no such resource.
+    pub fn set(&self, type_url: &str, version: &str, documents: &[String]) {
+        let resources = world::parse(type_url, documents);
+        self.shared
+            .world
+            .send_modify(|world| world.set(type_url, version, resources));
+    }
+
+    /// What it was asked since the last call, a line for each request.
+    #[must_use]
+    pub fn transcript(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.shared.lines))
+    }
+
+    /// The reports it was sent since the last call.
+    #[must_use]
+    pub fn load_reports(&self) -> Vec<LoadStatsRequest> {
+        std::mem::take(&mut *lock(&self.shared.reports))
+    }
+}
+
+impl Drop for ManagementServer {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // All its sockets are closed when this returns.
+            runtime.shutdown_timeout(Duration::from_secs(5));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The discovery service.
+#[derive(Debug)]
+struct Service(Arc<Shared>);
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Service {
+    type StreamAggregatedResourcesStream = Responses<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Responses<DeltaDiscoveryResponse>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        Ok(Response::new(sotw::serve(Arc::clone(&self.0), request.into_inner())))
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        Ok(Response::new(delta::serve(Arc::clone(&self.0), request.into_inner())))
+    }
+}

@@ -1,0 +1,80 @@
+//! State of the world: all that is asked for, whenever something of it or the question changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use xds_api::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+
+use super::world::World;
+use super::{Responses, Shared, lock, transcript};
+
+/// What is asked for of one type.
+#[derive(Debug)]
+struct Asked {
+    names: Vec<String>,
+    /// The version last sent.
+    sent: Option<String>,
+}
+
+pub(super) fn serve(shared: Arc<Shared>, mut requests: Streaming<DiscoveryRequest>) -> Responses<DiscoveryResponse> {
+    let (responses, stream) = mpsc::channel::<Result<_, Status>>(16);
+    tokio::spawn(async move {
+        let mut world = shared.world.subscribe();
+        let mut asked: BTreeMap<String, Asked> = BTreeMap::new();
+        let mut nonce = 0u64;
+        loop {
+            tokio::select! {
+                request = requests.message() => {
+                    let Ok(Some(request)) = request else { return };
+                    lock(&shared.lines).push(transcript::sotw(&request));
+                    let names = request.resource_names;
+                    match asked.get_mut(&request.type_url) {
+                        Some(known) if known.names == names => {}
+                        Some(known) => *known = Asked { names, sent: None },
+                        None => drop(asked.insert(request.type_url, Asked { names, sent: None })),
+                    }
+                }
+                changed = world.changed() => if changed.is_err() { return },
+            }
+            let now = world.borrow().clone();
+            for (type_url, asked) in &mut asked {
+                if let Some(mut response) = response(&now, type_url, asked) {
+                    nonce += 1;
+                    response.nonce = nonce.to_string();
+                    if responses.send(Ok(response)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    Box::pin(ReceiverStream::new(stream))
+}
+
+/// What is to be sent now. Clusters and listeners are sent whole, the rest as asked for, when all of it is there.
+fn response(world: &World, type_url: &str, asked: &mut Asked) -> Option<DiscoveryResponse> {
+    let resources = world.of(type_url);
+    let whole = type_url.ends_with(".Cluster") || type_url.ends_with(".Listener");
+    if resources.version.is_empty() || asked.sent.as_ref() == Some(&resources.version) {
+        return None;
+    }
+    if !whole && !asked.names.iter().all(|name| resources.by_name.contains_key(name)) {
+        return None;
+    }
+    asked.sent = Some(resources.version.clone());
+    let wanted = |name: &String| whole || asked.names.contains(name);
+    Some(DiscoveryResponse {
+        version_info: resources.version,
+        resources: resources
+            .by_name
+            .into_iter()
+            .filter(|(name, _)| wanted(name))
+            .map(|(_, (_, any))| any)
+            .collect(),
+        type_url: type_url.to_owned(),
+        ..DiscoveryResponse::default()
+    })
+}
