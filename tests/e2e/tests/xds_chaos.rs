@@ -49,7 +49,7 @@ fn a_control_plane_killed_a_hundred_times_under_traffic_costs_no_request() {
     for death in 1..=DEATHS {
         drop(server);
         server = ManagementServer::at(control_plane);
-        let backend = &backends[(death % 2) as usize];
+        let backend = &backends[(death / 10 % 2) as usize];
         // Every tenth time its clients are waited for; the others it dies whatever they were about.
         set_mesh(&server, &death.to_string(), port, backend.port());
         if death % 10 == 0 {

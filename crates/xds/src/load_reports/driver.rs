@@ -111,7 +111,8 @@ impl LoadReporter {
                 response = responses.next() => match response {
                     Ok(Some(response)) => {
                         *responded = true;
-                        self.statistics.increment(Shard::CONTROL, load_reporter::RESPONSES);
+                        // Envoy counts from the server's side: it requests, and is sent reports in response.
+                        self.statistics.increment(Shard::CONTROL, load_reporter::REQUESTS);
                         self.session.receive(response, &mut *self.loads, now());
                     }
                     Ok(None) => return "closed by the server".to_owned(),
@@ -121,7 +122,7 @@ impl LoadReporter {
                 room = requests.reserve(), if next.is_some() => match room {
                     Ok(room) => {
                         if let Some(request) = next.take() {
-                            self.statistics.increment(Shard::CONTROL, load_reporter::REQUESTS);
+                            self.statistics.increment(Shard::CONTROL, load_reporter::RESPONSES);
                             room.send(request);
                         }
                     }

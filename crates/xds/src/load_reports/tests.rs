@@ -299,5 +299,5 @@ async fn reports_go_over_a_real_stream_and_over_the_next_one_when_it_breaks() {
     }
     let statistics = registry.block(Scope::Process("load_reporter."), &load_reporter::TABLE);
     assert!(statistics.counter(load_reporter::RETRIES) >= 1);
-    assert_eq!(statistics.counter(load_reporter::RESPONSES), 2);
+    assert_eq!(statistics.counter(load_reporter::REQUESTS), 2);
 }

@@ -1,6 +1,6 @@
 //! State of the world: all that is asked for, whenever something of it or the question changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -17,6 +17,8 @@ struct Asked {
     names: Vec<String>,
     /// The version last sent.
     sent: Option<String>,
+    /// Nonces of responses that are not answered yet.
+    unanswered: BTreeSet<String>,
 }
 
 pub(super) fn serve(shared: Arc<Shared>, mut requests: Streaming<DiscoveryRequest>) -> Responses<DiscoveryResponse> {
@@ -29,12 +31,23 @@ pub(super) fn serve(shared: Arc<Shared>, mut requests: Streaming<DiscoveryReques
             tokio::select! {
                 request = requests.message() => {
                     let Ok(Some(request)) = request else { return };
-                    lock(&shared.lines).push(transcript::sotw(&request));
+                    // A later request repeats the nonce: it changes the question.
+                    let known = asked.get_mut(&request.type_url);
+                    let answers = !request.response_nonce.is_empty()
+                        && known.is_some_and(|known| known.unanswered.remove(&request.response_nonce));
+                    lock(&shared.lines).push(transcript::sotw(&request, answers));
                     let names = request.resource_names;
                     match asked.get_mut(&request.type_url) {
                         Some(known) if known.names == names => {}
-                        Some(known) => *known = Asked { names, sent: None },
-                        None => drop(asked.insert(request.type_url, Asked { names, sent: None })),
+                        Some(known) => (known.names, known.sent) = (names, None),
+                        None => {
+                            let new = Asked {
+                                names,
+                                sent: None,
+                                unanswered: BTreeSet::new(),
+                            };
+                            asked.insert(request.type_url, new);
+                        }
                     }
                 }
                 changed = world.changed() => if changed.is_err() { return },
@@ -44,6 +57,7 @@ pub(super) fn serve(shared: Arc<Shared>, mut requests: Streaming<DiscoveryReques
                 if let Some(mut response) = response(&now, type_url, asked) {
                     nonce += 1;
                     response.nonce = nonce.to_string();
+                    asked.unanswered.insert(response.nonce.clone());
                     if responses.send(Ok(response)).await.is_err() {
                         return;
                     }

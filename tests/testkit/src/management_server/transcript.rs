@@ -9,8 +9,8 @@ fn short(type_url: &str) -> &str {
     type_url.rsplit('.').next().unwrap_or_default()
 }
 
-fn kind(nonce: &str, refused: bool) -> &'static str {
-    match (nonce.is_empty(), refused) {
+fn kind(answers: bool, refused: bool) -> &'static str {
+    match (!answers, refused) {
         (true, _) => "asks",
         (false, true) => "NACK",
         (false, false) => "ACK",
@@ -23,12 +23,13 @@ fn sorted(names: &[String]) -> String {
     names.join(" ")
 }
 
-/// `Cluster asks [names] version`, with `ACK` or `NACK` where a nonce is echoed, and `+node` where the node is told.
-pub(super) fn sotw(request: &DiscoveryRequest) -> String {
+/// `Cluster asks [names] version`, with `ACK` or `NACK` where a response is answered for the first time, and `+node` where
+/// the node is told.
+pub(super) fn sotw(request: &DiscoveryRequest, answers: bool) -> String {
     format!(
         "{} {} [{}] version {:?}{}",
         short(&request.type_url),
-        kind(&request.response_nonce, request.error_detail.is_some()),
+        kind(answers, request.error_detail.is_some()),
         sorted(&request.resource_names),
         request.version_info,
         node(request.node.is_some())
@@ -41,7 +42,7 @@ pub(super) fn delta(request: &DeltaDiscoveryRequest) -> String {
     format!(
         "{} {} +[{}] -[{}] has {has:?}{}",
         short(&request.type_url),
-        kind(&request.response_nonce, request.error_detail.is_some()),
+        kind(!request.response_nonce.is_empty(), request.error_detail.is_some()),
         sorted(&request.resource_names_subscribe),
         sorted(&request.resource_names_unsubscribe),
         node(request.node.is_some())
