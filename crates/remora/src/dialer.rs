@@ -1,9 +1,8 @@
 //! Connections to management servers: to an endpoint of the cluster that a gRPC service names, with its transport socket,
 //! or to a target of gRPC's own naming.
 
-mod google_grpc;
-
 mod counted;
+mod google_grpc;
 
 use std::future::Future;
 use std::io;

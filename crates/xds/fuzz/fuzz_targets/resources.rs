@@ -27,7 +27,7 @@ fn decoder() -> &'static Arc<ExtensionsDecoder> {
 }
 
 /// One resource of a type: refused with a reason, or accepted under its name; and always the same.
-pub fn resource(resource_type: ResourceType, input: &[u8]) {
+pub(crate) fn resource(resource_type: ResourceType, input: &[u8]) {
     let any = Any {
         type_url: resource_type.type_url().to_owned(),
         value: input.to_vec(),
@@ -56,7 +56,7 @@ pub fn resource(resource_type: ResourceType, input: &[u8]) {
 }
 
 /// Responses to a client: of every length that the input gives, in the protocol that its first byte chooses.
-pub fn responses(mut input: &[u8]) {
+pub(crate) fn responses(mut input: &[u8]) {
     let Some((&first, rest)) = input.split_first() else {
         return;
     };
