@@ -70,6 +70,23 @@ pub enum ConnectionSourceType {
 }
 
 impl FilterChainMatch {
+    /// Whether some value of every criterion is in both, so that a connection could belong to either and neither is
+    /// the more specific one.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        fn shared<T: PartialEq>(ours: &[T], theirs: &[T]) -> bool {
+            (ours.is_empty() && theirs.is_empty()) || ours.iter().any(|value| theirs.contains(value))
+        }
+        self.destination_port == other.destination_port
+            && self.transport_protocol == other.transport_protocol
+            && self.source_type == other.source_type
+            && shared(&self.prefix_ranges, &other.prefix_ranges)
+            && shared(&self.server_names, &other.server_names)
+            && shared(&self.application_protocols, &other.application_protocols)
+            && shared(&self.direct_source_prefix_ranges, &other.direct_source_prefix_ranges)
+            && shared(&self.source_prefix_ranges, &other.source_prefix_ranges)
+            && shared(&self.source_ports, &other.source_ports)
+    }
+
     /// Parses the criteria of a chain.
     ///
     /// # Errors

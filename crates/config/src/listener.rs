@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use crate::access_log::AccessLog;
 use crate::address::Address;
+use crate::connection_limit::ConnectionLimit;
 use crate::extensions::ExtensionConfig;
 use crate::filter_chain_match::FilterChainMatch;
 use crate::fingerprint::Fingerprint;
 use crate::http_connection_manager::HttpConnectionManager;
+use crate::listener_filters::ListenerFilter;
 use crate::metadata::Metadata;
 use crate::resource::References;
 use crate::tcp_proxy::TcpProxy;
@@ -84,9 +86,6 @@ impl Listener {
     /// Route tables, clusters and secrets it needs.
     pub fn references(&self) -> References {
         let mut references = References::default();
-        for filter in &self.listener_filters {
-            filter.config.references(&mut references);
-        }
         for chain in self.all_filter_chains() {
             chain.add_references(&mut references);
         }
@@ -121,8 +120,24 @@ impl FilterChain {
     pub fn http_connection_manager(&self) -> Option<&Arc<HttpConnectionManager>> {
         match &self.filters.last()?.config {
             NetworkFilterConfig::HttpConnectionManager(manager) => Some(manager),
-            NetworkFilterConfig::TcpProxy(_) | NetworkFilterConfig::Extension(_) => None,
+            _ => None,
         }
+    }
+
+    /// The TCP proxy, when the chain ends in one.
+    pub fn tcp_proxy(&self) -> Option<&Arc<TcpProxy>> {
+        match &self.filters.last()?.config {
+            NetworkFilterConfig::TcpProxy(proxy) => Some(proxy),
+            _ => None,
+        }
+    }
+
+    /// The bounds on connections before its terminal filter.
+    pub fn connection_limits(&self) -> impl Iterator<Item = &Arc<ConnectionLimit>> {
+        self.filters.iter().filter_map(|filter| match &filter.config {
+            NetworkFilterConfig::ConnectionLimit(limit) => Some(limit),
+            _ => None,
+        })
     }
 
     fn add_references(&self, references: &mut References) {
@@ -133,6 +148,7 @@ impl FilterChain {
             match &filter.config {
                 NetworkFilterConfig::HttpConnectionManager(manager) => manager.add_references(references),
                 NetworkFilterConfig::TcpProxy(proxy) => proxy.add_references(references),
+                NetworkFilterConfig::ConnectionLimit(_) => {}
                 NetworkFilterConfig::Extension(config) => config.references(references),
             }
         }
@@ -155,54 +171,10 @@ pub enum NetworkFilterConfig {
     HttpConnectionManager(Arc<HttpConnectionManager>),
     /// TCP to a cluster; terminal.
     TcpProxy(Arc<TcpProxy>),
+    /// A bound on connections.
+    ConnectionLimit(Arc<ConnectionLimit>),
     /// A filter of another crate.
     Extension(Arc<dyn ExtensionConfig>),
-}
-
-/// A listener filter.
-#[derive(Debug, Clone)]
-pub struct ListenerFilter {
-    /// Name, as written.
-    pub name: Arc<str>,
-    /// What it does.
-    pub config: Arc<dyn ExtensionConfig>,
-    /// Connections that it leaves alone.
-    pub filter_disabled: Option<ListenerFilterPredicate>,
-}
-
-/// A predicate on a connection (`ListenerFilterChainMatchPredicate`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenerFilterPredicate {
-    /// When any holds.
-    Or(Vec<ListenerFilterPredicate>),
-    /// When all hold.
-    And(Vec<ListenerFilterPredicate>),
-    /// When it does not hold.
-    Not(Box<ListenerFilterPredicate>),
-    /// Always.
-    Any,
-    /// When the destination port is from `start` (included) to `end` (excluded).
-    DestinationPortRange {
-        /// First port of the range.
-        start: u16,
-        /// First port beyond it; up to 65536.
-        end: u32,
-    },
-}
-
-impl ListenerFilterPredicate {
-    /// Whether it holds for a connection to this destination port.
-    pub fn matches(&self, destination_port: u16) -> bool {
-        match self {
-            Self::Or(rules) => rules.iter().any(|rule| rule.matches(destination_port)),
-            Self::And(rules) => rules.iter().all(|rule| rule.matches(destination_port)),
-            Self::Not(rule) => !rule.matches(destination_port),
-            Self::Any => true,
-            Self::DestinationPortRange { start, end } => {
-                (u32::from(*start)..*end).contains(&u32::from(destination_port))
-            }
-        }
-    }
 }
 
 /// A transport socket: what stands between the bytes on the wire and those of the filters.

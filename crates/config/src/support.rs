@@ -14,6 +14,7 @@ mod http_connection_manager;
 mod http_filters;
 mod is_set;
 mod listener;
+mod listener_filters;
 mod load_balancing;
 mod protocol;
 mod route;
@@ -31,7 +32,6 @@ const FIXED_BUFFERS: &str = "buffers of a connection have fixed limits";
 const LOGGED_AT_THE_END: &str = "a request is logged when it has ended";
 const NO_MORE_STATS: &str = "there are no such statistics";
 const NO_RUNTIME: &str = "no runtime value is read for this field: the configured one applies";
-const NO_TCP_KEEPALIVE: &str = "dead connections are found by HTTP/2 pings and timeouts";
 const OWN_RESET_LIMIT: &str = "the codec has a limit of its own on streams that a peer resets";
 const NO_CONFIG_DISCOVERY: &str = "extensions cannot be discovered by themselves (ECDS): write typed_config";
 const NO_EXTENSION: &str = "there is no such extension";
@@ -121,6 +121,7 @@ pub fn tables() -> Vec<&'static Table> {
         http_connection_manager::TABLES,
         http_filters::TABLES,
         listener::TABLES,
+        listener_filters::TABLES,
         load_balancing::TABLES,
         protocol::TABLES,
         route::TABLES,

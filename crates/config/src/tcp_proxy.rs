@@ -60,17 +60,17 @@ pub struct WeightedTcpClusters {
 }
 
 impl WeightedTcpClusters {
-    /// The cluster for a random number.
-    pub fn pick(&self, random: u64) -> &TcpClusterWeight {
+    /// The position of the cluster for a random number.
+    pub fn pick_index(&self, random: u64) -> usize {
         let mut at = random % u64::from(self.total_weight.max(1));
-        for cluster in &self.clusters {
+        for (index, cluster) in self.clusters.iter().enumerate() {
             match at.checked_sub(u64::from(cluster.weight)) {
                 Some(rest) => at = rest,
-                None => return cluster,
+                None => return index,
             }
         }
         // Not reached: `at` is less than the sum of the weights.
-        &self.clusters[0]
+        0
     }
 }
 

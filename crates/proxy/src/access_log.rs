@@ -117,14 +117,26 @@ impl AccessLogs {
     }
 
     /// Writes the entries of a finished request. `line` is the worker's buffer.
-    pub(crate) fn write(&self, entry: &Entry<'_>, shard: Shard, line: &mut Vec<u8>) {
+    pub(crate) fn write(&self, entry: &impl Logged, shard: Shard, line: &mut Vec<u8>) {
         for log in &self.0 {
-            if log.filter.as_ref().is_none_or(|filter| holds(filter, entry)) {
+            if log.filter.as_ref().is_none_or(|filter| entry.passes(filter)) {
                 line.clear();
                 log.format.write(entry, line);
                 log.sink.write(shard, line);
             }
         }
+    }
+}
+
+/// What is logged: a request, or a connection.
+pub(crate) trait Logged: LogContext {
+    /// Whether a log with this filter gets an entry for it.
+    fn passes(&self, filter: &AccessLogFilter) -> bool;
+}
+
+impl Logged for Entry<'_> {
+    fn passes(&self, filter: &AccessLogFilter) -> bool {
+        holds(filter, self)
     }
 }
 
@@ -250,7 +262,8 @@ impl LogContext for Entry<'_> {
 
     fn address(&self, which: Address) -> Option<LogAddress<'_>> {
         match which {
-            Address::DownstreamRemote | Address::DownstreamDirectRemote => self.downstream.peer.map(LogAddress::Ip),
+            Address::DownstreamRemote => self.downstream.peer.map(LogAddress::Ip),
+            Address::DownstreamDirectRemote => self.downstream.direct_peer.map(LogAddress::Ip),
             Address::DownstreamLocal => self.downstream.local.map(LogAddress::Ip),
             Address::UpstreamRemote => match self.stream.record.endpoint.as_ref()?.address() {
                 EndpointAddress::Socket(address) => Some(LogAddress::Ip(*address)),

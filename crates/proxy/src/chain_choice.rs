@@ -4,7 +4,7 @@
 //! go; there is no way back, so a chain that fits worse in an early criterion never wins by a late
 //! one.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use config::address::CidrRange;
 use config::filter_chain_match::{ConnectionSourceType, FilterChainMatch, ServerName, TransportProtocol};
@@ -23,7 +23,7 @@ pub(crate) struct Facts<'a> {
     /// Whether a listener filter found TLS.
     pub(crate) is_tls: bool,
     /// Protocols a listener filter found, by ALPN or by looking.
-    pub(crate) application_protocols: &'a [&'a str],
+    pub(crate) application_protocols: &'a [Box<str>],
 }
 
 /// Position of the chain for a connection; `None` leaves it to the default chain.
@@ -33,8 +33,8 @@ pub(crate) fn choose<'a>(chains: impl Iterator<Item = &'a FilterChainMatch>, fac
     let source = facts.source.map(|address| address.ip());
     let direct = facts.direct_source.map(|address| address.ip());
     let is_local = match (source, destination) {
-        (Some(source), Some(destination)) => source == destination || source.is_loopback(),
-        (Some(source), None) => source.is_loopback(),
+        (Some(source), Some(destination)) => source == destination || is_loopback(source),
+        (Some(source), None) => is_loopback(source),
         // A Unix domain socket.
         (None, _) => true,
     };
@@ -85,6 +85,11 @@ pub(crate) fn choose<'a>(chains: impl Iterator<Item = &'a FilterChainMatch>, fac
     candidates.first().map(|(index, _)| *index)
 }
 
+/// As Envoy has it: of the loopback addresses only the one everybody uses.
+fn is_loopback(address: IpAddr) -> bool {
+    address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST
+}
+
 /// Keeps the candidates with the highest score; `None` does not fit at all.
 fn narrow(candidates: &mut Vec<(usize, &FilterChainMatch)>, score: impl Fn(&FilterChainMatch) -> Option<u32>) {
     let best = candidates.iter().filter_map(|(_, wanted)| score(wanted)).max();
@@ -115,86 +120,13 @@ fn server_names(names: &[ServerName], found: Option<&str>) -> Option<u32> {
         .iter()
         .filter_map(|name| match name {
             ServerName::Exact(exact) => (**exact == *found).then_some(u32::MAX),
-            ServerName::Suffix(suffix) => found.ends_with(&**suffix).then_some(suffix.len() as u32),
+            // The wildcard stands for at least one character.
+            ServerName::Suffix(suffix) => {
+                (found.len() > suffix.len() && found.ends_with(&**suffix)).then_some(suffix.len() as u32)
+            }
         })
         .max()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn range(text: &str) -> CidrRange {
-        let (address, length) = text.split_once('/').unwrap();
-        CidrRange::new(address.parse().unwrap(), length.parse().unwrap()).unwrap()
-    }
-
-    fn to(destination: &str) -> Facts<'static> {
-        let source = Some("10.9.9.9:1234".parse().unwrap());
-        Facts {
-            destination: Some(destination.parse().unwrap()),
-            source,
-            direct_source: source,
-            ..Facts::default()
-        }
-    }
-
-    #[test]
-    fn a_port_that_fits_beats_an_address_range_that_fits() {
-        let by_range = FilterChainMatch {
-            prefix_ranges: vec![range("10.0.0.0/8")],
-            ..Default::default()
-        };
-        let by_port = FilterChainMatch {
-            destination_port: Some(80),
-            ..Default::default()
-        };
-        let chains = [by_range, by_port];
-        assert_eq!(choose(chains.iter(), &to("10.1.1.1:80")), Some(1));
-        assert_eq!(choose(chains.iter(), &to("10.1.1.1:81")), Some(0));
-        assert_eq!(choose(chains.iter(), &to("11.1.1.1:81")), None);
-    }
-
-    #[test]
-    fn the_longest_range_and_the_most_exact_name_win() {
-        let wide = FilterChainMatch {
-            prefix_ranges: vec![range("10.0.0.0/8")],
-            ..Default::default()
-        };
-        let narrow = FilterChainMatch {
-            prefix_ranges: vec![range("10.1.0.0/16")],
-            ..Default::default()
-        };
-        assert_eq!(choose([&wide, &narrow].into_iter(), &to("10.1.1.1:80")), Some(1));
-
-        let named = |name| FilterChainMatch {
-            server_names: vec![name],
-            ..Default::default()
-        };
-        let chains = [
-            named(ServerName::Suffix(".example.com".into())),
-            named(ServerName::Exact("a.example.com".into())),
-            named(ServerName::Suffix(".b.example.com".into())),
-        ];
-        let with_name = |name| Facts {
-            server_name: Some(name),
-            ..to("10.1.1.1:80")
-        };
-        assert_eq!(choose(chains.iter(), &with_name("a.example.com")), Some(1));
-        assert_eq!(choose(chains.iter(), &with_name("x.b.example.com")), Some(2));
-        assert_eq!(choose(chains.iter(), &with_name("x.example.com")), Some(0));
-        assert_eq!(choose(chains.iter(), &with_name("example.com")), None);
-    }
-
-    #[test]
-    fn there_is_no_way_back_from_an_early_criterion() {
-        let port_and_tls = FilterChainMatch {
-            destination_port: Some(80),
-            transport_protocol: TransportProtocol::Tls,
-            ..Default::default()
-        };
-        let anything = FilterChainMatch::default();
-        // The port leads to the first chain, which then wants TLS: Envoy does not fall back to the second.
-        assert_eq!(choose([&port_and_tls, &anything].into_iter(), &to("10.1.1.1:80")), None);
-    }
-}
+mod tests;

@@ -29,7 +29,7 @@ use crate::worker::{Buffers, Worker, WorkerCell};
 mod read;
 mod write;
 
-use read::{read, receive};
+use read::{feed, read, receive};
 use write::flush;
 
 /// Ciphertext held for one connection before plaintext is left in the codec instead.
@@ -183,6 +183,13 @@ pub(crate) async fn drive(cell: Rc<WorkerCell>, key: Key<Connection>, mut socket
     .await;
 }
 
+/// Hands on what was read of a connection before its task begins.
+pub(crate) fn receive_first(cell: &Rc<WorkerCell>, key: Key<Connection>, received: &[u8]) {
+    let mut worker = cell.worker.borrow_mut();
+    let mut buffers = cell.buffers.borrow_mut();
+    feed(&mut worker, &mut buffers, key, received);
+}
+
 struct RemoveOnDrop {
     cell: Rc<WorkerCell>,
     key: Key<Connection>,
@@ -280,7 +287,7 @@ fn remove(worker: &mut Worker, key: Key<Connection>) {
     match connection.role {
         Role::Downstream(downstream) => {
             worker.totals.downstream_connections.fetch_sub(1, Ordering::Relaxed);
-            downstream.closed(worker.now, ending);
+            downstream.closed(worker, ending);
         }
         Role::Upstream(upstream) => upstream.closed(worker, key, ending),
     }

@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 
 use codec::Connection as Codec;
 use config::http_connection_manager::CodecType;
-use telemetry::stats::{Block, Counter, Gauge, Local as LocalStats, Shard};
-use telemetry::stats::{http as stat, listener as listener_stat, listener_worker as worker_stat};
+use telemetry::stats::{Block, Counter, Gauge, Shard};
+use telemetry::stats::{http as stat, listener as listener_stat};
 use tls::{PeerIdentity, Session, SubjectAltName, TlsError};
 
+use crate::accepted::Accepted;
+use crate::chain::{Chain, ChainTls, Place};
 use crate::connection::{Connection, Ending, Role};
-use crate::listener::{Chain, ChainTls};
+use crate::connection_log::ConnectionRecord;
+use crate::failure::Failure;
+use crate::listener::{Counted, Incoming};
 use crate::manager::Manager;
 use crate::slab::Key;
 use crate::slots::Slot;
@@ -23,7 +27,7 @@ use crate::worker::{Local, Worker};
 pub(crate) use refusal::on_codec_error;
 
 /// First bytes of every HTTP/2 connection (RFC 9113 section 3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long after its last answer a connection may be closed without waiting for the peer's end.
 const QUIET: Duration = Duration::from_secs(1);
@@ -35,6 +39,8 @@ pub(crate) struct Downstream {
     pub(crate) slot: Slot,
     pub(crate) manager: Local<Manager>,
     pub(crate) peer: Option<SocketAddr>,
+    /// The socket's peer, where somebody speaks for another (PROXY protocol).
+    pub(crate) direct_peer: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
     /// Where it was going before it was redirected here, if a listener filter found out.
     pub(crate) original_destination: Option<SocketAddr>,
@@ -45,6 +51,15 @@ pub(crate) struct Downstream {
     /// The listener's `per_connection_buffer_limit_bytes`.
     pub(crate) buffer_limit: u32,
     accepted: Instant,
+    counted: Counted,
+    _places: Box<[Place]>,
+    /// When its TLS handshake must be done.
+    handshake_deadline: Option<Instant>,
+    /// Its filter chain is gone: when it is closed whatever it still does.
+    close_at: Option<Instant>,
+    /// Bytes both ways, where its listener logs.
+    received: u64,
+    sent: u64,
     active_streams: u32,
     requests: u64,
     idle_since: Instant,
@@ -62,40 +77,45 @@ pub(crate) enum Protocol {
 
 impl Downstream {
     pub(crate) fn new(
-        chain: Arc<Chain>,
-        slot: Slot,
-        peer: Option<SocketAddr>,
-        local: Option<SocketAddr>,
+        incoming: Incoming,
+        manager: &Arc<Manager>,
+        places: Box<[Place]>,
         shard: Shard,
         now: Instant,
     ) -> Self {
-        let stats = chain.manager.stats.local(shard);
+        let Incoming {
+            chain,
+            slot,
+            accepted,
+            counted,
+        } = incoming;
+        let stats = manager.stats.local(shard);
         stats.add(stat::DOWNSTREAM_CX_TOTAL, 1);
         stats.gauge_add(stat::DOWNSTREAM_CX_ACTIVE, 1);
         if chain.is_tls() {
             stats.add(stat::DOWNSTREAM_CX_SSL_TOTAL, 1);
             stats.gauge_add(stat::DOWNSTREAM_CX_SSL_ACTIVE, 1);
         }
-        let listener = chain.listener_stats.local(shard);
-        listener.add(listener_stat::DOWNSTREAM_CX_TOTAL, 1);
-        listener.gauge_add(listener_stat::DOWNSTREAM_CX_ACTIVE, 1);
-        if let Some(stats) = worker_stats(&chain, shard) {
-            stats.add(worker_stat::DOWNSTREAM_CX_TOTAL, 1);
-            stats.gauge_add(worker_stat::DOWNSTREAM_CX_ACTIVE, 1);
-        }
         Downstream {
-            manager: Rc::new(Arc::clone(&chain.manager)),
+            manager: Rc::new(Arc::clone(manager)),
             is_tls: chain.is_tls(),
-            chain,
             slot,
-            peer,
-            local,
-            original_destination: None,
+            peer: accepted.peer,
+            direct_peer: accepted.direct_peer,
+            local: accepted.local,
+            original_destination: accepted.original_destination(),
             peer_identity: None,
-            server_name: None,
+            server_name: accepted.server_name.map(Arc::from),
             shard,
             buffer_limit: config::listener::Listener::DEFAULT_PER_CONNECTION_BUFFER_LIMIT_BYTES,
             accepted: now,
+            counted,
+            _places: places,
+            handshake_deadline: chain.handshake_deadline(now),
+            close_at: None,
+            chain,
+            received: 0,
+            sent: 0,
             active_streams: 0,
             requests: 0,
             idle_since: now,
@@ -126,11 +146,14 @@ impl Downstream {
 
     /// The TLS handshake is done: ALPN decides, or else the first bytes will.
     pub(crate) fn handshake_done(&mut self, session: &Session, now: Instant) -> Option<Codec> {
+        self.handshake_deadline = None;
         self.peer_identity = session.peer_identity().cloned();
         if let Some(ssl) = &self.chain.ssl_stats {
             session.count_handshake(ssl.local(self.shard));
         }
-        self.server_name = session.server_name().map(Arc::from);
+        if self.server_name.is_none() {
+            self.server_name = session.server_name().map(Arc::from);
+        }
         match (self.manager.config.codec_type, session.alpn()) {
             (CodecType::Http2, _) | (CodecType::Auto, Some(b"h2")) => Some(self.start(Protocol::Http2, now)),
             (CodecType::Http1, _) | (CodecType::Auto, Some(_)) => Some(self.start(Protocol::Http1, now)),
@@ -189,14 +212,16 @@ impl Downstream {
         self.idle_since = now;
     }
 
-    pub(crate) fn count_received(&self, bytes: usize) {
+    pub(crate) fn count_received(&mut self, bytes: usize) {
+        self.received += bytes as u64;
         self.manager
             .stats
             .local(self.shard)
             .add(stat::DOWNSTREAM_CX_RX_BYTES_TOTAL, bytes as u64);
     }
 
-    pub(crate) fn count_sent(&self, bytes: usize) {
+    pub(crate) fn count_sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
         self.manager
             .stats
             .local(self.shard)
@@ -265,11 +290,14 @@ impl Downstream {
             self.drain_started
                 .map(|started| started + self.manager.config.drain_timeout),
         );
+        consider(self.close_at);
+        consider(self.handshake_deadline);
         at
     }
 
     /// The connection is gone.
-    pub(crate) fn closed(self, now: Instant, ending: Ending) {
+    pub(crate) fn closed(self, worker: &mut Worker, ending: Ending) {
+        let now = worker.now;
         let stats = self.manager.stats.local(self.shard);
         stats.gauge_add(stat::DOWNSTREAM_CX_ACTIVE, -1);
         stats.add(stat::DOWNSTREAM_CX_DESTROY, 1);
@@ -299,20 +327,22 @@ impl Downstream {
         if let Some(protocol) = self.protocol {
             stats.gauge_add(protocol_connection_stats(protocol).1, -1);
         }
-        let listener = self.chain.listener_stats.local(self.shard);
-        listener.gauge_add(listener_stat::DOWNSTREAM_CX_ACTIVE, -1);
-        if let Some(stats) = worker_stats(&self.chain, self.shard) {
-            stats.gauge_add(worker_stat::DOWNSTREAM_CX_ACTIVE, -1);
+        let (mut accepted, mut record) = (Accepted::default(), ConnectionRecord::default());
+        if self.counted.is_logged() {
+            accepted = Accepted {
+                direct_peer: self.direct_peer,
+                server_name: self.server_name.as_deref().map(Into::into),
+                ..Accepted::new(self.peer, self.local)
+            };
+            record = ConnectionRecord {
+                chain: Some(Arc::clone(&self.chain.config.name)),
+                bytes_received: self.received,
+                bytes_sent: self.sent,
+                ..record
+            };
         }
-        listener.add(listener_stat::DOWNSTREAM_CX_DESTROY, 1);
-        let lived = now.saturating_duration_since(self.accepted).as_millis() as u64;
-        listener.record(listener_stat::DOWNSTREAM_CX_LENGTH_MS, lived);
+        self.counted.end_in(worker, &accepted, &record);
     }
-}
-
-/// The worker's share of the listener.
-fn worker_stats(chain: &Chain, shard: Shard) -> Option<LocalStats<'_>> {
-    Some(chain.worker_stats.get(shard.worker_index()?)?.local(shard))
 }
 
 fn protocol_connection_stats(protocol: Protocol) -> (Counter, Gauge) {
@@ -337,6 +367,19 @@ pub(crate) fn on_timer(worker: &mut Worker, key: Key<Connection>) {
     let Role::Downstream(downstream) = &mut connection.role else {
         return;
     };
+    let too_slow = downstream.handshake_deadline.is_some_and(|at| at <= now);
+    if too_slow {
+        downstream
+            .counted
+            .count(listener_stat::DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
+    }
+    if too_slow || downstream.close_at.is_some_and(|at| at <= now) {
+        crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);
+        if let Some(connection) = worker.connections.get_mut(key) {
+            connection.begin_close(Duration::ZERO);
+        }
+        return;
+    }
     let config = &downstream.manager.config;
     let stats = downstream.manager.stats.local(downstream.shard);
     let idle = downstream.manager.idle_timeout();
@@ -359,6 +402,18 @@ pub(crate) fn on_timer(worker: &mut Worker, key: Key<Connection>) {
             connection.begin_close(Duration::from_secs(1));
         }
     }
+}
+
+/// The connection's filter chain is gone: it drains, and is closed at `at` whatever it still does.
+pub(crate) fn retire(worker: &mut Worker, key: Key<Connection>, at: Instant) {
+    if let Some(connection) = worker.connections.get_mut(key)
+        && let Role::Downstream(downstream) = &mut connection.role
+        && downstream.close_at.is_none()
+    {
+        downstream.close_at = Some(at);
+        connection.wake();
+    }
+    drain(worker, key);
 }
 
 /// Lets a connection end when its requests have: GOAWAY for HTTP/2 (in two phases), `connection:

@@ -4,12 +4,15 @@
 //! forwards, `pool` and `upstream_connection` reach the endpoint. `server` is what the binary
 //! holds; `snapshot` what a configuration is compiled to.
 
+mod accepted;
 pub mod access_log;
+mod chain;
 mod chain_choice;
 mod client_certificate;
 mod codec_options;
 mod codec_stats;
 mod connection;
+mod connection_log;
 mod date;
 mod dial;
 mod downstream;
@@ -18,7 +21,10 @@ mod failure;
 mod filters;
 mod grpc_timeout;
 mod hash_policy;
+mod inspection;
 mod listener;
+mod listener_filters;
+mod listening;
 mod manager;
 mod pickers;
 mod pipeline;
@@ -35,6 +41,7 @@ mod slots;
 pub mod snapshot;
 mod socket;
 mod stream;
+mod tcp;
 mod timer_wheel;
 mod upstream_connection;
 mod worker;

@@ -2,42 +2,49 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::Config;
-use config::address::Address;
-use config::listener::TrafficDirection;
+use config::listener::{Listener, TrafficDirection};
 use telemetry::access_log::Writer;
-use telemetry::stats::{Registry, Shard};
+use telemetry::stats::Registry;
 use tls::{Loader, ServerContext};
 use tokio::sync::mpsc;
+use upstream::endpoint::EndpointAddress;
 
 use crate::access_log::LogSinks;
+use crate::chain::ChainTls;
 use crate::drain::DrainPace;
-use crate::listener::ChainTls;
+use crate::listening::{ListeningSocket, SocketSettings};
 use crate::slots::Slot;
 use crate::snapshot::{Clusters, Compiler, Snapshot};
-use crate::socket;
 use crate::worker_thread;
 
 /// Commands a worker has not taken yet; the control thread waits rather than queueing more.
 const COMMANDS: usize = 64;
-/// Listen backlog where the configuration says nothing.
-const BACKLOG: u32 = 4096;
+/// How often, and how far apart, an address is tried that is in use after a listener was closed.
+const REOPEN_TRIES: u32 = 50;
+const REOPEN_PAUSE: Duration = Duration::from_millis(10);
+/// Envoy's default for `--drain-time-s`.
+const DEFAULT_DRAIN_TIME: Duration = Duration::from_secs(600);
 
 /// What a worker is told to do.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Accept on this socket for the listener.
-    Listen { slot: Slot, socket: std::net::TcpListener },
+    /// Accept on these sockets for the listener, and on no others.
+    Listen { slot: Slot, sockets: Vec<ListeningSocket> },
+    /// Serve a connection that another worker accepted.
+    Accepted { slot: Slot, socket: std::net::TcpStream },
     /// Stop accepting for the listener.
     Unlisten { slot: Slot },
-    /// Something was published: connections whose chain or endpoint is gone are drained.
-    Sweep,
+    /// Something was published: connections whose chain or endpoint is gone are drained, the former for at most
+    /// this long.
+    Sweep { drain_time: Duration },
     /// Drain the connections of the listeners that go this way, or of all.
     Drain {
         only: Option<TrafficDirection>,
@@ -47,6 +54,9 @@ pub(crate) enum Command {
     /// Close everything and end the thread.
     Stop,
 }
+
+/// The other workers, by index.
+pub(crate) type Peers = Arc<[mpsc::WeakSender<Command>]>;
 
 /// Counts shared by all workers.
 #[derive(Debug, Default)]
@@ -83,8 +93,8 @@ impl std::error::Error for ListenError {}
 pub struct ListenerStatus {
     /// Its name.
     pub name: Arc<str>,
-    /// The address it is bound to: with the port the system chose where the configuration says 0.
-    pub address: SocketAddr,
+    /// The addresses it is bound to, at least one: with the port the system chose where the configuration says 0.
+    pub addresses: Vec<EndpointAddress>,
 }
 
 /// The running data path. Dropping it stops the workers at once; call [`Server::drain`] first.
@@ -97,6 +107,8 @@ pub struct Server {
     bound: HashMap<Arc<str>, Bound>,
     /// No listener is opened any more.
     draining: bool,
+    /// How long connections of a filter chain that is gone may last.
+    drain_time: Duration,
 }
 
 #[derive(Debug)]
@@ -108,8 +120,19 @@ struct WorkerHandle {
 #[derive(Debug)]
 struct Bound {
     slot: Slot,
-    configured: Address,
-    address: SocketAddr,
+    /// What it was bound for.
+    config: Arc<Listener>,
+    settings: SocketSettings,
+    addresses: Vec<EndpointAddress>,
+}
+
+/// Bounds on connections from callers that are not in a listener's own configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Of all listeners together (runtime key `overload.global_downstream_max_connections`).
+    pub global: Option<u64>,
+    /// By listener name (runtime keys `envoy.resource_limits.listener.<name>.connection_limit`).
+    pub listeners: HashMap<Arc<str>, u64>,
 }
 
 impl Server {
@@ -127,14 +150,17 @@ impl Server {
     ) -> io::Result<Server> {
         let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let totals = Arc::new(Totals::default());
-        let mut workers = Vec::with_capacity(concurrency);
-        for index in 0..concurrency.max(1) {
-            let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (commands, inboxes): (Vec<_>, Vec<_>) = (0..concurrency.max(1)).map(|_| mpsc::channel(COMMANDS)).unzip();
+        // Weak: a worker ends when its server is gone, whatever other workers hold.
+        let peers: Peers = commands.iter().map(mpsc::Sender::downgrade).collect();
+        let mut workers = Vec::with_capacity(commands.len());
+        for (index, (commands, inbox)) in commands.into_iter().zip(inboxes).enumerate() {
+            let peers = Arc::clone(&peers);
             let snapshots = Arc::clone(&snapshots);
             let totals = Arc::clone(&totals);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
-                .spawn(move || worker_thread::run(Shard::worker(index), snapshots, totals, inbox))?;
+                .spawn(move || worker_thread::run(index, peers, snapshots, totals, inbox))?;
             workers.push(WorkerHandle {
                 commands,
                 thread: Some(thread),
@@ -153,7 +179,18 @@ impl Server {
             totals,
             bound: HashMap::new(),
             draining: false,
+            drain_time: DEFAULT_DRAIN_TIME,
         })
+    }
+
+    /// Sets how long connections last whose filter chain or listener is gone (`--drain-time-s`; 600 s otherwise).
+    pub fn set_drain_time(&mut self, drain_time: Duration) {
+        self.drain_time = drain_time;
+    }
+
+    /// Sets the bounds on connections; for listeners that are published later.
+    pub fn set_connection_limits(&mut self, limits: ConnectionLimits) {
+        self.compiler.set_connection_limits(limits);
     }
 
     /// Puts a configuration in force: new requests see all of it or nothing of it. Listening
@@ -167,25 +204,30 @@ impl Server {
         if !Arc::ptr_eq(&snapshot, &self.snapshots.load()) {
             self.snapshots.store(Arc::clone(&snapshot));
         }
-        self.close_listeners(&snapshot).await;
+        let closed = self.close_listeners(&snapshot).await;
         if !self.draining {
-            self.open_listeners(&snapshot, &mut errors).await;
+            self.open_listeners(&snapshot, closed, &mut errors).await;
         }
-        self.send_all(|| Command::Sweep).await;
+        let drain_time = self.drain_time;
+        self.send_all(|| Command::Sweep { drain_time }).await;
         errors
     }
 
-    async fn close_listeners(&mut self, snapshot: &Snapshot) {
+    /// Whether any was closed.
+    async fn close_listeners(&mut self, snapshot: &Snapshot) -> bool {
         let gone: Vec<Arc<str>> = self
             .bound
             .iter()
             .filter(|(_, bound)| {
-                snapshot
-                    .listener(&bound.slot)
-                    .is_none_or(|listener| listener.config.address != bound.configured || !listener.config.bind_to_port)
+                snapshot.listener(&bound.slot).is_none_or(|listener| {
+                    // Mostly it is the very same.
+                    !Arc::ptr_eq(&listener.config, &bound.config)
+                        && SocketSettings::of(&listener.config).as_ref() != Some(&bound.settings)
+                })
             })
             .map(|(name, _)| Arc::clone(name))
             .collect();
+        let closes = !gone.is_empty();
         for name in gone {
             if let Some(bound) = self.bound.remove(&name) {
                 self.send_all(|| Command::Unlisten {
@@ -194,27 +236,37 @@ impl Server {
                 .await;
             }
         }
+        closes
     }
 
-    async fn open_listeners(&mut self, snapshot: &Snapshot, errors: &mut Vec<ListenError>) {
+    async fn open_listeners(&mut self, snapshot: &Snapshot, closed: bool, errors: &mut Vec<ListenError>) {
         for listener in snapshot.listeners() {
             let config = &listener.config;
-            if !config.bind_to_port || self.bound.contains_key(&config.name) {
+            if self.bound.contains_key(&config.name) {
                 continue;
             }
-            let outcome = self
-                .open(
-                    &listener.slot,
-                    &config.address,
-                    config.tcp_backlog_size.unwrap_or(BACKLOG),
-                )
-                .await;
-            match outcome {
-                Ok(address) => {
+            let Some(settings) = SocketSettings::of(config) else {
+                continue;
+            };
+            let mut opened = self.open(&listener.slot, &settings).await;
+            // The workers close what they were told to a moment later.
+            let mut tries = if closed { REOPEN_TRIES } else { 0 };
+            while tries > 0
+                && opened
+                    .as_ref()
+                    .is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+            {
+                tries -= 1;
+                tokio::time::sleep(REOPEN_PAUSE).await;
+                opened = self.open(&listener.slot, &settings).await;
+            }
+            match opened {
+                Ok(addresses) => {
                     let bound = Bound {
                         slot: listener.slot.clone(),
-                        configured: config.address.clone(),
-                        address,
+                        config: Arc::clone(config),
+                        settings,
+                        addresses,
                     };
                     self.bound.insert(Arc::clone(&config.name), bound);
                 }
@@ -227,29 +279,19 @@ impl Server {
         }
     }
 
-    /// Binds one socket for each worker before any of them accepts, so that an address in use is
-    /// found out as a whole.
-    async fn open(&self, slot: &Slot, address: &Address, backlog: u32) -> io::Result<SocketAddr> {
-        let wanted = address
-            .socket_addr()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "only TCP addresses can be listened on"))?;
-        let first = socket::listen_tcp(wanted, true, backlog)?;
-        let bound = first.local_addr()?;
-        let mut sockets = vec![first];
-        for _ in 1..self.workers.len() {
-            sockets.push(socket::listen_tcp(bound, true, backlog)?);
-        }
-        for (worker, socket) in self.workers.iter().zip(sockets) {
+    async fn open(&self, slot: &Slot, settings: &SocketSettings) -> io::Result<Vec<EndpointAddress>> {
+        let (sockets, addresses) = settings.open(self.workers.len())?;
+        for (worker, sockets) in self.workers.iter().zip(sockets) {
             // A worker that is gone has panicked outside of any connection; the others serve.
             let _ = worker
                 .commands
                 .send(Command::Listen {
                     slot: slot.clone(),
-                    socket,
+                    sockets,
                 })
                 .await;
         }
-        Ok(bound)
+        Ok(addresses)
     }
 
     async fn send_all(&self, command: impl Fn() -> Command) {
@@ -294,7 +336,8 @@ impl Server {
     /// Has the workers drain connections to endpoints that left their cluster or failed their health checks. Part of
     /// every [`Server::publish`]; needed by itself when only endpoints changed.
     pub async fn sweep(&self) {
-        self.send_all(|| Command::Sweep).await;
+        let drain_time = self.drain_time;
+        self.send_all(|| Command::Sweep { drain_time }).await;
     }
 
     /// The TLS contexts of the filter chains in force, for `/certs`.
@@ -316,7 +359,7 @@ impl Server {
             .iter()
             .map(|(name, bound)| ListenerStatus {
                 name: Arc::clone(name),
-                address: bound.address,
+                addresses: bound.addresses.clone(),
             })
             .collect();
         listeners.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,7 +1,7 @@
 //! The configuration compiled for execution: immutable, published whole, read once a request.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use config::listener::{FilterChain, Listener};
@@ -11,17 +11,23 @@ use tls::{ContextError, DownstreamTlsContext, Loader};
 use upstream::cluster::ClusterHandle;
 
 use crate::access_log::LogSinks;
+use crate::chain::{Chain, ChainTls, Limiter, Terminal};
 use crate::codec_stats::ProcessCodecStats;
-use crate::listener::{Chain, ChainTls, CompiledListener};
+use crate::listener::{CompiledListener, OpenConnections};
+use crate::listener_filters;
 use crate::manager::{Manager, ProcessFacts};
 use crate::route_table::RouteTable;
+use crate::server::ConnectionLimits;
 use crate::slots::{Slot, SlotMap, Slots};
+use crate::tcp::TcpProxy;
 
 /// Everything a worker needs to serve, consistent in itself. A copy shares all parts with the original, so that the
 /// next one costs what changed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
     listeners: SlotMap<CompiledListener>,
+    /// The listeners of each address, bound or not: where connections go that were redirected.
+    by_address: Arc<HashMap<SocketAddr, Slot>>,
     tables: SlotMap<RouteTable>,
     clusters: SlotMap<ClusterHandle>,
     /// For the rare request whose header names its cluster.
@@ -35,6 +41,17 @@ impl Snapshot {
 
     pub(crate) fn listeners(&self) -> impl Iterator<Item = &Arc<CompiledListener>> {
         self.listeners.iter()
+    }
+
+    /// The listener for connections to an address: of that address, else of its port and every address.
+    pub(crate) fn listener_for(&self, destination: SocketAddr) -> Option<&Arc<CompiledListener>> {
+        let any: IpAddr = match destination.ip() {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let slot = self.by_address.get(&destination);
+        let slot = slot.or_else(|| self.by_address.get(&SocketAddr::new(any, destination.port())))?;
+        self.listener(slot)
     }
 
     pub(crate) fn route_table(&self, slot: &Slot) -> Option<&RouteTable> {
@@ -60,6 +77,7 @@ pub(crate) struct Compiler {
     tls: Arc<Loader>,
     log_sinks: LogSinks,
     process: ProcessFacts,
+    limits: ConnectionLimits,
     cluster_slots: Slots,
     table_slots: Slots,
     listener_slots: Slots,
@@ -82,6 +100,7 @@ impl Compiler {
             stats,
             tls,
             log_sinks,
+            limits: ConnectionLimits::default(),
             cluster_slots: Slots::default(),
             table_slots: Slots::default(),
             listener_slots: Slots::default(),
@@ -91,6 +110,10 @@ impl Compiler {
             config: Config::default(),
             snapshot: Arc::default(),
         }
+    }
+
+    pub(crate) fn set_connection_limits(&mut self, limits: ConnectionLimits) {
+        self.limits = limits;
     }
 
     /// Compiles `config`, at the cost of what differs from the last call: everything else is shared with the last
@@ -118,6 +141,7 @@ impl Compiler {
             snapshot.tables.set(&slot, compiled);
             keep(&mut self.tables, change.name, slot, change.new.is_some());
         }
+        let listeners_changed = !config.listeners.ptr_eq(&before.listeners);
         for change in config.listeners.changes_since(&before.listeners) {
             if change.new.is_none()
                 && let Some(listener) = self.listeners.remove(change.name)
@@ -135,6 +159,9 @@ impl Compiler {
                     snapshot.listeners.set(&compiled.slot, Some(Arc::clone(compiled)));
                 }
             }
+        }
+        if listeners_changed {
+            snapshot.by_address = self.by_address();
         }
         if changed {
             self.snapshot = Arc::new(snapshot);
@@ -165,30 +192,34 @@ impl Compiler {
                 Some(compiled) if !secrets_changed(compiled, config) => Some(Arc::clone(compiled)),
                 // The connection manager, and so its statistics and logs, stay when only a secret changed.
                 Some(compiled) => {
-                    let manager = Arc::clone(&compiled.manager);
-                    Some(Arc::new(self.chain(chain, manager, &stats, &ssl, config)))
+                    let terminal = compiled.terminal.clone();
+                    let limits = compiled.limits.clone();
+                    Some(Arc::new(self.chain(chain, terminal, limits, &stat_name, &ssl, config)))
                 }
                 None => {
-                    // `config` accepts only chains that end in a filter this crate executes.
-                    let settings = chain.http_connection_manager()?;
-                    let logs = self.log_sinks.open(&settings.access_log);
-                    let manager = Manager::compile(
-                        settings,
-                        &self.stats,
-                        &self.cluster_slots,
-                        &self.table_slots,
-                        logs,
-                        tls_settings(chain).is_some(),
-                        &self.process,
-                    );
-                    Some(Arc::new(self.chain(chain, Arc::new(manager), &stats, &ssl, config)))
+                    let terminal = self.terminal(chain)?;
+                    let limits = chain.connection_limits();
+                    let limits = limits.map(|limit| Limiter::new(limit, &self.stats)).collect();
+                    Some(Arc::new(self.chain(chain, terminal, limits, &stat_name, &ssl, config)))
                 }
             }
         };
+        let open = previous.as_ref().map(|previous| Arc::clone(&previous.open));
         let compiled = CompiledListener {
             config: Arc::clone(listener),
             slot: self.listener_slots.slot(name),
             stats: Arc::clone(&stats),
+            worker_stats: (0..self.stats.workers())
+                .map(|worker| {
+                    let scope = Scope::ListenerWorker(&stat_name, worker);
+                    self.stats.block(scope, &stats::listener_worker::TABLE)
+                })
+                .collect(),
+            filters: listener_filters::compile(&listener.listener_filters, listener.use_original_dst, &self.stats),
+            access_logs: self.log_sinks.open(&listener.access_log),
+            open: open.unwrap_or_else(|| OpenConnections::new(self.stats.workers())),
+            limit: self.limits.listeners.get(name).copied(),
+            global_limit: self.limits.global,
             chains: listener.filter_chains.iter().filter_map(&compile).collect(),
             default: listener.default_filter_chain.as_ref().and_then(&compile),
         };
@@ -196,11 +227,45 @@ impl Compiler {
         true
     }
 
+    fn by_address(&self) -> Arc<HashMap<SocketAddr, Slot>> {
+        let mut by_address = HashMap::new();
+        for listener in self.listeners.values() {
+            let config = &listener.config;
+            for address in std::iter::once(&config.address).chain(&config.additional_addresses) {
+                if let Some(address) = address.socket_addr() {
+                    by_address.insert(address, listener.slot.clone());
+                }
+            }
+        }
+        Arc::new(by_address)
+    }
+
+    /// The filter that a chain ends in. `config` accepts only chains that end in one this crate executes.
+    fn terminal(&self, chain: &FilterChain) -> Option<Terminal> {
+        if let Some(settings) = chain.tcp_proxy() {
+            let logs = self.log_sinks.open(&settings.access_log);
+            let proxy = TcpProxy::compile(settings, &self.stats, &self.cluster_slots, logs);
+            return Some(Terminal::Tcp(Arc::new(proxy)));
+        }
+        let settings = chain.http_connection_manager()?;
+        let manager = Manager::compile(
+            settings,
+            &self.stats,
+            &self.cluster_slots,
+            &self.table_slots,
+            self.log_sinks.open(&settings.access_log),
+            tls_settings(chain).is_some(),
+            &self.process,
+        );
+        Some(Terminal::Http(Arc::new(manager)))
+    }
+
     fn chain(
         &self,
         chain: &Arc<FilterChain>,
-        manager: Arc<Manager>,
-        stats: &Arc<stats::Block>,
+        terminal: Terminal,
+        limits: Box<[Arc<Limiter>]>,
+        stat_name: &str,
         ssl: &Arc<stats::Block>,
         config: &Config,
     ) -> Chain {
@@ -216,22 +281,21 @@ impl Compiler {
                 }
             },
         };
-        // `listener.<address>.`, as the block has it.
-        let address = stats.prefix().trim_start_matches("listener.").trim_end_matches('.');
-        let scope = Scope::ListenerHttp(address, &manager.config.stat_prefix);
-        let of_worker = |worker| {
-            let scope = Scope::ListenerWorker(address, worker);
-            self.stats.block(scope, &stats::listener_worker::TABLE)
+        let listener_http_stats = match &terminal {
+            Terminal::Http(manager) => {
+                let scope = Scope::ListenerHttp(stat_name, &manager.config.stat_prefix);
+                Some(self.stats.block(scope, &stats::listener_http::TABLE))
+            }
+            Terminal::Tcp(_) => None,
         };
         Chain {
             config: Arc::clone(chain),
-            listener_http_stats: self.stats.block(scope, &stats::listener_http::TABLE),
-            worker_stats: (0..self.stats.workers()).map(of_worker).collect(),
-            manager,
+            listener_http_stats,
+            terminal,
+            limits,
             ssl_stats: settings.is_some().then(|| Arc::clone(ssl)),
             secrets: used_secrets(chain, config),
             tls,
-            listener_stats: Arc::clone(stats),
         }
     }
 }

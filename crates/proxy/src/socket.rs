@@ -1,11 +1,9 @@
-//! Sockets of both families behind one type, and how listening sockets are made.
+//! Connected sockets of both families behind one type.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use socket2::{Domain, Protocol, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -44,24 +42,4 @@ impl AsyncWrite for Socket {
             Socket::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
-}
-
-/// Binds a TCP listening socket that shares its port with the other workers' (SO_REUSEPORT), so
-/// that the kernel spreads connections and no worker wakes another.
-///
-/// # Errors
-/// What the system says: address in use, not available, not permitted.
-pub(crate) fn listen_tcp(address: SocketAddr, reuse_port: bool, backlog: u32) -> io::Result<std::net::TcpListener> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if reuse_port {
-        socket.set_reuse_port(true)?;
-    }
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
 }

@@ -24,6 +24,7 @@ use crate::server::Totals;
 use crate::slab::{Key, Slab};
 use crate::snapshot::Snapshot;
 use crate::stream::{Stream, StreamTimer};
+use crate::tcp::Tunnel;
 use crate::timer_wheel::{TimerKey, TimerWheel};
 
 /// Read buffer of a worker: 64 KiB, since 16 KiB costs 30 to 67 % more on bulk bodies.
@@ -73,6 +74,8 @@ pub(crate) struct Worker {
     snapshots: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     pub(crate) connections: Slab<Connection>,
     pub(crate) streams: Slab<Stream>,
+    /// Connections that are carried as they are.
+    pub(crate) tunnels: Slab<Tunnel>,
     pub(crate) pools: Pools,
     timers: TimerWheel<Timer>,
     /// When the timer task will wake by itself.
@@ -116,6 +119,7 @@ impl WorkerCell {
                 snapshots: cache,
                 connections: Slab::new(),
                 streams: Slab::new(),
+                tunnels: Slab::new(),
                 pools: Pools::new(),
                 timers: TimerWheel::new(now),
                 timers_wake_at: None,

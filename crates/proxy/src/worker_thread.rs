@@ -9,19 +9,22 @@ use arc_swap::ArcSwap;
 use config::listener::TrafficDirection;
 use telemetry::stats::Shard;
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinHandle, spawn_local};
+use tokio::task::{AbortHandle, spawn_local};
 
+use crate::chain::Chain;
 use crate::connection::Role;
 use crate::drain::{DrainPace, Draining};
-use crate::listener;
-use crate::server::{Command, Totals};
+use crate::listener::{self, AcceptSocket, Balancer};
+use crate::listening::ListeningSocket;
+use crate::server::{Command, Peers, Totals};
 use crate::slots::Slot;
 use crate::snapshot::Snapshot;
 use crate::worker::{self, Worker, WorkerCell};
 
 /// Runs a worker until it is told to stop or its server is gone.
 pub(crate) fn run(
-    shard: Shard,
+    index: usize,
+    peers: Peers,
     snapshots: Arc<ArcSwap<Snapshot>>,
     totals: Arc<Totals>,
     inbox: mpsc::Receiver<Command>,
@@ -31,29 +34,32 @@ pub(crate) fn run(
         .enable_time()
         .build_local(tokio::runtime::LocalOptions::default());
     match runtime {
-        Ok(runtime) => runtime.block_on(serve(shard, snapshots, totals, inbox)),
+        Ok(runtime) => runtime.block_on(serve(index, peers, snapshots, totals, inbox)),
         Err(error) => tracing::error!(target: "main", %error, "a worker cannot start"),
     }
 }
 
 async fn serve(
-    shard: Shard,
+    index: usize,
+    peers: Peers,
     snapshots: Arc<ArcSwap<Snapshot>>,
     totals: Arc<Totals>,
     mut inbox: mpsc::Receiver<Command>,
 ) {
-    let cell = WorkerCell::new(shard, snapshots, totals, Instant::now());
+    let cell = WorkerCell::new(Shard::worker(index), snapshots, totals, Instant::now());
     let timers = spawn_local(worker::run_timers(Rc::clone(&cell)));
-    let mut listening: HashMap<usize, AbortHandle> = HashMap::new();
+    let mut listening: Listening = HashMap::new();
     while let Some(command) = inbox.recv().await {
         match command {
-            Command::Listen { slot, socket } => listen(&cell, &mut listening, slot, socket),
-            Command::Unlisten { slot } => {
-                if let Some(task) = listening.remove(&slot.index()) {
-                    task.abort();
-                }
+            Command::Listen { slot, sockets } => {
+                let own = Place { index, peers: &peers };
+                listen(&cell, own, &mut listening, &slot, sockets);
             }
-            Command::Sweep => sweep(&mut cell.worker.borrow_mut()),
+            Command::Accepted { slot, socket } => listener::take_over(&cell, &slot, socket),
+            Command::Unlisten { slot } => {
+                listening.remove(&slot.index());
+            }
+            Command::Sweep { drain_time } => sweep(&mut cell.worker.borrow_mut(), drain_time),
             Command::Drain {
                 only,
                 stop_accepting,
@@ -78,59 +84,86 @@ async fn serve(
             Command::Stop => break,
         }
     }
-    for task in listening.into_values() {
-        task.abort();
-    }
+    drop(listening);
     timers.abort();
+}
+
+/// The accept tasks of each listener, by slot number.
+type Listening = HashMap<usize, Vec<AcceptTask>>;
+
+/// A task that accepts on one socket, until this is dropped.
+struct AcceptTask(AbortHandle);
+
+impl Drop for AcceptTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn listen(
     cell: &Rc<WorkerCell>,
-    listening: &mut HashMap<usize, AbortHandle>,
-    slot: Slot,
-    socket: std::net::TcpListener,
+    own: Place<'_>,
+    listening: &mut Listening,
+    slot: &Slot,
+    sockets: Vec<ListeningSocket>,
 ) {
-    let socket = match tokio::net::TcpListener::from_std(socket) {
-        Ok(socket) => socket,
-        Err(error) => {
-            tracing::error!(target: "main", listener = %slot.name(), %error, "cannot watch a listening socket");
-            return;
+    let mut tasks = Vec::with_capacity(sockets.len());
+    for socket in sockets {
+        match AcceptSocket::new(socket) {
+            Ok(socket) => {
+                let balancer = Balancer::new(own.index, own.peers);
+                let task = spawn_local(listener::accept(Rc::clone(cell), slot.clone(), socket, balancer));
+                tasks.push(AcceptTask(task.abort_handle()));
+            }
+            Err(error) => {
+                tracing::error!(target: "main", listener = %slot.name(), %error, "cannot watch a listening socket");
+            }
         }
-    };
-    let index = slot.index();
-    let task: JoinHandle<()> = spawn_local(listener::accept(Rc::clone(cell), slot, socket));
-    if let Some(old) = listening.insert(index, task.abort_handle()) {
-        old.abort();
     }
+    listening.insert(slot.index(), tasks);
 }
 
-fn stop_listening(worker: &Worker, listening: &mut HashMap<usize, AbortHandle>, only: Option<TrafficDirection>) {
+/// Which worker this is, and the others.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    index: usize,
+    peers: &'a Peers,
+}
+
+fn stop_listening(worker: &Worker, listening: &mut Listening, only: Option<TrafficDirection>) {
     let snapshot = Rc::clone(&worker.snapshot);
     for listener in snapshot.listeners() {
-        if only.is_none_or(|only| listener.config.traffic_direction == only)
-            && let Some(task) = listening.remove(&listener.slot.index())
-        {
-            task.abort();
+        if only.is_none_or(|only| listener.config.traffic_direction == only) {
+            listening.remove(&listener.slot.index());
         }
     }
 }
 
 /// After a publish: connections of chains that are gone drain, so do those to endpoints that left.
-fn sweep(worker: &mut Worker) {
+fn sweep(worker: &mut Worker, drain_time: Duration) {
     worker.begin_turn();
+    let close_at = worker.now + drain_time;
     let snapshot = Rc::clone(&worker.snapshot);
+    let stays = |slot: &Slot, chain: &Chain| {
+        snapshot
+            .listener(slot)
+            .is_some_and(|listener| listener.chain_with(chain.config.fingerprint).is_some())
+    };
+    for key in worker.tunnels.keys() {
+        if let Some(tunnel) = worker.tunnels.get_mut(key)
+            && !stays(&tunnel.slot, &tunnel.chain)
+        {
+            tunnel.close_at(close_at);
+        }
+    }
     for key in worker.connections.keys() {
         let Some(connection) = worker.connections.get(key) else {
             continue;
         };
         match &connection.role {
             Role::Downstream(downstream) => {
-                let fingerprint = downstream.chain.config.fingerprint;
-                let stays = snapshot
-                    .listener(&downstream.slot)
-                    .is_some_and(|listener| listener.chain_with(fingerprint).is_some());
-                if !stays {
-                    crate::downstream::drain(worker, key);
+                if !stays(&downstream.slot, &downstream.chain) {
+                    crate::downstream::retire(worker, key, close_at);
                 }
             }
             Role::Upstream(upstream) => {

@@ -129,10 +129,13 @@ impl AdminSource for ProxyView {
 
     fn listeners(&self) -> Vec<admin::ListenerStatus> {
         let listeners = self.listeners.load();
-        let status = |listener: &ListenerStatus| admin::ListenerStatus {
-            name: listener.name.to_string(),
-            local_address: Some(socket_address(&EndpointAddress::Socket(listener.address))),
-            additional_local_addresses: Vec::new(),
+        let status = |listener: &ListenerStatus| {
+            let mut addresses = listener.addresses.iter().map(socket_address);
+            admin::ListenerStatus {
+                name: listener.name.to_string(),
+                local_address: addresses.next(),
+                additional_local_addresses: addresses.collect(),
+            }
         };
         listeners.iter().map(status).collect()
     }

@@ -8,6 +8,7 @@ mod certificates;
 mod check;
 mod command_line;
 mod config_dump;
+mod connection_limits;
 mod dialer;
 mod extensions;
 mod lifecycle;

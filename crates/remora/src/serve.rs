@@ -35,6 +35,7 @@ use xds_api::prost::Message as _;
 use crate::admin::{AdminLog, AdminServer, AdminSettings, DrainRequest, ServerState};
 use crate::admin_source::{self, ProxyView};
 use crate::command_line::{DrainStrategy, Mode, Options};
+use crate::connection_limits;
 use crate::dialer::Dialer;
 use crate::lifecycle::{Command, Lifecycle};
 use crate::load_reports;
@@ -184,7 +185,9 @@ impl Control {
         }
         let logs = Writer::new(&registry, options.file_flush())?;
         let local_address = local_address::of_machine(options.local_address_ip_version);
-        let server = Server::start(workers, &registry, &loader, &logs, local_address)?;
+        let mut server = Server::start(workers, &registry, &loader, &logs, local_address)?;
+        server.set_drain_time(options.drain_time());
+        server.set_connection_limits(connection_limits::from_runtime(&bootstrap.layered_runtime));
         let (lifecycle, commands) = Lifecycle::new();
         let lifecycle = Arc::new(lifecycle);
         let mut configs = xds.configs();

@@ -3,3 +3,4 @@
 pub mod differential;
 pub mod dynamic;
 pub mod proxy;
+pub mod tcp;

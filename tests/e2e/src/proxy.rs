@@ -25,7 +25,9 @@ impl Kind {
         }
     }
 
-    fn binary(self) -> PathBuf {
+    /// The program.
+    #[must_use]
+    pub fn binary(self) -> PathBuf {
         match self {
             Self::Remora => peers::binary("remora"),
             Self::Envoy => peers::envoy(),

@@ -10,16 +10,18 @@ use xds_api::google::protobuf::Any;
 use xds_api::prost::Message;
 
 use super::{
-    ConnectionBalance, DrainType, FilterChain, Listener, ListenerFilter, ListenerFilterPredicate, NetworkFilter,
-    NetworkFilterConfig, TcpKeepalive, TrafficDirection, TransportSocket,
+    ConnectionBalance, DrainType, FilterChain, Listener, NetworkFilter, NetworkFilterConfig, TcpKeepalive,
+    TrafficDirection, TransportSocket,
 };
 use crate::access_log::AccessLog;
 use crate::address::Address;
+use crate::connection_limit::ConnectionLimit;
 use crate::context::Context;
 use crate::extensions::{ExtensionKind, message_name};
-use crate::filter_chain_match::FilterChainMatch;
+use crate::filter_chain_match::{FilterChainMatch, ServerName};
 use crate::fingerprint::Fingerprint;
 use crate::http_connection_manager::HttpConnectionManager;
+use crate::listener_filters::ListenerFilter;
 use crate::metadata::Metadata;
 use crate::rejected::Reported;
 use crate::scalars::{bool_or, u32_or};
@@ -28,6 +30,7 @@ use crate::tcp_proxy::TcpProxy;
 
 const HTTP_CONNECTION_MANAGER: &str =
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const CONNECTION_LIMIT: &str = "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit";
 const TCP_PROXY: &str = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 
 impl Listener {
@@ -129,15 +132,25 @@ fn parse_filter_chains(context: &mut Context<'_>, message: &pb::Listener) -> Res
         );
     }
     // Two chains for the same connections: there is no telling which one is meant.
-    let mut seen: HashMap<FilterChainMatch, usize> = HashMap::new();
+    let mut seen: HashMap<Option<ServerName>, Vec<(usize, FilterChainMatch)>> = HashMap::new();
     let mut index = 0;
     context.each("filter_chains", &message.filter_chains, |context, chain| {
         let at = index;
         index += 1;
         let chain = FilterChain::parse(context, chain)?;
-        if let Some(first) = seen.insert(chain.filter_chain_match.clone(), at) {
-            let reason = format!("is the same as that of filter_chains[{first}]");
-            return Err(context.reject_field("filter_chain_match", reason));
+        let criteria = &chain.filter_chain_match;
+        let names = criteria.server_names.iter().cloned().map(Some);
+        // Only chains with a name in common, or without any, can be for the same connections.
+        for name in names.chain(criteria.server_names.is_empty().then_some(None)) {
+            let others = seen.entry(name).or_default();
+            if let Some((first, _)) = others
+                .iter()
+                .find(|(other, them)| *other != at && them.overlaps(criteria))
+            {
+                let reason = format!("is for the same connections as that of filter_chains[{first}]");
+                return Err(context.reject_field("filter_chain_match", reason));
+            }
+            others.push((at, criteria.clone()));
         }
         Ok(Arc::new(chain))
     })
@@ -240,6 +253,7 @@ impl NetworkFilter {
     fn is_terminal(&self) -> bool {
         match &self.config {
             NetworkFilterConfig::HttpConnectionManager(_) | NetworkFilterConfig::TcpProxy(_) => true,
+            NetworkFilterConfig::ConnectionLimit(_) => false,
             NetworkFilterConfig::Extension(config) => config.is_terminal(),
         }
     }
@@ -255,67 +269,17 @@ impl NetworkFilterConfig {
                 Ok(Self::HttpConnectionManager(Arc::new(manager)))
             }
             TCP_PROXY => {
-                context.not_yet("");
                 let message = context.decode(&inner.value)?;
                 Ok(Self::TcpProxy(Arc::new(TcpProxy::parse(context, &message)?)))
+            }
+            CONNECTION_LIMIT => {
+                let message = context.decode(&inner.value)?;
+                let limit = ConnectionLimit::parse(context, &message)?;
+                Ok(Self::ConnectionLimit(Arc::new(limit)))
             }
             _ => context
                 .extension(ExtensionKind::NetworkFilter, any)
                 .map(Self::Extension),
-        }
-    }
-}
-
-impl ListenerFilter {
-    fn parse(context: &mut Context<'_>, message: &pb::ListenerFilter) -> Result<Self, Reported> {
-        context.check(message);
-        let name = context.text("name", &message.name);
-        let config = match &message.config_type {
-            Some(pb::listener_filter::ConfigType::TypedConfig(any)) => context.at("typed_config", |context| {
-                context.extension(ExtensionKind::ListenerFilter, any)
-            }),
-            Some(pb::listener_filter::ConfigType::ConfigDiscovery(_)) => Err(context.reported()),
-            None => Err(context.reject_field("typed_config", "is required")),
-        };
-        let disabled = message.filter_disabled.as_ref();
-        let filter_disabled = context.optional("filter_disabled", disabled, ListenerFilterPredicate::parse);
-        Ok(Self {
-            name: name?,
-            config: config?,
-            filter_disabled: filter_disabled?,
-        })
-    }
-}
-
-impl ListenerFilterPredicate {
-    fn parse(context: &mut Context<'_>, message: &pb::ListenerFilterChainMatchPredicate) -> Result<Self, Reported> {
-        use pb::listener_filter_chain_match_predicate::{MatchSet, Rule};
-        let set = |context: &mut Context<'_>, set: &MatchSet| {
-            if set.rules.len() < 2 {
-                return Err(context.reject_field("rules", "must have at least 2 entries"));
-            }
-            context.each("rules", &set.rules, Self::parse)
-        };
-        match &message.rule {
-            Some(Rule::OrMatch(rules)) => context.at("or_match", |context| set(context, rules)).map(Self::Or),
-            Some(Rule::AndMatch(rules)) => context.at("and_match", |context| set(context, rules)).map(Self::And),
-            Some(Rule::NotMatch(rule)) => context
-                .at("not_match", |context| Self::parse(context, rule))
-                .map(|rule| Self::Not(Box::new(rule))),
-            Some(Rule::AnyMatch(true)) => Ok(Self::Any),
-            Some(Rule::AnyMatch(false)) => Err(context.reject_field("any_match", "is false, expected true")),
-            Some(Rule::DestinationPortRange(range)) => context.at("destination_port_range", |context| {
-                match (u16::try_from(range.start), u32::try_from(range.end)) {
-                    (Ok(start), Ok(end)) if u32::from(start) < end && end <= 65536 => {
-                        Ok(Self::DestinationPortRange { start, end })
-                    }
-                    _ => {
-                        let found = format!("is from {} to {}", range.start, range.end);
-                        Err(context.reject(format!("{found}, expected start below end, both ports")))
-                    }
-                }
-            }),
-            None => Err(context.reject("has no rule")),
         }
     }
 }

@@ -3,8 +3,9 @@ use std::time::Duration;
 use super::*;
 use crate::address::CidrRange;
 use crate::filter_chain_match::{ConnectionSourceType, ServerName, TransportProtocol};
+use crate::listener_filters::{ListenerFilterConfig, ProxyProtocol, TlsInspector};
 use crate::resource::ResourceType;
-use crate::testing::{accept, refuse, refuse_as_the_proxy, refuse_each, without_effect};
+use crate::testing::{accept, refuse, refuse_each, without_effect};
 
 const ADDRESS: &str = "address: {socket_address: {address: 127.0.0.1, port_value: 8080}}";
 const TCP: &str = "{name: tcp, typed_config: {'@type': \
@@ -84,7 +85,7 @@ listener_filters:
     );
     assert_eq!(listener.all_filter_chains().count(), 2);
     let disabled = listener.listener_filters[0].filter_disabled.as_ref().unwrap();
-    assert!(disabled.matches(80) && !disabled.matches(81));
+    assert!(disabled.matches(Some(80)) && !disabled.matches(Some(81)) && !disabled.matches(None));
 }
 
 #[test]
@@ -149,9 +150,9 @@ fn what_is_refused_of_a_listener_is_named_with_its_path() {
             ),
             (
                 "listener_filters: [{name: x, typed_config: {'@type': \
-                 type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector}}]",
+                 type.googleapis.com/envoy.extensions.filters.listener.original_src.v3.OriginalSrc}}]",
                 "listener_filters[0].typed_config: listener filter \
-                 \"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector\" is not supported",
+                 \"envoy.extensions.filters.listener.original_src.v3.OriginalSrc\" is not supported",
             ),
             ("access_log: [{name: x}]", "access_log[0].typed_config: is required"),
             (
@@ -219,11 +220,86 @@ fn what_is_refused_of_a_filter_chain_is_named_with_its_path() {
 }
 
 #[test]
-fn a_tcp_proxy_is_refused_until_the_proxy_acts_on_it() {
+fn chains_overlap_when_any_value_of_every_criterion_is_in_both() {
+    let chains = |first: &str, second: &str| {
+        format!(
+            "name: l\n{ADDRESS}\nfilter_chains: [{{filters: [{TCP}], filter_chain_match: {{{first}}}}}, \
+             {{filters: [{TCP}], filter_chain_match: {{{second}}}}}]"
+        )
+    };
+    let overlap = [
+        ("source_ports: [1, 2]", "source_ports: [2, 3]"),
+        (
+            "server_names: [a, b], destination_port: 1",
+            "server_names: [c, B], destination_port: 1",
+        ),
+    ];
+    for (first, second) in overlap {
+        assert_eq!(
+            refuse(Listener::parse, &chains(first, second)),
+            ["filter_chains[1].filter_chain_match: is for the same connections as that of filter_chains[0]"]
+        );
+    }
+    let apart = [
+        ("source_ports: [1, 2]", "source_ports: [3]"),
+        ("source_ports: [1, 2]", ""),
+        (
+            "server_names: [a, b], destination_port: 1",
+            "server_names: [b], destination_port: 2",
+        ),
+        ("server_names: [a]", "server_names: ['*.a']"),
+    ];
+    for (first, second) in apart {
+        assert_eq!(listener(&chains(first, second)).filter_chains.len(), 2);
+    }
+}
+
+#[test]
+fn listener_filters_have_their_fields() {
+    let with = |filter: &str| {
+        format!(
+            "{}\nlistener_filters: [{{name: f, typed_config: {{'@type': type.googleapis.com/{filter}}}}}]",
+            with_chain("")
+        )
+    };
+    let one = |filter: &str| listener(&with(filter)).listener_filters[0].config.clone();
+    let inspector = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
     assert_eq!(
-        refuse_as_the_proxy(Listener::parse, &with_chain("")),
-        ["filter_chains[0].filters[0].typed_config: is not supported: the proxy does not act on it yet"]
+        one(&format!("{inspector}, max_client_hello_size: 4096")),
+        ListenerFilterConfig::TlsInspector(TlsInspector {
+            max_client_hello_size: 4096,
+            close_connection_on_client_hello_parsing_errors: false,
+        })
     );
+    let proxy_protocol = "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol";
+    assert_eq!(
+        one(&format!(
+            "{proxy_protocol}, allow_requests_without_proxy_protocol: true, disallowed_versions: [V2], stat_prefix: p"
+        )),
+        ListenerFilterConfig::ProxyProtocol(Arc::new(ProxyProtocol {
+            allow_requests_without_proxy_protocol: true,
+            disallows_v1: false,
+            disallows_v2: true,
+            stat_prefix: Some("p".into()),
+        }))
+    );
+    let at = "listener_filters[0].typed_config";
+    for (filter, fault) in [
+        (
+            format!("{inspector}, max_client_hello_size: 16385"),
+            ".max_client_hello_size: is 16385, expected 1 to 16384",
+        ),
+        (
+            format!("{proxy_protocol}, rules: [{{tlv_type: 1}}]"),
+            ".rules: is not supported: TLVs are read over: nothing keeps them",
+        ),
+        (
+            "google.protobuf.Empty".to_owned(),
+            ": listener filter \"google.protobuf.Empty\" is not supported",
+        ),
+    ] {
+        assert_eq!(refuse(Listener::parse, &with(&filter)), [format!("{at}{fault}")]);
+    }
 }
 
 #[test]
@@ -237,7 +313,7 @@ fn two_chains_for_the_same_connections_are_refused() {
     );
     assert_eq!(
         refuse(Listener::parse, &text),
-        ["filter_chains[2].filter_chain_match: is the same as that of filter_chains[0]"]
+        ["filter_chains[2].filter_chain_match: is for the same connections as that of filter_chains[0]"]
     );
 }
 
@@ -383,7 +459,11 @@ fn weighted_clusters_are_picked_by_their_weight() {
         panic!()
     };
     let picked: String = (0..8)
-        .map(|random| proxy.clusters.pick(random).name.to_string())
+        .map(|random| {
+            proxy.clusters.clusters[proxy.clusters.pick_index(random)]
+                .name
+                .to_string()
+        })
         .collect();
     assert_eq!(picked, "abbbabbb");
     assert_eq!(

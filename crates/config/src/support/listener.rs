@@ -3,7 +3,7 @@
 use xds_api::envoy::config::listener::v3 as pb;
 use xds_api::envoy::extensions::filters::network::tcp_proxy::v3 as tcp_proxy;
 
-use super::{FIXED_BUFFERS, NO_CONFIG_DISCOVERY, NO_EXTENSION, NO_SOCKET_OPTIONS, NO_TCP_KEEPALIVE};
+use super::{NO_CONFIG_DISCOVERY, NO_EXTENSION, NO_SOCKET_OPTIONS};
 use crate::support;
 
 const NO_UDP: &str = "listeners are for TCP and Unix sockets";
@@ -15,15 +15,15 @@ support! {
     message pb::Listener as "envoy.config.listener.v3.Listener" {
         name: supported,
         address: supported,
-        additional_addresses: not_yet,
+        additional_addresses: supported,
         stat_prefix: supported,
         stats_matcher: rejected("statistics are chosen for the whole process (stats_config)"),
         filter_chains: supported,
         fcds_config: rejected("filter chains cannot be discovered by themselves"),
         filter_chain_matcher: rejected("write filter_chain_match, not a match tree"),
-        use_original_dst: not_yet,
+        use_original_dst: supported,
         default_filter_chain: supported,
-        per_connection_buffer_limit_bytes: without_effect(FIXED_BUFFERS),
+        per_connection_buffer_limit_bytes: supported,
         per_connection_buffer_high_watermark_timeout: rejected(NO_WATERMARK_TIMEOUT),
         metadata: supported,
         deprecated_v1: supported,
@@ -31,8 +31,8 @@ support! {
         listener_filters: supported,
         listener_filters_timeout: supported,
         continue_on_listener_filters_timeout: supported,
-        transparent: not_yet,
-        freebind: not_yet,
+        transparent: supported,
+        freebind: supported,
         socket_options: rejected(NO_SOCKET_OPTIONS),
         tcp_fast_open_queue_length: without_effect("connections are opened without TCP fast open"),
         traffic_direction: supported,
@@ -40,15 +40,15 @@ support! {
         api_listener: rejected("an API listener is for gRPC clients that speak xDS themselves"),
         connection_balance_config: supported,
         reuse_port: without_effect("it is deprecated: enable_reuse_port counts, and is on by default"),
-        enable_reuse_port: without_effect("each worker has an accept socket of its own"),
-        access_log: without_effect("connections that match no filter chain are not logged"),
+        enable_reuse_port: supported,
+        access_log: supported,
         tcp_backlog_size: supported,
         max_connections_to_accept_per_socket_event: without_effect("connections are accepted as they come"),
         bind_to_port: supported,
         enable_mptcp: rejected("sockets are plain TCP"),
-        ignore_global_conn_limit: without_effect("there is no limit on the connections of the process"),
+        ignore_global_conn_limit: supported,
         bypass_overload_manager: without_effect("there is no overload manager"),
-        tcp_keepalive: without_effect(NO_TCP_KEEPALIVE),
+        tcp_keepalive: supported,
     }
     oneof listener_specifier: pb::listener::ListenerSpecifier {
         InternalListener => internal_listener: rejected("there are no internal listeners"),
@@ -62,7 +62,7 @@ support! {
 
     message pb::listener::ConnectionBalanceConfig as "envoy.config.listener.v3.Listener.ConnectionBalanceConfig" {}
     oneof balance_type: pb::listener::connection_balance_config::BalanceType {
-        ExactBalance => exact_balance: without_effect("connections are accepted by the worker that the kernel chooses"),
+        ExactBalance => exact_balance: supported,
         ExtendBalance => extend_balance: rejected(NO_EXTENSION),
         CpuLocalityBalance => cpu_locality_balance: rejected("write exact_balance, or leave it to the kernel"),
     }
@@ -73,7 +73,7 @@ support! {
         use_proxy_proto: rejected("it is deprecated: write the listener filter envoy.filters.listener.proxy_protocol"),
         metadata: supported,
         transport_socket: supported,
-        transport_socket_connect_timeout: not_yet,
+        transport_socket_connect_timeout: supported,
         name: supported,
     }
 

@@ -16,6 +16,7 @@ fn checks() -> Vec<EncodedCheck> {
         http_connection_manager::CHECKS,
         http_filters::CHECKS,
         listener::CHECKS,
+        listener_filters::CHECKS,
         load_balancing::CHECKS,
         protocol::CHECKS,
         route::CHECKS,

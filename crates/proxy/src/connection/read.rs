@@ -52,7 +52,7 @@ pub(super) fn read(
 }
 
 /// Bytes from the socket, through TLS where there is TLS, to the codec.
-fn feed(worker: &mut Worker, buffers: &mut Buffers, key: Key<Connection>, bytes: &[u8]) {
+pub(super) fn feed(worker: &mut Worker, buffers: &mut Buffers, key: Key<Connection>, bytes: &[u8]) {
     let now = worker.now;
     let Some(connection) = worker.connections.get_mut(key) else {
         return;

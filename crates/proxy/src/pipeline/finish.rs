@@ -15,10 +15,10 @@ use upstream::cluster::ClusterHandle;
 
 use super::{attempt, filtering, response};
 use crate::access_log::Entry;
+use crate::chain::Chain;
 use crate::connection::{Connection, Role};
 use crate::failure::{Failure, Meaning, Refusal, grpc_status_of_http};
 use crate::filters::http_filter::LocalReply;
-use crate::listener::Chain;
 use crate::response_headers;
 use crate::slab::Key;
 use crate::stream::{Phase, Record, Stream};
@@ -361,7 +361,10 @@ fn count(stream: &Stream, failure: Failure, shard: Shard) {
 
 /// The listener's share of what became of a request.
 pub(crate) fn count_for_listener(chain: &Chain, shard: Shard, status: u16) {
-    let stats = chain.listener_http_stats.local(shard);
+    let Some(stats) = &chain.listener_http_stats else {
+        return;
+    };
+    let stats = stats.local(shard);
     stats.add(listener_stat::DOWNSTREAM_RQ_COMPLETED, 1);
     match status / 100 {
         0 => {}

@@ -125,6 +125,44 @@ stat_table! {
             HTTP11_FOUND = "http11_found",
             HTTP2_FOUND = "http2_found",
             HTTP_NOT_FOUND = "http_not_found",
+            READ_ERROR = "read_error",
+        }
+    }
+}
+
+stat_table! {
+    /// `proxy_proto.[<stat_prefix>.]*` (Envoy: Listener filters > Proxy Protocol).
+    pub mod proxy_protocol {
+        counters {
+            NOT_FOUND_ALLOWED = "not_found_allowed",
+            NOT_FOUND_DISALLOWED = "not_found_disallowed",
+            V1_DISALLOWED = "versions.v1.disallowed",
+            V1_ERROR = "versions.v1.error",
+            V1_FOUND = "versions.v1.found",
+            V2_DISALLOWED = "versions.v2.disallowed",
+            V2_ERROR = "versions.v2.error",
+            V2_FOUND = "versions.v2.found",
+        }
+    }
+}
+
+stat_table! {
+    /// What the PROXY protocol filters of all listeners count together; it has no prefix.
+    pub mod proxy_protocol_errors {
+        counters {
+            DOWNSTREAM_CX_PROXY_PROTO_ERROR = "downstream_cx_proxy_proto_error",
+        }
+    }
+}
+
+stat_table! {
+    /// `connection_limit.<stat_prefix>.*` (Envoy: Network filters > Connection limit).
+    pub mod connection_limit {
+        counters {
+            LIMITED_CONNECTIONS = "limited_connections",
+        }
+        gauges {
+            ACTIVE_CONNECTIONS = "active_connections",
         }
     }
 }

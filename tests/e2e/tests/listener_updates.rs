@@ -1,0 +1,162 @@
+//! Listeners that change while connections are open, and their sockets, under remora and under Envoy.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use e2e::differential::compare;
+use e2e::proxy::{Kind, Proxy};
+use e2e::tcp::{Behaviour, backend};
+use socket2::{Domain, Socket, Type};
+use testkit::wait::wait_for;
+use testkit::{Directory, ports, wait_until};
+
+/// A listener whose chains are told apart by the direct source: 127.0.0.1 and 127.0.0.2.
+fn lds(port: u16, chains: &[(&str, &str)]) -> String {
+    let chain = |(source, prefix): &(&str, &str)| {
+        format!(
+            "{{name: c{source}, filter_chain_match: {{source_prefix_ranges: [{{address_prefix: {source}, prefix_len: 32}}]}}, \
+             filters: [{{name: tcp, typed_config: {{'@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, \
+             stat_prefix: {prefix}, cluster: echo}}}}]}}"
+        )
+    };
+    let chains: Vec<String> = chains.iter().map(chain).collect();
+    format!(
+        "resources:\n- '@type': type.googleapis.com/envoy.config.listener.v3.Listener\n  name: changing\n  \
+         address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}\n  filter_chains: [{}]\n",
+        chains.join(", ")
+    )
+}
+
+/// An open connection through the proxy, from 127.0.0.1 or 127.0.0.2, that has been used.
+fn connect_from(source: [u8; 4], port: u16) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
+    socket
+        .bind(&SocketAddr::from((source, 0)).into())
+        .expect("all of 127.0.0.0/8 is local");
+    socket
+        .connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())
+        .expect("the proxy listens");
+    let mut stream: TcpStream = socket.into();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("the time is not zero");
+    assert!(is_open(&mut stream), "a new connection is echoed");
+    stream
+}
+
+fn is_open(stream: &mut TcpStream) -> bool {
+    stream.write_all(b"x").is_ok() && stream.read_exact(&mut [0]).is_ok()
+}
+
+fn observe(kind: Kind, directory: &Directory) -> BTreeMap<String, String> {
+    let (changing, limited, additional, http) = (
+        ports::free_port(),
+        ports::free_port(),
+        ports::free_port(),
+        ports::free_port(),
+    );
+    let pipe = directory.path().join(format!("{}.sock", kind.name()));
+    let name = format!("{}-lds.yaml", kind.name());
+    let path = directory.write(
+        &name,
+        &lds(changing, &[("127.0.0.1", "first"), ("127.0.0.2", "second")]),
+    );
+    let mut bootstrap = include_str!("../src/updates.yaml").to_owned();
+    for (name, value) in [
+        ("lds", path.display().to_string()),
+        ("pipe", pipe.display().to_string()),
+        ("limited", limited.to_string()),
+        ("additional", additional.to_string()),
+        ("http", http.to_string()),
+        ("echo", backend(Behaviour::Echo).to_string()),
+    ] {
+        bootstrap = bootstrap.replace(&format!("{{{name}}}"), &value);
+    }
+    let proxy = Proxy::start(kind, directory, kind.name(), &bootstrap);
+    wait_until(10, "the discovered listener accepts", || {
+        TcpStream::connect(("127.0.0.1", changing)).is_ok()
+    });
+    let mut seen = BTreeMap::new();
+    let mut saw = |name: &str, value: String| seen.insert(name.to_owned(), value);
+
+    let mut kept = connect_from([127, 0, 0, 1], changing);
+    let mut changed = connect_from([127, 0, 0, 2], changing);
+    // The new file takes the old one's place as a whole (Envoy: watched by renaming).
+    let new = directory.write(
+        "new.yaml",
+        &lds(changing, &[("127.0.0.1", "first"), ("127.0.0.2", "other")]),
+    );
+    std::fs::rename(new, &path).expect("both are in the test's directory");
+    wait_until(10, "the new chain is in force", || {
+        let _ = connect_from([127, 0, 0, 2], changing);
+        proxy.stat("tcp.other.downstream_cx_total") > 0
+    });
+    let began = Instant::now();
+    saw("open while its chain drains", is_open(&mut changed).to_string());
+    // What it is not given any more ends it: `--drain-time-s 5`.
+    let closed = wait_for(15, "the connection of the changed chain ends", || {
+        (!is_open(&mut changed)).then(|| began.elapsed())
+    });
+    let in_time = (Duration::from_secs(3)..Duration::from_secs(8)).contains(&closed);
+    saw(
+        "closed when the drain time is over",
+        if in_time { "yes".into() } else { format!("{closed:?}") },
+    );
+    saw("the other chain's connection stays", is_open(&mut kept).to_string());
+
+    let first = connect_from([127, 0, 0, 1], limited);
+    let mut second = TcpStream::connect(("127.0.0.1", limited)).expect("the system accepts for the proxy");
+    let mut nothing = [0];
+    let read = second.read(&mut nothing);
+    saw(
+        "beyond the listener's limit",
+        matches!(read, Ok(0) | Err(_)).to_string(),
+    );
+    saw(
+        "overflows",
+        proxy.stat("listener.limited.downstream_cx_overflow").to_string(),
+    );
+    drop(first);
+
+    let mut local = UnixStream::connect(&pipe).expect("the proxy listens");
+    local.write_all(b"hello").expect("it is open");
+    let mut answer = [0; 5];
+    local.read_exact(&mut answer).expect("it is echoed");
+    saw("through a Unix socket", String::from_utf8_lossy(&answer).into_owned());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&pipe).expect("it is a file").permissions());
+    saw("its mode", format!("{:o}", mode & 0o777));
+    saw(
+        "on the additional address",
+        is_open(&mut connect_from([127, 0, 0, 1], additional)).to_string(),
+    );
+
+    let mut caller = TcpStream::connect(("127.0.0.1", http)).expect("the proxy listens");
+    let request = "PROXY TCP4 1.2.3.4 5.6.7.8 1000 2000\r\nGET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    caller.write_all(request.as_bytes()).expect("it is open");
+    let mut answer = String::new();
+    caller.read_to_string(&mut answer).expect("the answer is text");
+    saw(
+        "HTTP behind a header in one piece",
+        answer.lines().next().unwrap_or("").to_owned(),
+    );
+    let line = wait_for(10, "the request is logged", || {
+        proxy.process.output().lines().next().map(str::to_owned)
+    });
+    saw("and in the log", line);
+    seen
+}
+
+#[test]
+fn a_changed_chain_ends_its_own_connections_and_no_others() {
+    let directory = Directory::new("updates");
+    let envoy = observe(Kind::Envoy, &directory);
+    let remora = observe(Kind::Remora, &directory);
+    if let Err(faults) = compare("listeners", &envoy, &remora, &[]) {
+        panic!("{faults}");
+    }
+    assert_eq!(remora["the other chain's connection stays"], "true");
+    assert_eq!(remora["and in the log"], "1.2.3.4:1000 127.0.0.1 5.6.7.8:2000 200");
+}
