@@ -54,6 +54,12 @@ impl Connection {
         Self::H1(h1::Connection::client(config, now))
     }
 
+    /// A client's end of a connection that carries bytes without HTTP.
+    #[must_use]
+    pub fn raw_client(config: &Arc<h1::Config>, now: Instant) -> Self {
+        Self::H1(h1::Connection::raw_client(config, now))
+    }
+
     /// An HTTP/2 server's end of a connection.
     #[must_use]
     pub fn h2_server(config: &Arc<h2::Config>, now: Instant) -> Self {
@@ -136,6 +142,24 @@ impl Connection {
         match self {
             Self::H2(_) => false,
             Self::H1(connection) => connection.half_closed(),
+        }
+    }
+
+    /// HTTP/1.1: the exchange in progress is a tunnel, either side of which may end before the other.
+    #[must_use]
+    pub fn is_tunnel(&self) -> bool {
+        match self {
+            Self::H2(_) => false,
+            Self::H1(connection) => connection.is_tunnel(),
+        }
+    }
+
+    /// Whether this connection carries bytes without HTTP, see [`h1::Connection::raw_client`].
+    #[must_use]
+    pub fn is_raw(&self) -> bool {
+        match self {
+            Self::H2(_) => false,
+            Self::H1(connection) => connection.is_raw,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::field_path::{FieldPath, Segment};
 use crate::fingerprint::Fingerprint;
 use crate::rejected::{Parsed, Rejected, Reported, WithoutEffect};
 use crate::support::Supported;
+use crate::value_format::ValueFormat;
 
 /// The state of parsing one resource: the current path, the faults found so far, the extensions that may appear.
 ///
@@ -251,6 +252,19 @@ impl<'a> Context<'a> {
             }
             self.reported()
         })
+    }
+
+    /// Compiles a text with command operators, where somebody executes them.
+    ///
+    /// # Errors
+    /// When it is not such a text.
+    pub fn value_format(&mut self, field: &str, text: &str) -> Result<ValueFormat, Reported> {
+        match self.extensions.formats() {
+            Some(compile) if text.contains('%') => compile(text)
+                .map(ValueFormat::new)
+                .map_err(|reason| self.reject_field(field, reason)),
+            _ => Ok(ValueFormat::default()),
+        }
     }
 
     /// Whether an extension of this kind and type is known.

@@ -73,11 +73,15 @@ impl fmt::Display for ExtensionKind {
 /// Parses the bytes of an extension's message. Faults go to the context, whose path is that of the `Any`.
 pub type Parser = fn(&mut Context<'_>, &[u8]) -> Result<Arc<dyn ExtensionConfig>, Reported>;
 
+/// Compiles a text with command operators (`%REQ(name)%`), or says what is wrong with it.
+pub type FormatCompiler = fn(&str) -> Result<Arc<dyn ExtensionConfig>, String>;
+
 /// The extensions a caller knows. The proxy and the control plane pass the full set, so that whatever the one sends
 /// the other can execute.
 #[derive(Clone, Default)]
 pub struct Extensions {
     parsers: HashMap<(ExtensionKind, &'static str), Parser>,
+    formats: Option<FormatCompiler>,
 }
 
 impl Extensions {
@@ -91,6 +95,17 @@ impl Extensions {
     pub fn register(&mut self, kind: ExtensionKind, message: &'static str, parser: Parser) -> &mut Self {
         self.parsers.insert((kind, message), parser);
         self
+    }
+
+    /// Registers what compiles texts with command operators.
+    pub fn register_formats(&mut self, compiler: FormatCompiler) -> &mut Self {
+        self.formats = Some(compiler);
+        self
+    }
+
+    /// What compiles texts with command operators, if anybody does.
+    pub fn formats(&self) -> Option<FormatCompiler> {
+        self.formats
     }
 
     /// The parser for a type URL (or a bare message name).

@@ -7,6 +7,7 @@ use xds_api::envoy::config::core::v3 as core;
 use crate::context::Context;
 use crate::rejected::Reported;
 use crate::string_matcher::{header_name, parse_header_name};
+use crate::value_format::ValueFormat;
 
 /// What to add to and remove from a header block, in the order of the configuration. Removal comes first in Envoy's
 /// evaluation of one level; see [`HeaderMutations::is_empty`] to skip a level.
@@ -30,8 +31,10 @@ impl HeaderMutations {
 pub struct HeaderValueOption {
     /// Lower-case name.
     pub name: Arc<str>,
-    /// The value as written, command operators (`%REQ(...)%`) included: the access-log formatter compiles it.
+    /// The value as written, command operators (`%REQ(...)%`) included.
     pub value: Arc<str>,
+    /// The same, compiled, where it has command operators.
+    pub format: ValueFormat,
     /// What becomes of a header of that name that is already there.
     pub append_action: HeaderAppendAction,
     /// Whether a value that evaluates to nothing is added all the same.
@@ -110,10 +113,8 @@ impl HeaderValueOption {
             if header.value.bytes().any(|byte| matches!(byte, b'\0' | b'\r' | b'\n')) {
                 return Err(context.reject_field("value", "holds a line break or a NUL"));
             }
-            if header.value.contains('%') {
-                context.not_yet("value");
-            }
-            Ok((name, Arc::from(header.value.as_str())))
+            let format = context.value_format("value", &header.value)?;
+            Ok((name, Arc::from(header.value.as_str()), format))
         });
         let action: Result<Action, _> = context.enumeration("append_action", message.append_action);
         let append_action = match (message.append, action?) {
@@ -127,10 +128,11 @@ impl HeaderValueOption {
             (_, Action::OverwriteIfExistsOrAdd) => HeaderAppendAction::OverwriteIfExistsOrAdd,
             (_, Action::OverwriteIfExists) => HeaderAppendAction::OverwriteIfExists,
         };
-        let (name, value) = header?;
+        let (name, value, format) = header?;
         Ok(Self {
             name,
             value,
+            format,
             append_action,
             keep_empty_value: message.keep_empty_value,
         })

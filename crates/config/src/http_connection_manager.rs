@@ -13,7 +13,9 @@ use crate::header_mutation::HeaderValueOption;
 use crate::http_protocol_options::{CommonHttpProtocolOptions, Http1ProtocolOptions, Http2ProtocolOptions};
 use crate::resource::{References, ResourceType};
 use crate::route::RouteConfiguration;
+use crate::string_matcher::StringMatcher;
 
+mod extensions;
 mod parse;
 
 /// A network filter that speaks HTTP with the client. Every timeout is already what is to be used: absent fields have
@@ -62,10 +64,14 @@ pub struct HttpConnectionManager {
     pub xff_num_trusted_hops: u32,
     /// Whether the peer's address is not added to `x-forwarded-for`.
     pub skip_xff_append: bool,
+    /// How the caller is found in `x-forwarded-for`, in place of `xff_num_trusted_hops`.
+    pub original_ip_detection: Option<XffDetection>,
     /// Whether an IPv4 address is written into `x-forwarded-for` as an IPv6 one.
     pub represent_ipv4_remote_address_as_ipv4_mapped_ipv6: bool,
     /// Which clients are internal: none unless said here.
     pub internal_address_config: Option<InternalAddressConfig>,
+    /// Changes to the headers of requests, before anything else is done with them.
+    pub early_header_mutations: Vec<EarlyHeaderMutation>,
     /// Value appended to `via`, none for nothing.
     pub via: Option<Arc<str>>,
     /// Whether requests get an `x-request-id`.
@@ -212,6 +218,28 @@ pub struct InternalAddressConfig {
     pub unix_sockets: bool,
     /// Address ranges that are.
     pub cidr_ranges: Vec<CidrRange>,
+}
+
+/// How the caller is found in `x-forwarded-for` (`envoy.extensions.http.original_ip_detection.xff.v3.XffConfig`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct XffDetection {
+    /// How many addresses at the end are those of proxies.
+    pub num_trusted_hops: u32,
+    /// Which addresses at the end are passed over.
+    pub trusted_cidrs: Option<Vec<CidrRange>>,
+    /// Whether the peer's address is not added.
+    pub skip_xff_append: bool,
+}
+
+/// A change to the headers of requests (`envoy.config.common.mutation_rules.v3.HeaderMutation`).
+#[derive(Debug, Clone, PartialEq)]
+pub enum EarlyHeaderMutation {
+    /// Removes the header of this name.
+    Remove(Arc<str>),
+    /// Removes headers whose names match.
+    RemoveOnMatch(StringMatcher),
+    /// Adds a header.
+    Add(HeaderValueOption),
 }
 
 /// What becomes of `x-forwarded-client-cert`.

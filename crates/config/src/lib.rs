@@ -33,6 +33,7 @@ pub mod secret;
 pub mod string_matcher;
 pub mod support;
 pub mod tcp_proxy;
+pub mod value_format;
 
 mod complete;
 mod context;
@@ -48,7 +49,7 @@ mod testing;
 
 pub use complete::Config;
 pub use context::Context;
-pub use extensions::{ExtensionConfig, ExtensionKind, Extensions, Parser};
+pub use extensions::{ExtensionConfig, ExtensionKind, Extensions, FormatCompiler, Parser};
 pub use field_path::FieldPath;
 pub use fingerprint::Fingerprint;
 pub use rejected::{Parsed, Rejected, Reported, WithoutEffect};

@@ -1,5 +1,6 @@
 //! Access logs: where they go, which requests are written, and a request as the formatter sees it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -65,7 +66,8 @@ pub fn open(writer: &Writer, log: &AccessLog) -> Option<(Format, Arc<Sink>)> {
     }
 }
 
-fn compile(format: &AccessLogFormat) -> Result<Format, telemetry::access_log::FormatError> {
+/// Compiles a configured format.
+pub(crate) fn compile(format: &AccessLogFormat) -> Result<Format, telemetry::access_log::FormatError> {
     match format {
         AccessLogFormat::Default => Format::text(DEFAULT_FORMAT, false),
         AccessLogFormat::Text {
@@ -140,7 +142,7 @@ impl Logged for Entry<'_> {
     }
 }
 
-fn holds(filter: &AccessLogFilter, entry: &Entry<'_>) -> bool {
+pub(crate) fn holds(filter: &AccessLogFilter, entry: &Entry<'_>) -> bool {
     let record = &entry.stream.record;
     match filter {
         AccessLogFilter::StatusCode(comparison) => comparison.holds(record.status.into()),
@@ -177,6 +179,8 @@ fn sampling_number(id: &[u8]) -> u64 {
 pub(crate) struct Entry<'a> {
     pub(crate) stream: &'a Stream,
     pub(crate) downstream: &'a Downstream,
+    /// The answer's head, while that is being made; later the one that was kept.
+    pub(crate) response: Option<&'a HeaderBlock>,
     pub(crate) now: Instant,
 }
 
@@ -219,7 +223,7 @@ impl LogContext for Entry<'_> {
     }
 
     fn response_header(&self, name: &str) -> Option<&[u8]> {
-        header(self.stream.record.response_head.as_deref()?, name)
+        header(self.response.or(self.stream.record.response_head.as_deref())?, name)
     }
 
     fn response_trailer(&self, name: &str) -> Option<&[u8]> {
@@ -262,7 +266,10 @@ impl LogContext for Entry<'_> {
 
     fn address(&self, which: Address) -> Option<LogAddress<'_>> {
         match which {
-            Address::DownstreamRemote => self.downstream.peer.map(LogAddress::Ip),
+            Address::DownstreamRemote => match self.stream.named_client {
+                Some(address) => Some(LogAddress::Ip(SocketAddr::new(address, 0))),
+                None => self.downstream.peer.map(LogAddress::Ip),
+            },
             Address::DownstreamDirectRemote => self.downstream.direct_peer.map(LogAddress::Ip),
             Address::DownstreamLocal => self.downstream.local.map(LogAddress::Ip),
             Address::UpstreamRemote => match self.stream.record.endpoint.as_ref()?.address() {
@@ -283,6 +290,7 @@ impl LogContext for Entry<'_> {
             Text::VirtualHostName => &self.stream.route_table()?.virtual_host(self.stream.route?).name,
             Text::FilterChainName => &self.downstream.chain.config.name,
             Text::RequestedServerName => self.downstream.server_name.as_deref()?,
+            Text::LocalReplyBody => return self.stream.rare.as_ref()?.reply_body.as_deref(),
             Text::StreamId => std::str::from_utf8(self.stream.request_id()?).ok()?,
             _ => return None,
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use config::cluster::{HttpProtocolOptions, UpstreamProtocol};
+use config::cluster::{Cluster, HttpProtocolOptions, UpstreamProtocol};
 use config::http_connection_manager::HttpConnectionManager;
 use config::http_protocol_options::{HeaderKeyFormat, Http1ProtocolOptions, Http2ProtocolOptions};
 
@@ -119,7 +119,8 @@ pub(crate) fn h1_server(manager: &HttpConnectionManager, is_tls: bool) -> h1::Co
 }
 
 /// HTTP/1.1 towards endpoints.
-pub(crate) fn h1_client(options: &HttpProtocolOptions) -> h1::Config {
+pub(crate) fn h1_client(cluster: &Cluster) -> h1::Config {
+    let options = &cluster.http_protocol_options;
     let mut config = match &options.upstream_protocol {
         UpstreamProtocol::Http1(http1)
         | UpstreamProtocol::UseDownstream { http1, .. }
@@ -132,6 +133,11 @@ pub(crate) fn h1_client(options: &HttpProtocolOptions) -> h1::Config {
         .unwrap_or(DEFAULT_MAX_RESPONSE_HEADERS_KB);
     config.max_headers_bytes = kilobytes * 1024;
     set(&mut config.max_headers_count, options.common.max_headers_count);
+    // HTTP/1.1 has no window: reading stops when so much waits to be passed on.
+    config.credit_window = match cluster.per_connection_buffer_limit_bytes {
+        0 => u32::MAX,
+        limit => limit,
+    };
     config
 }
 

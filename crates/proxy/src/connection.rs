@@ -84,6 +84,8 @@ pub(crate) struct Connection {
     /// When bytes were last read.
     pub(crate) last_read: Instant,
     ciphertext: Vec<u8>,
+    /// Our side of a tunnel has ended, and the peer was told.
+    shut: bool,
     waker: Option<Waker>,
     /// The task will run anyway: it is running now, or was woken.
     scheduled: bool,
@@ -103,6 +105,7 @@ impl Connection {
             timer_due: false,
             last_read: now,
             ciphertext: Vec::new(),
+            shut: false,
             waker: None,
             scheduled: false,
         }
@@ -125,6 +128,14 @@ impl Connection {
     pub(crate) fn begin_tls(&mut self, context: &ClientContext, peer: &Peer<'_>) -> Result<(), TlsError> {
         self.tls = Some(Box::new(context.connect(peer, &mut self.ciphertext)?));
         Ok(())
+    }
+
+    /// The caller's side, if this connection is one.
+    pub(crate) fn downstream(&self) -> Option<&Downstream> {
+        match &self.role {
+            Role::Downstream(downstream) => Some(downstream),
+            Role::Upstream(_) => None,
+        }
     }
 
     /// The codec, for commands; `None` once the connection no longer takes any.

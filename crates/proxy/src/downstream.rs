@@ -60,6 +60,8 @@ pub(crate) struct Downstream {
     /// Bytes both ways, where its listener logs.
     received: u64,
     sent: u64,
+    /// When `max_connection_duration` is reached, its jitter included.
+    expires: Option<Instant>,
     active_streams: u32,
     requests: u64,
     idle_since: Instant,
@@ -96,6 +98,12 @@ impl Downstream {
             stats.add(stat::DOWNSTREAM_CX_SSL_TOTAL, 1);
             stats.gauge_add(stat::DOWNSTREAM_CX_SSL_ACTIVE, 1);
         }
+        let common = &manager.config.common_http_protocol_options;
+        let jitter = common.max_connection_duration_jitter_percent / 100.0;
+        let expires = common.max_connection_duration.map(|limit| {
+            let share = (telemetry::random::next() % 1000) as f64 / 1000.0;
+            now + limit.mul_f64(1.0 + jitter * share)
+        });
         Downstream {
             manager: Rc::new(Arc::clone(manager)),
             is_tls: chain.is_tls(),
@@ -116,6 +124,7 @@ impl Downstream {
             chain,
             received: 0,
             sent: 0,
+            expires,
             active_streams: 0,
             requests: 0,
             idle_since: now,
@@ -278,13 +287,7 @@ impl Downstream {
             consider(self.manager.idle_timeout().map(|timeout| self.idle_since + timeout));
         }
         if !self.draining {
-            consider(
-                self.manager
-                    .config
-                    .common_http_protocol_options
-                    .max_connection_duration
-                    .map(|limit| self.accepted + limit),
-            );
+            consider(self.expires);
         }
         consider(
             self.drain_started
@@ -387,8 +390,7 @@ pub(crate) fn on_timer(worker: &mut Worker, key: Key<Connection>) {
         stats.add(stat::DOWNSTREAM_CX_IDLE_TIMEOUT, 1);
         return drain(worker, key);
     }
-    let limit = config.common_http_protocol_options.max_connection_duration;
-    if !downstream.draining && limit.is_some_and(|limit| downstream.accepted + limit <= now) {
+    if !downstream.draining && downstream.expires.is_some_and(|expires| expires <= now) {
         stats.add(stat::DOWNSTREAM_CX_MAX_DURATION_REACHED, 1);
         return drain(worker, key);
     }

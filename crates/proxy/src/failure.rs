@@ -55,6 +55,10 @@ pub(crate) enum Failure {
     MissingHost,
     /// The path does not begin with a slash.
     PathNotAbsolute,
+    /// The path has a fragment, or no normal form, or slashes that may not be escaped.
+    PathNotNormal,
+    /// A header's name has an underscore, where that is refused.
+    UnderscoreInName,
     /// The caller went away; there is nobody to answer.
     DownstreamGone,
     /// An upgrade or CONNECT that no `upgrade_configs` entry allows.
@@ -305,6 +309,13 @@ impl Failure {
             Failure::RequestTimeout => (408, None, "request_overall_timeout", "request timeout"),
             Failure::MissingHost => (400, None, "missing_host_header", ""),
             Failure::PathNotAbsolute => (404, None, "absolute_path_rejected", ""),
+            Failure::PathNotNormal => (400, None, "path_normalization_failed", ""),
+            Failure::UnderscoreInName => (
+                400,
+                Some(F::DownstreamProtocolError),
+                "unexpected_underscore",
+                "Bad Request",
+            ),
             Failure::DownstreamGone => (
                 0,
                 Some(F::DownstreamConnectionTermination),

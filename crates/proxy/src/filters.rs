@@ -14,5 +14,6 @@ pub(crate) mod router;
 pub fn register(extensions: &mut Extensions) {
     buffer::register(extensions);
     header_mutation::register(extensions);
+    extensions.register_formats(crate::header_operations::compile);
     router::register(extensions);
 }

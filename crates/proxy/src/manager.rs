@@ -9,10 +9,13 @@ use config::http_connection_manager::{HttpConnectionManager, RouteSpecifier};
 use telemetry::stats::{Block, Registry, Scope, http};
 
 use crate::access_log::AccessLogs;
+use crate::client_address::ClientAddresses;
 use crate::codec_options;
 use crate::codec_stats::ProcessCodecStats;
 use crate::filters::chain::Chain;
 use crate::filters::http_filter::BuildContext;
+use crate::local_reply::LocalReplies;
+use crate::path::PathRules;
 use crate::route_table::RouteTable;
 use crate::slots::{Slot, Slots};
 use crate::snapshot::Snapshot;
@@ -38,8 +41,10 @@ pub(crate) struct Manager {
     pub(crate) access_logs: AccessLogs,
     /// Its HTTP filters.
     pub(crate) chain: Chain,
-    /// This machine's address, in place of a caller's that is on it.
-    pub(crate) local_address: IpAddr,
+    pub(crate) path_rules: PathRules,
+    pub(crate) clients: ClientAddresses,
+    /// How answers made here are rewritten.
+    pub(crate) local_replies: Option<LocalReplies>,
     routes: Routes,
 }
 
@@ -76,7 +81,9 @@ impl Manager {
             h2: Arc::new(codec_options::h2_server(config)),
             access_logs,
             chain: Chain::compile(&config.http_filters, &context),
-            local_address: process.local_address,
+            path_rules: PathRules::new(config),
+            clients: ClientAddresses::new(config, process.local_address),
+            local_replies: config.local_reply_config.as_ref().map(LocalReplies::compile),
             routes,
             config: Arc::clone(config),
         }

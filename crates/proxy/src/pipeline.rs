@@ -173,6 +173,27 @@ pub(crate) fn on_connection_closed(worker: &mut Worker, connection: Key<Connecti
     response::release_held_heads(worker);
 }
 
+/// The peer has ended its side of a connection. In a tunnel the other side may still have something to say: true if
+/// the connection goes on.
+pub(crate) fn on_half_close(worker: &mut Worker, connection: Key<Connection>) -> bool {
+    let mut scratch = Scratch::new();
+    let now = worker.now;
+    let codec = worker.connections.get_mut(connection).and_then(Connection::open_codec);
+    if !codec.is_some_and(|codec| codec.is_tunnel()) {
+        return false;
+    }
+    while let Some(codec) = worker.connections.get_mut(connection).and_then(Connection::open_codec)
+        && let Ok(Some(event)) = codec.end_of_input(&mut scratch, now)
+    {
+        on_event(worker, connection, event);
+    }
+    worker
+        .connections
+        .get_mut(connection)
+        .and_then(Connection::open_codec)
+        .is_some_and(|codec| !codec.is_closed())
+}
+
 /// A stream's deadline: which of its timeouts is due is decided here.
 pub(crate) fn on_timer(worker: &mut Worker, key: Key<Stream>, timer: StreamTimer) {
     if let StreamTimer::Filter { position, side } = timer {

@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use config::cluster::UpstreamProtocol;
 use telemetry::stats::cluster as stat;
 use upstream::breaker::{Permit, RoutingPriority};
 use upstream::cluster::ClusterHandle;
@@ -136,12 +137,45 @@ pub(crate) fn acquire(
     Ok(Acquired::Pending(permit))
 }
 
+/// Opens a connection that one stream has to itself, for a tunnel without HTTP; the stream will be told.
+///
+/// # Errors
+/// [`Failure::Overflow`] when `max_connections` is reached.
+pub(crate) fn open_tunnel(
+    worker: &mut Worker,
+    stream: Key<Stream>,
+    endpoint: &Arc<EndpointState>,
+    cluster: &Arc<ClusterHandle>,
+    priority: RoutingPriority,
+) -> Result<(), Failure> {
+    let key = worker.pools.of_endpoint(endpoint, cluster);
+    let Some(pool) = worker.pools.pools.get_mut(key) else {
+        return Err(Failure::NoHealthyUpstream);
+    };
+    let permit = cluster
+        .try_acquire_connection(worker.shard, priority, pool.connections == 0)
+        .ok_or(Failure::Overflow)?;
+    pool.connections += 1;
+    let (endpoint, cluster) = (Arc::clone(endpoint), Arc::clone(cluster));
+    let connection = crate::upstream_connection::open(worker, key, endpoint, cluster, permit);
+    crate::dedicated_connection::dedicate(worker, connection, stream);
+    Ok(())
+}
+
+/// Whether connections to a cluster can carry many requests at a time.
+fn may_speak_http2(cluster: &ClusterHandle) -> bool {
+    !matches!(
+        cluster.config().http_protocol_options.upstream_protocol,
+        UpstreamProtocol::Http1(_)
+    )
+}
+
 /// Opens a connection if those on their way will not take all that wait.
 fn grow(worker: &mut Worker, key: Key<Pool>, priority: RoutingPriority) {
     let Some(pool) = worker.pools.pools.get_mut(key) else {
         return;
     };
-    let expected = if crate::upstream_connection::may_speak_http2(&pool.cluster) {
+    let expected = if may_speak_http2(&pool.cluster) {
         EXPECTED_HTTP2_STREAMS
     } else {
         1

@@ -6,12 +6,8 @@ use config::route::{RedirectAction, RedirectPathRewrite, Route, SchemeRewrite};
 use crate::request_headers::{matched_length, path_length};
 
 /// The value of `location` (Envoy: RedirectAction).
-pub(crate) fn location(request: &HeaderBlock, redirect: &RedirectAction, route: &Route, is_tls: bool) -> Vec<u8> {
-    let old_scheme: &[u8] = match request.get(codec::names::KnownName::XForwardedProto) {
-        Some(proto) => proto,
-        None if is_tls => b"https",
-        None => b"http",
-    };
+pub(crate) fn location(request: &HeaderBlock, redirect: &RedirectAction, route: &Route) -> Vec<u8> {
+    let old_scheme = request.scheme().unwrap_or(b"http");
     let scheme: &[u8] = match &redirect.scheme_rewrite {
         Some(SchemeRewrite::Https) => b"https",
         Some(SchemeRewrite::Scheme(scheme)) => scheme.as_bytes(),
@@ -42,6 +38,12 @@ pub(crate) fn location(request: &HeaderBlock, redirect: &RedirectAction, route: 
     }
     path(&mut location, request.path().unwrap_or(b"/"), redirect, route);
     location
+}
+
+/// The same place over TLS, for a virtual host that requires it.
+pub(crate) fn to_tls(request: &HeaderBlock) -> Vec<u8> {
+    let (authority, path) = (request.authority().unwrap_or_default(), request.path().unwrap_or(b"/"));
+    [b"https://", authority, path].concat()
 }
 
 fn path(location: &mut Vec<u8>, path: &[u8], redirect: &RedirectAction, route: &Route) {

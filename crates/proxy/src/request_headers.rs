@@ -2,17 +2,24 @@
 //! the route is chosen ([`prepare`]), the route's part after ([`forward`]).
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
-use config::header_mutation::{HeaderAppendAction, HeaderMutations, HeaderValueOption};
-use config::http_connection_manager::{ForwardClientCertDetails, HttpConnectionManager, StripPortMode};
+use config::http_connection_manager::{EarlyHeaderMutation, ForwardClientCertDetails, HttpConnectionManager, Scheme};
+use config::http_protocol_options::HeadersWithUnderscoresAction;
 use config::route::{Action, HostRewrite, PathRewrite, PathSpecifier, Route, RouteAction};
 
-use crate::downstream::Downstream;
+use crate::authority;
+use crate::client_address::Client;
+use crate::downstream::{Downstream, Protocol};
 use crate::failure::Failure;
+use crate::header_operations::{self, RequestHead, Target};
 use crate::manager::Manager;
+use crate::path::Verdict;
 use crate::route_table::{RouteRef, RouteTable};
+use crate::stream::Stream;
+use crate::upgrade::Upgrade;
 
 /// Headers that steer the proxy and are believed from internal callers only. Nobody is internal
 /// unless `internal_address_config` says so (Envoy: HTTP header sanitizing).
@@ -33,6 +40,28 @@ const INTERNAL_ONLY: [KnownName; 14] = [
     KnownName::XEnvoyInternal,
 ];
 
+/// Those of them that the router acts on and does not pass on.
+const CONSUMED: [KnownName; 10] = [
+    KnownName::XEnvoyRetriableStatusCodes,
+    KnownName::XEnvoyRetriableHeaderNames,
+    KnownName::XEnvoyUpstreamAltStatName,
+    KnownName::XEnvoyUpstreamRqTimeoutMs,
+    KnownName::XEnvoyUpstreamRqPerTryTimeoutMs,
+    KnownName::XEnvoyUpstreamRqTimeoutAltResponse,
+    KnownName::XEnvoyRetryOn,
+    KnownName::XEnvoyRetryGrpcOn,
+    KnownName::XEnvoyMaxRetries,
+    KnownName::XEnvoyHedgeOnPerTryTimeout,
+];
+
+/// Headers that only proxies behind the edge say to each other: at the edge nobody is believed.
+const BEHIND_EDGE_ONLY: [KnownName; 4] = [
+    KnownName::XEnvoyDecoratorOperation,
+    KnownName::XEnvoyDownstreamServiceCluster,
+    KnownName::XEnvoyDownstreamServiceNode,
+    KnownName::XEnvoyOriginalPath,
+];
+
 /// A set of known names, one bit each.
 const fn set_of(names: &[KnownName]) -> [u64; 4] {
     let mut set = [0; 4];
@@ -46,107 +75,192 @@ const fn set_of(names: &[KnownName]) -> [u64; 4] {
 }
 
 const INTERNAL_ONLY_SET: [u64; 4] = set_of(&INTERNAL_ONLY);
+const CONSUMED_SET: [u64; 4] = set_of(&CONSUMED);
+const BEHIND_EDGE_ONLY_SET: [u64; 4] = set_of(&BEHIND_EDGE_ONLY);
 
 fn contains(set: &[u64; 4], name: KnownName) -> bool {
     let bit = name.index();
     set[bit / 64] & (1 << (bit % 64)) != 0
 }
 
+/// Why a request gets no route.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It is answered with an error.
+    Failure(Failure),
+    /// The caller is sent to the path that this one stands for.
+    Redirect(Vec<u8>),
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Refused::Failure(failure)
+    }
+}
+
+/// The changes that the connection manager makes before it looks at anything (`early_header_mutation_extensions`).
+pub(crate) fn mutate_early(stream: &mut Stream, downstream: &Downstream, now: Instant, buffer: &mut Vec<u8>) {
+    if stream.manager.config.early_header_mutations.is_empty() {
+        return;
+    }
+    let manager = std::rc::Rc::clone(&stream.manager);
+    let mut target = RequestHead {
+        stream,
+        downstream,
+        now,
+    };
+    for mutation in &manager.config.early_header_mutations {
+        match mutation {
+            EarlyHeaderMutation::Remove(name) => {
+                target.block().remove(name.as_bytes());
+            }
+            EarlyHeaderMutation::RemoveOnMatch(matcher) => target.block().retain(|field| !matcher.matches(field.name)),
+            EarlyHeaderMutation::Add(header) => header_operations::add(&mut target, header, buffer),
+        }
+    }
+}
+
 /// The connection manager's checks and changes, before routing.
 ///
 /// # Errors
 /// What is wrong with the request.
-pub(crate) fn prepare(request: &mut HeaderBlock, downstream: &Downstream, manager: &Manager) -> Result<(), Failure> {
+pub(crate) fn prepare(stream: &mut Stream, downstream: &Downstream) -> Result<(), Refused> {
+    let Stream { request, manager, .. } = stream;
     let config = &manager.config;
-    if request.authority().is_none_or(<[u8]>::is_empty) {
-        return Err(Failure::MissingHost);
+    match config.common_http_protocol_options.headers_with_underscores_action {
+        HeadersWithUnderscoresAction::Allow => {}
+        _ if !request.iter().any(|field| has_underscore(field.name)) => {}
+        HeadersWithUnderscoresAction::RejectRequest => return Err(Failure::UnderscoreInName.into()),
+        HeadersWithUnderscoresAction::DropHeader => request.retain(|field| !has_underscore(field.name)),
     }
-    if request.method() == Some(b"CONNECT") || request.contains(KnownName::Upgrade) || request.protocol().is_some() {
-        return Err(Failure::UpgradeNotAllowed);
+    if request.authority().is_none_or(<[u8]>::is_empty) {
+        return Err(Failure::MissingHost.into());
+    }
+    let takes_trailers = takes_trailers(request);
+    // What the caller said for this hop must not reach the next one (RFC 9110 section 7.6.1).
+    match Upgrade::take(request) {
+        Some(upgrade) => stream.rare.get_or_insert_default().upgrade = Some(upgrade),
+        None => hop_by_hop::remove(request),
+    }
+    if takes_trailers {
+        request.set(KnownName::Te, b"trailers");
     }
     match request.path() {
-        Some([b'/', ..]) => {}
+        // Only CONNECT has none.
+        None if request.method() == Some(b"CONNECT") => {}
+        Some(path @ [b'/', ..]) => match manager.path_rules.apply(path) {
+            Verdict::Unchanged => {}
+            Verdict::Changed(path) => request.set_path(&path),
+            Verdict::Redirect(_) if stream.is_grpc => return Err(Failure::PathNotNormal.into()),
+            Verdict::Redirect(path) => return Err(Refused::Redirect(path)),
+            Verdict::Reject => return Err(Failure::PathNotNormal.into()),
+        },
         // Envoy answers a path that is not absolute, `*` too, as it answers one without a route.
-        _ => return Err(Failure::PathNotAbsolute),
+        _ => return Err(Failure::PathNotAbsolute.into()),
     }
-    // What the caller said for this hop must not reach the next one (RFC 9110 section 7.6.1).
-    hop_by_hop::remove(request);
-    if config.strip_port_mode != StripPortMode::Keep {
-        strip_port(request, config, downstream);
-    }
-    remove_internal_only(request);
-    forwarded(request, downstream, manager);
+    authority::normalize(request, config, downstream.local.map(|local| local.port()));
+    set_scheme(request, config, downstream);
+    let client = manager
+        .clients
+        .judge(request, downstream.peer.map(|peer| peer.ip()), config.skip_xff_append);
+    stream.named_client = client.named;
+    stream.is_internal = client.is_internal;
+    forwarded(request, downstream, manager, client);
+    sanitize(request, config, client.is_internal);
     client_certificate(request, downstream, config);
     if let Some(via) = &config.via {
         append_to_list(request, KnownName::Via, via.as_bytes(), b", ");
     }
-    let external_edge = config.use_remote_address && !config.preserve_external_request_id;
-    if config.generate_request_id && (external_edge || !request.contains(KnownName::XRequestId)) {
+    let is_edge = config.use_remote_address && !client.is_internal;
+    if config.generate_request_id
+        && ((is_edge && !config.preserve_external_request_id) || !request.contains(KnownName::XRequestId))
+    {
         request.set(KnownName::XRequestId, &telemetry::request_id::generate());
     }
     Ok(())
 }
 
-fn remove_internal_only(request: &mut HeaderBlock) {
-    let is_internal_only = |known: Option<KnownName>| known.is_some_and(|name| contains(&INTERNAL_ONLY_SET, name));
-    // Nearly every request has none: look before taking the block apart.
-    if request.iter().any(|field| is_internal_only(field.known)) {
-        request.retain(|field| !is_internal_only(field.known));
+/// Some servers take an underscore for a dash: such a name could pass for another one there.
+fn has_underscore(name: &[u8]) -> bool {
+    name.contains(&b'_')
+}
+
+/// Whether `te` asks for trailers, beside other things or alone: that is passed on, the rest is for this hop.
+fn takes_trailers(request: &HeaderBlock) -> bool {
+    request.contains(KnownName::Te)
+        && request
+            .get_all(&KnownName::Te)
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// The scheme: as configured, or at HTTP/1.1 as the proxy in front says it was.
+fn set_scheme(request: &mut HeaderBlock, config: &HttpConnectionManager, downstream: &Downstream) {
+    let scheme: &[u8] = match config.scheme_to_overwrite {
+        Some(Scheme::Http) => b"http",
+        Some(Scheme::Https) => b"https",
+        None if downstream.protocol() == Some(Protocol::Http2) => return,
+        None => match request.get(KnownName::XForwardedProto) {
+            Some(b"https") => b"https",
+            Some(b"http") => b"http",
+            _ => return,
+        },
+    };
+    request.set_scheme(scheme);
+    if config.scheme_to_overwrite.is_some() {
+        request.set(KnownName::XForwardedProto, scheme);
     }
 }
 
-fn strip_port(request: &mut HeaderBlock, config: &HttpConnectionManager, downstream: &Downstream) {
-    let Some(authority) = request.authority() else {
+/// Takes out what only internal callers, or only proxies behind the edge, may say.
+fn sanitize(request: &mut HeaderBlock, config: &HttpConnectionManager, is_internal: bool) {
+    if is_internal {
+        request.set(KnownName::XEnvoyInternal, b"true");
         return;
-    };
-    let Some(colon) = authority.iter().rposition(|byte| *byte == b':') else {
-        return;
-    };
-    let (host, port) = (&authority[..colon], &authority[colon + 1..]);
-    let port: Option<u16> = std::str::from_utf8(port).ok().and_then(|port| port.parse().ok());
-    let bare_ipv6 = host.contains(&b':') && !host.ends_with(b"]");
-    let Some(port) = port.filter(|_| !bare_ipv6) else {
-        return;
-    };
-    if config.strip_port_mode == StripPortMode::Any || downstream.local.map(|local| local.port()) == Some(port) {
-        let host = host.to_vec();
-        request.set_authority(&host);
     }
-}
-
-/// `x-forwarded-for`, `x-forwarded-proto` and who the caller is taken for.
-fn forwarded(request: &mut HeaderBlock, downstream: &Downstream, manager: &Manager) {
-    let config = &manager.config;
-    let scheme: &[u8] = if downstream.is_tls { b"https" } else { b"http" };
+    remove_all(request, &INTERNAL_ONLY_SET);
     if config.use_remote_address {
-        if let Some(peer) = downstream.peer {
-            let mut text = [0u8; 45];
-            let address = write_address(peer.ip(), &mut text);
-            if config.xff_num_trusted_hops == 0 {
-                request.set(KnownName::XEnvoyExternalAddress, address);
-            }
-            if !config.skip_xff_append {
-                // As in Envoy a caller on this machine is known by the machine's address.
-                let mut of_machine = [0u8; 45];
-                let address = if peer.ip().is_loopback() {
-                    write_address(manager.local_address, &mut of_machine)
-                } else {
-                    address
-                };
-                append_to_list(request, KnownName::XForwardedFor, address, b",");
-            }
-        }
-        if config.xff_num_trusted_hops == 0 || !request.contains(KnownName::XForwardedProto) {
-            request.set(KnownName::XForwardedProto, scheme);
-        }
-    } else if !request.contains(KnownName::XForwardedProto) {
-        request.append(KnownName::XForwardedProto, scheme);
+        remove_all(request, &BEHIND_EDGE_ONLY_SET);
+        request.remove(b"x-envoy-original-host".as_slice());
+    }
+}
+
+fn remove_all(request: &mut HeaderBlock, set: &[u64; 4]) {
+    let is_in_set = |known: Option<KnownName>| known.is_some_and(|name| contains(set, name));
+    // Nearly every request has none: look before taking the block apart.
+    if request.iter().any(|field| is_in_set(field.known)) {
+        request.retain(|field| !is_in_set(field.known));
+    }
+}
+
+/// `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-port`, and who the caller is taken for.
+fn forwarded(request: &mut HeaderBlock, downstream: &Downstream, manager: &Manager, client: Client) {
+    let config = &manager.config;
+    if client.append
+        && let Some(peer) = downstream.peer
+    {
+        let mut text = [0u8; 45];
+        let address = write_address(manager.clients.shown(peer.ip()), &mut text);
+        append_to_list(request, KnownName::XForwardedFor, address, b",");
+    }
+    let trusts_nobody = config.use_remote_address && config.xff_num_trusted_hops == 0;
+    if (trusts_nobody && config.scheme_to_overwrite.is_none()) || !request.contains(KnownName::XForwardedProto) {
+        let scheme: &[u8] = if downstream.is_tls { b"https" } else { b"http" };
+        request.set(KnownName::XForwardedProto, scheme);
     }
     if config.append_x_forwarded_port
-        && !request.contains(KnownName::XForwardedPort)
+        && (trusts_nobody || !request.contains(KnownName::XForwardedPort))
         && let Some(local) = downstream.local
     {
-        request.append(KnownName::XForwardedPort, local.port().to_string().as_bytes());
+        let mut text = [0u8; 20];
+        request.set(KnownName::XForwardedPort, decimal(local.port().into(), &mut text));
+    }
+    if config.use_remote_address
+        && !client.is_internal
+        && let Some(address) = client.named.or(downstream.peer.map(|peer| peer.ip()))
+    {
+        let mut text = [0u8; 45];
+        request.set(KnownName::XEnvoyExternalAddress, write_address(address, &mut text));
     }
 }
 
@@ -195,21 +309,41 @@ fn append_to_list(request: &mut HeaderBlock, name: KnownName, value: &[u8], sepa
     }
 }
 
-/// The route's changes, after routing: path, host, header lists.
-pub(crate) fn forward(request: &mut HeaderBlock, table: &RouteTable, at: RouteRef, weighted: Option<u32>) {
+/// The route's changes, after routing: path, host, header lists. `buffer` is scratch space.
+pub(crate) fn forward(
+    stream: &mut Stream,
+    downstream: &Downstream,
+    table: &RouteTable,
+    at: RouteRef,
+    now: Instant,
+    buffer: &mut Vec<u8>,
+) {
     let route = table.route(at);
     let host = table.virtual_host(at);
     let Action::Route(action) = &route.action else {
         return;
     };
-    let cluster = weighted.and_then(|index| table.weighted(at, index));
+    let cluster = stream.weighted.and_then(|index| table.weighted(at, index));
     let levels = [
         cluster.map(|cluster| &cluster.request_headers),
         Some(&route.request_headers),
         Some(&host.request_headers),
         Some(&table.config.request_headers),
     ];
-    apply_levels(request, levels, table.config.most_specific_header_mutations_wins);
+    if !header_operations::are_empty(&levels) {
+        let mut target = RequestHead {
+            stream,
+            downstream,
+            now,
+        };
+        header_operations::apply(
+            &mut target,
+            levels,
+            table.config.most_specific_header_mutations_wins,
+            buffer,
+        );
+    }
+    let request = &mut stream.request;
     rewrite_path(request, route, action);
     rewrite_host(
         request,
@@ -221,46 +355,9 @@ pub(crate) fn forward(request: &mut HeaderBlock, table: &RouteTable, at: RouteRe
     }
 }
 
-/// Applies header lists of all levels, the most specific one first unless it is to win.
-pub(crate) fn apply_levels(block: &mut HeaderBlock, levels: [Option<&HeaderMutations>; 4], most_specific_wins: bool) {
-    let mut apply = |level: Option<&HeaderMutations>| {
-        if let Some(mutations) = level
-            && !mutations.is_empty()
-        {
-            mutate(block, mutations);
-        }
-    };
-    if most_specific_wins {
-        levels.into_iter().rev().for_each(&mut apply);
-    } else {
-        levels.into_iter().for_each(&mut apply);
-    }
-}
-
-/// One level's removals and additions. Values with command operators are refused by `config`.
-fn mutate(block: &mut HeaderBlock, mutations: &HeaderMutations) {
-    for name in &mutations.remove {
-        block.remove(name.as_bytes());
-    }
-    for header in &mutations.add {
-        add_header(block, header);
-    }
-}
-
-/// Adds one header as its action says.
-pub(crate) fn add_header(block: &mut HeaderBlock, header: &HeaderValueOption) {
-    if header.value.is_empty() && !header.keep_empty_value {
-        return;
-    }
-    let (name, value) = (header.name.as_bytes(), header.value.as_bytes());
-    match header.append_action {
-        HeaderAppendAction::AppendIfExistsOrAdd => block.append(name, value),
-        HeaderAppendAction::AddIfAbsent if block.contains(name) => {}
-        HeaderAppendAction::AddIfAbsent => block.append(name, value),
-        HeaderAppendAction::OverwriteIfExistsOrAdd => block.set(name, value),
-        HeaderAppendAction::OverwriteIfExists if block.contains(name) => block.set(name, value),
-        HeaderAppendAction::OverwriteIfExists => {}
-    }
+/// Takes out what steers this proxy and is not for the next one.
+pub(crate) fn remove_consumed(request: &mut HeaderBlock) {
+    remove_all(request, &CONSUMED_SET);
 }
 
 /// How many bytes of a path its route matched, for a prefix rewrite.
@@ -363,7 +460,7 @@ mod tests {
         request.append(KnownName::XEnvoyRetryOn, b"5xx");
         request.append(KnownName::UserAgent, b"test");
         request.append(KnownName::XEnvoyUpstreamRqTimeoutMs, b"1");
-        remove_internal_only(&mut request);
+        remove_all(&mut request, &INTERNAL_ONLY_SET);
         let names: Vec<_> = request.iter().map(|field| field.name.to_vec()).collect();
         assert_eq!(names, [b"user-agent".to_vec()]);
     }

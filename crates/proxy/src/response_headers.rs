@@ -6,12 +6,15 @@ use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
 use config::http_connection_manager::ServerHeaderTransformation;
 
+use crate::connection::Role;
+use crate::header_operations::{self, ResponseHead};
 use crate::manager::Manager;
-use crate::request_headers::{apply_levels, decimal};
+use crate::request_headers::decimal;
+use crate::slab::Key;
 use crate::stream::Stream;
+use crate::worker::Worker;
 
-/// The router's part for an endpoint's answer: nothing of its hop, timing if the request was complete, and the
-/// route's header lists.
+/// The router's part for an endpoint's answer: nothing of its hop, and timing if the request was complete.
 pub(crate) fn from_upstream(head: &mut HeaderBlock, stream: &Stream, upstream_time: Option<Duration>) {
     hop_by_hop::remove(head);
     if !stream.manager.suppresses_envoy_headers()
@@ -24,11 +27,13 @@ pub(crate) fn from_upstream(head: &mut HeaderBlock, stream: &Stream, upstream_ti
     for cookie in stream.rare.iter().flat_map(|rare| &rare.set_cookies) {
         head.append(KnownName::SetCookie, cookie);
     }
-    local(head, stream);
 }
 
-/// The route's header lists, which also apply to answers made here.
-pub(crate) fn local(head: &mut HeaderBlock, stream: &Stream) {
+/// Applies the route's header lists, to an endpoint's answer or to one made here.
+pub(crate) fn apply_route_lists(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBlock) {
+    let Some(stream) = worker.streams.get(key) else {
+        return;
+    };
     let (Some(table), Some(at)) = (stream.route_table(), stream.route) else {
         return;
     };
@@ -46,7 +51,20 @@ pub(crate) fn local(head: &mut HeaderBlock, stream: &Stream) {
         Some(&table.virtual_host(at).response_headers),
         Some(&table.config.response_headers),
     ];
-    apply_levels(head, levels, table.config.most_specific_header_mutations_wins);
+    if header_operations::are_empty(&levels) {
+        return;
+    }
+    let Some(Role::Downstream(downstream)) = worker.connections.get(stream.downstream).map(|found| &found.role) else {
+        return;
+    };
+    let mut target = ResponseHead {
+        head,
+        stream,
+        downstream,
+        now: worker.now,
+    };
+    let wins = table.config.most_specific_header_mutations_wins;
+    header_operations::apply(&mut target, levels, wins, &mut worker.log_line);
 }
 
 /// The connection manager's part: `date`, `server`, `via`, request id.
@@ -79,30 +97,24 @@ pub(crate) fn finish(head: &mut HeaderBlock, manager: &Manager, date: &[u8], req
     }
 }
 
-/// Head of a local reply to an HTTP caller.
-pub(crate) fn http_reply(head: &mut HeaderBlock, status: u16, body: &[u8], add: impl FnOnce(&mut HeaderBlock)) {
-    head.clear();
-    head.set_status(status);
-    add(head);
+/// What the body of a local reply to an HTTP caller is announced with.
+pub(crate) fn http_body(head: &mut HeaderBlock, body: &[u8], content_type: Option<&str>) {
     if !body.is_empty() {
         let mut text = [0u8; 20];
-        head.append(KnownName::ContentLength, decimal(body.len() as u64, &mut text));
-        head.append(KnownName::ContentType, b"text/plain");
+        head.set(KnownName::ContentLength, decimal(body.len() as u64, &mut text));
+        head.set(KnownName::ContentType, content_type.unwrap_or("text/plain").as_bytes());
     }
 }
 
-/// Head of a local reply to a gRPC caller: a trailers-only answer (gRPC over HTTP2, Responses).
-pub(crate) fn grpc_reply(head: &mut HeaderBlock, code: u8, message: &[u8], add: impl FnOnce(&mut HeaderBlock)) {
-    head.clear();
-    head.set_status(200);
-    add(head);
-    head.append(KnownName::ContentType, b"application/grpc");
+/// What makes a head a local reply to a gRPC caller: a trailers-only answer (gRPC over HTTP2, Responses).
+pub(crate) fn grpc_reply(head: &mut HeaderBlock, code: u8, message: &[u8]) {
+    head.set(KnownName::ContentType, b"application/grpc");
     let mut text = [0u8; 20];
-    head.append(KnownName::GrpcStatus, decimal(code.into(), &mut text));
+    head.set(KnownName::GrpcStatus, decimal(code.into(), &mut text));
     if !message.is_empty() {
         let mut encoded = Vec::with_capacity(message.len());
         percent_encode(message, &mut encoded);
-        head.append(KnownName::GrpcMessage, &encoded);
+        head.set(KnownName::GrpcMessage, &encoded);
     }
 }
 
@@ -131,16 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn a_local_reply_has_envoys_headers_in_envoys_order() {
+    fn a_local_reply_says_what_its_body_is() {
         let mut head = HeaderBlock::new();
-        http_reply(&mut head, 503, b"no healthy upstream", |head| {
-            head.append(KnownName::XEnvoyOverloaded, b"true")
-        });
-        let names: Vec<_> = head
-            .iter()
-            .map(|field| String::from_utf8(field.name.to_vec()).unwrap())
-            .collect();
-        assert_eq!(head.status(), Some(503));
-        assert_eq!(names, ["x-envoy-overloaded", "content-length", "content-type"]);
+        http_body(&mut head, b"", None);
+        assert!(head.is_empty());
+        http_body(&mut head, b"no healthy upstream", None);
+        assert_eq!(head.get(KnownName::ContentLength), Some(&b"19"[..]));
+        assert_eq!(head.get(KnownName::ContentType), Some(&b"text/plain"[..]));
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use codec::headers::HeaderBlock;
 use config::data_source::DataSource;
 use config::route::{
-    Action, ClusterSpecifier, ClusterWeight, HashPolicy, RequestView, Route, RouteConfiguration, VirtualHost,
+    Action, ClusterSpecifier, ClusterWeight, HashPolicy, RequestView, Route, RouteConfiguration, TlsRequirement,
+    VirtualHost,
 };
 use upstream::cluster::ClusterHandle;
 
@@ -30,6 +31,8 @@ pub(crate) struct RouteTable {
     filters: Level,
     /// Whether any level says anything of filters.
     has_filters: bool,
+    /// Whether any virtual host has `require_tls`.
+    has_tls_requirements: bool,
 }
 
 /// What is compiled of one virtual host.
@@ -100,6 +103,10 @@ impl RouteTable {
         let filters = Level::compile(&config.typed_per_filter_config);
         let has_filters = !filters.is_empty() || hosts.iter().any(CompiledHost::has_filters);
         RouteTable {
+            has_tls_requirements: config
+                .virtual_hosts
+                .iter()
+                .any(|host| host.require_tls != TlsRequirement::None),
             config: Arc::clone(config),
             hosts,
             filters,
@@ -151,6 +158,22 @@ impl RouteTable {
             host: matched.virtual_host_index,
             route: matched.route_index,
         })
+    }
+
+    /// Whether the virtual host of a request wants it to come over TLS, and it did not (`require_tls`).
+    pub(crate) fn requires_tls(&self, request: &HeaderBlock, is_internal: bool) -> bool {
+        if !self.has_tls_requirements || request.get(KnownName::XForwardedProto) == Some(b"https") {
+            return false;
+        }
+        let host = self
+            .config
+            .matcher
+            .virtual_host(request.authority().unwrap_or_default());
+        match host.map(|host| host.require_tls) {
+            Some(TlsRequirement::All) => true,
+            Some(TlsRequirement::ExternalOnly) => !is_internal,
+            Some(TlsRequirement::None) | None => false,
+        }
     }
 
     /// The virtual host of a route that [`RouteTable::find`] gave.
@@ -319,7 +342,7 @@ const MAX_DIRECT_BODY: usize = 4096;
 
 /// The body of a direct response, read once when the table is compiled. A file that can't be read
 /// is reported and leaves the body empty: the status still says what was meant.
-fn direct_body(source: &DataSource) -> Vec<u8> {
+pub(crate) fn direct_body(source: &DataSource) -> Vec<u8> {
     let mut body = match source {
         DataSource::Inline(bytes) => bytes.to_vec(),
         DataSource::Filename { path, .. } => std::fs::read(&**path).unwrap_or_else(|error| {

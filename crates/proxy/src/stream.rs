@@ -15,6 +15,7 @@
 //! connection, or a filter holds the head); data of the answer only in `Responding`. The phase is that of
 //! the latest attempt: with hedging, earlier ones may still be answered beside it (`Rare::beside`).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,7 @@ use crate::route_timeouts::Timeouts;
 use crate::slab::Key;
 use crate::snapshot::Snapshot;
 use crate::timer_wheel::TimerKey;
+use crate::upgrade::Upgrade;
 use crate::worker::Local;
 
 /// Body bytes kept so that a request without retry policy which was provably not processed can be sent
@@ -58,6 +60,15 @@ pub(crate) enum Phase {
     BackingOff,
     /// The head of the answer has been passed on.
     Responding,
+    /// The endpoint agreed to an upgrade or CONNECT: octets go both ways until each side has ended.
+    Tunnel,
+}
+
+impl Phase {
+    /// Whether the caller has got the head of an answer.
+    pub(crate) fn has_answered(self) -> bool {
+        matches!(self, Phase::Responding | Phase::Tunnel)
+    }
 }
 
 /// Why a stream's timer fires.
@@ -124,6 +135,10 @@ pub(crate) struct Rare {
     pub(crate) set_cookies: Vec<Box<[u8]>>,
     /// Attempts whose own time is over and that may still be answered, beside the latest one.
     pub(crate) beside: Vec<Attempt>,
+    /// What the stream is to become, where that is allowed.
+    pub(crate) upgrade: Option<Upgrade>,
+    /// The body of an answer made here, before it was formatted.
+    pub(crate) reply_body: Option<Box<str>>,
 }
 
 /// The body and trailers of a request, as far as they are not passed on or may be needed again.
@@ -193,6 +208,10 @@ pub(crate) struct Stream {
     pub(crate) request: Box<HeaderBlock>,
     pub(crate) is_grpc: bool,
     pub(crate) is_head: bool,
+    /// The caller is one whose headers steer the proxy (`internal_address_config`).
+    pub(crate) is_internal: bool,
+    /// Whom a trusted proxy in front named as the caller.
+    pub(crate) named_client: Option<IpAddr>,
     /// The hash by the route's hash policy, where the cluster's balancer asks for one.
     pub(crate) hash: Option<u64>,
     /// What few requests have.
@@ -246,6 +265,8 @@ impl Stream {
             is_head: request.method() == Some(b"HEAD"),
             request,
             is_grpc: false,
+            is_internal: false,
+            named_client: None,
             hash: None,
             rare: None,
             filters: FilterProgress::default(),
@@ -272,6 +293,11 @@ impl Stream {
     /// The request's id, for answers that repeat it.
     pub(crate) fn request_id(&self) -> Option<&[u8]> {
         self.request.get(KnownName::XRequestId)
+    }
+
+    /// What it is to become.
+    pub(crate) fn upgrade(&self) -> Option<&Upgrade> {
+        self.rare.as_ref()?.upgrade.as_ref()
     }
 
     /// The table its route is in.

@@ -18,10 +18,12 @@ use upstream::transport::Transport;
 
 use crate::codec_options;
 use crate::connection::{self, Connection, Ending, Role};
+use crate::dedicated_connection::{self, connect_failed};
 use crate::dial::dial;
 use crate::failure::{Failure, TransportFailure};
 use crate::pool::{self, Pool};
 use crate::slab::Key;
+use crate::stream::Stream;
 use crate::worker::{Worker, WorkerCell};
 
 /// The upstream part of a connection's record.
@@ -39,6 +41,10 @@ pub(crate) struct Upstream {
     idle_since: Instant,
     draining: bool,
     is_http2: bool,
+    /// The stream that has this connection to itself, for a tunnel without HTTP.
+    pub(crate) tunnel_of: Option<Key<Stream>>,
+    /// It is or was such a connection: nobody else waits for it.
+    pub(crate) is_dedicated: bool,
     // Permits: the breaker and the endpoint count this connection until its record is dropped.
     _connection: ActiveConnection,
     _permit: Permit,
@@ -104,21 +110,14 @@ impl Upstream {
             let lived = worker.now.saturating_duration_since(self.opened);
             stats.record(stat::UPSTREAM_CX_LENGTH_MS, lived.as_millis() as u64);
         }
-        let (pool, connecting) = (self.pool, self.connecting);
+        let (pool, tunnel_of) = (self.pool, self.tunnel_of);
+        let connecting = self.connecting && (tunnel_of.is_some() || !self.is_dedicated);
         drop(self);
         if connecting {
-            pool::on_connect_failure(worker, pool, key, Failure::NotConnected);
+            connect_failed(worker, tunnel_of, pool, key, Failure::NotConnected);
         }
         pool::on_removed(worker, pool, key);
     }
-}
-
-/// Whether connections to a cluster can carry many requests at a time.
-pub(crate) fn may_speak_http2(cluster: &ClusterHandle) -> bool {
-    !matches!(
-        cluster.config().http_protocol_options.upstream_protocol,
-        UpstreamProtocol::Http1(_)
-    )
 }
 
 /// Whether connections to a cluster speak HTTP/2, where that is known before the handshake.
@@ -160,6 +159,8 @@ pub(crate) fn open(
         idle_since: now,
         draining: false,
         is_http2: false,
+        tunnel_of: None,
+        is_dedicated: false,
     };
     if let Some(is_http2) = protocol {
         record.count_protocol(is_http2);
@@ -285,6 +286,8 @@ fn on_secured(worker: &mut Worker, key: Key<Connection>, alpn: Option<&[u8]>) {
         UpstreamProtocol::Http2(_) => true,
         UpstreamProtocol::Auto { .. } | UpstreamProtocol::UseDownstream { .. } => alpn == Some(b"h2"),
     };
+    let tunnel_of = upstream.tunnel_of;
+    upstream.is_http2 &= tunnel_of.is_none();
     let stats = upstream.cluster.stats().local(upstream.shard);
     stats.record(
         stat::UPSTREAM_CX_CONNECT_MS,
@@ -293,9 +296,13 @@ fn on_secured(worker: &mut Worker, key: Key<Connection>, alpn: Option<&[u8]>) {
     let codec = if upstream.is_http2 {
         Codec::h2_client(&Arc::new(codec_options::h2_client(options)), now)
     } else {
-        Codec::h1_client(&Arc::new(codec_options::h1_client(options)), now)
+        let config = Arc::new(codec_options::h1_client(upstream.cluster.config()));
+        match tunnel_of {
+            None => Codec::h1_client(&config, now),
+            Some(_) => Codec::raw_client(&config, now),
+        }
     };
-    if known_protocol(&upstream.cluster).is_none() {
+    if tunnel_of.is_none() && known_protocol(&upstream.cluster).is_none() {
         upstream.count_protocol(upstream.is_http2);
     }
     upstream.connecting = false;
@@ -303,7 +310,10 @@ fn on_secured(worker: &mut Worker, key: Key<Connection>, alpn: Option<&[u8]>) {
     connection.codec = Some(codec);
     let pool = upstream.pool;
     connection.wake();
-    pool::on_ready(worker, pool, key);
+    match tunnel_of {
+        None => pool::on_ready(worker, pool, key),
+        Some(stream) => dedicated_connection::on_ready(worker, stream, key),
+    }
 }
 
 fn fail_connect(worker: &mut Worker, key: Key<Connection>, failure: Failure) {
@@ -311,10 +321,10 @@ fn fail_connect(worker: &mut Worker, key: Key<Connection>, failure: Failure) {
         return;
     };
     worker.disarm(connection.timer);
-    if let Role::Upstream(upstream) = connection.role {
+    if let Role::Upstream(mut upstream) = connection.role {
         upstream.count_connect_failure(failure, worker.now);
-        let pool = upstream.pool;
-        pool::on_connect_failure(worker, pool, key, failure);
+        let (pool, tunnel_of) = (upstream.pool, upstream.tunnel_of.take());
+        connect_failed(worker, tunnel_of, pool, key, failure);
         // As in Envoy a connection that could not be made was ended by the peer, one that took too long by us.
         let ending = Ending {
             by_peer: failure != Failure::ConnectTimeout,
@@ -339,9 +349,9 @@ pub(crate) fn on_tls_error(worker: &mut Worker, key: Key<Connection>, error: &Tl
     tracing::warn!(target: "upstream", cluster = upstream.cluster.name(), endpoint = %upstream.endpoint.address(), %error, "TLS with an endpoint failed");
     if upstream.connecting {
         upstream.count_connect_failure(Failure::TlsHandshake, now);
-        let pool = upstream.pool;
+        let (pool, tunnel_of) = (upstream.pool, upstream.tunnel_of.take());
         worker.transport_failure = Some(TransportFailure::from(error));
-        pool::on_connect_failure(worker, pool, key, Failure::TlsHandshake);
+        connect_failed(worker, tunnel_of, pool, key, Failure::TlsHandshake);
         worker.transport_failure = None;
     } else {
         crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);
@@ -360,8 +370,8 @@ pub(crate) fn on_timer(worker: &mut Worker, key: Key<Connection>) {
     if upstream.connecting {
         if upstream.connect_deadline <= now {
             upstream.count_connect_failure(Failure::ConnectTimeout, now);
-            let pool = upstream.pool;
-            pool::on_connect_failure(worker, pool, key, Failure::ConnectTimeout);
+            let (pool, tunnel_of) = (upstream.pool, upstream.tunnel_of.take());
+            connect_failed(worker, tunnel_of, pool, key, Failure::ConnectTimeout);
             if let Some(connection) = worker.connections.get_mut(key) {
                 connection.begin_close(Duration::ZERO);
             }
@@ -471,16 +481,9 @@ pub(crate) fn drain(worker: &mut Worker, key: Key<Connection>) {
 
 /// The endpoint broke the protocol: its streams end with that, and the connection is closed.
 pub(crate) fn on_codec_error(worker: &mut Worker, key: Key<Connection>, error: &ConnectionError) {
-    if let Some(Connection {
-        role: Role::Upstream(upstream),
-        ..
-    }) = worker.connections.get_mut(key)
-    {
-        upstream
-            .cluster
-            .stats()
-            .local(upstream.shard)
-            .add(stat::UPSTREAM_CX_PROTOCOL_ERROR, 1);
+    if let Some(Role::Upstream(upstream)) = worker.connections.get_mut(key).map(|found| &mut found.role) {
+        let stats = upstream.cluster.stats().local(upstream.shard);
+        stats.add(stat::UPSTREAM_CX_PROTOCOL_ERROR, 1);
         upstream.draining = true;
         let pool = upstream.pool;
         tracing::debug!(target: "upstream", violation = error.violation, "an endpoint broke the protocol");

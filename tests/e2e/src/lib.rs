@@ -2,5 +2,7 @@
 
 pub mod differential;
 pub mod dynamic;
+pub mod echo_backend;
 pub mod proxy;
+pub mod sections;
 pub mod tcp;

@@ -101,10 +101,6 @@ const KNOWN_LOG: &[Known] = &[
         reason: "methods are extensible (RFC 9110 section 9.1)",
     },
     Known {
-        names: &["an-upgrade"],
-        reason: "an upgrade is refused before a route is chosen",
-    },
-    Known {
         names: &["h2 length too long"],
         reason: "the violation is named, which the caller's codec found, not a reset that the caller never sent",
     },

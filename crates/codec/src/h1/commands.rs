@@ -27,11 +27,12 @@ impl Connection {
         let written = if self.is_server {
             let exchange = &self.exchange;
             let is_101 = head.status() == Some(101);
+            let agrees = head.status().is_some_and(|status| (200..300).contains(&status));
             let is_read_up = exchange.is_read || matches!(self.reading, Reading::Hold);
             let close = !exchange.keep_alive
                 || self.draining
                 || (end_stream && !is_read_up)
-                || (exchange.asked.is_connect && !self.queue.is_empty())
+                || (exchange.asked.is_connect && !agrees && !self.queue.is_empty())
                 || hop_by_hop::has_connection_option(head, b"close");
             let connection = write::Connection {
                 close: close && !is_101,

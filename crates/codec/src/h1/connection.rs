@@ -26,6 +26,8 @@ use std::time::Instant;
 pub struct Connection {
     pub(super) config: Arc<Config>,
     pub(super) is_server: bool,
+    /// Client: the one exchange is a tunnel from its first byte, without a head in either direction.
+    pub(crate) is_raw: bool,
     pub(super) reading: Reading,
     /// The beginning of a head or trailer section that has not arrived in full. Held only meanwhile.
     pub(super) partial: Vec<u8>,
@@ -165,12 +167,22 @@ impl Connection {
         Self::new(config, false)
     }
 
+    /// The client side of a connection that does not speak HTTP: its one stream carries bytes both ways, as if a
+    /// CONNECT had been answered already.
+    pub fn raw_client(config: &Arc<Config>, _now: Instant) -> Self {
+        Self {
+            is_raw: true,
+            ..Self::new(config, false)
+        }
+    }
+
     fn new(config: &Arc<Config>, is_server: bool) -> Self {
         let mut exchange = Exchange::new(StreamId(0));
         exchange.is_active = false;
         Self {
             config: Arc::clone(config),
             is_server,
+            is_raw: false,
             reading: Reading::Head,
             partial: Vec::new(),
             scanner: Scanner::default(),
@@ -211,6 +223,12 @@ impl Connection {
         self.exchange = Exchange::new(stream);
         self.exchange.began_at = self.output.produced();
         self.room_to_report = false;
+        if self.is_raw {
+            self.exchange.is_tunnel = true;
+            self.exchange.keep_alive = false;
+            self.exchange.writing = Writing::Tunnel;
+            self.reading = Reading::Tunnel;
+        }
         Ok(stream)
     }
 
@@ -291,6 +309,11 @@ impl Connection {
             && !self.closed
             && !matches!(self.reading, Reading::Hold | Reading::Ended)
             && self.outstanding < u64::from(self.config.credit_window)
+    }
+
+    /// The exchange in progress is a tunnel: either side may end before the other.
+    pub fn is_tunnel(&self) -> bool {
+        self.exchange.is_active && self.exchange.is_tunnel
     }
 
     /// Our side of a tunnel has ended: shut down the transport's writing side once the output is flushed.

@@ -120,14 +120,18 @@ impl AccessLogFormat {
         context.check(message);
         let omit_empty_values = message.omit_empty_values;
         match &message.format {
-            Some(Format::TextFormat(format)) => Ok(Self::Text {
-                format: shared(format),
-                omit_empty_values,
-            }),
+            Some(Format::TextFormat(format)) => {
+                context.value_format("text_format", format)?;
+                Ok(Self::Text {
+                    format: shared(format),
+                    omit_empty_values,
+                })
+            }
             Some(Format::TextFormatSource(source)) => {
                 let format = context.at("text_format_source", |context| {
                     DataSource::parse_inline(context, source)
                 })?;
+                context.value_format("text_format_source", &format)?;
                 Ok(Self::Text {
                     format,
                     omit_empty_values,

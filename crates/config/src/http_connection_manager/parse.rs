@@ -9,7 +9,7 @@ use xds_api::envoy::extensions::filters::network::http_connection_manager::v3::h
 use super::{
     BodyFormat, CodecType, ForwardClientCertDetails, HttpConnectionManager, HttpFilter, InternalAddressConfig,
     LocalReplyConfig, PathWithEscapedSlashesAction, ResponseMapper, RouteSpecifier, Scheme, ServerHeaderTransformation,
-    SetCurrentClientCertDetails, StripPortMode, Tracing, UpgradeConfig,
+    SetCurrentClientCertDetails, StripPortMode, Tracing, UpgradeConfig, extensions,
 };
 use crate::access_log::{AccessLog, AccessLogFilter, AccessLogFormat};
 use crate::address::CidrRange;
@@ -117,6 +117,9 @@ impl HttpConnectionManager {
             (_, false) => Ok(StripPortMode::Keep),
         };
         let enums = parse_enums(context, message);
+        let original_ip_detection = extensions::original_ip_detection(context, message);
+        let request_id = extensions::request_id(context, message);
+        let early_header_mutations = extensions::early_header_mutations(context, message);
         let local_reply = message.local_reply_config.as_ref();
         let local_reply_config = context.optional("local_reply_config", local_reply, LocalReplyConfig::parse);
         let access_log = context.each("access_log", &message.access_log, AccessLog::parse);
@@ -131,6 +134,7 @@ impl HttpConnectionManager {
         }
         let tracing = context.optional("tracing", message.tracing.as_ref(), Tracing::parse);
         let (scheme_to_overwrite, match_upstream_scheme) = scheme?;
+        request_id?;
         let (server_header_transformation, forward_client_cert_details, path_with_escaped_slashes_action) = enums?;
         Ok(Self {
             codec_type: codec_type?,
@@ -154,9 +158,11 @@ impl HttpConnectionManager {
             use_remote_address: bool_or(message.use_remote_address.as_ref(), false),
             xff_num_trusted_hops: message.xff_num_trusted_hops,
             skip_xff_append: message.skip_xff_append,
+            original_ip_detection: original_ip_detection?,
             represent_ipv4_remote_address_as_ipv4_mapped_ipv6: message
                 .represent_ipv4_remote_address_as_ipv4_mapped_ipv6,
             internal_address_config: internal_address_config?,
+            early_header_mutations: early_header_mutations?,
             via: via?,
             generate_request_id: bool_or(message.generate_request_id.as_ref(), true),
             preserve_external_request_id: message.preserve_external_request_id,

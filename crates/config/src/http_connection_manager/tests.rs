@@ -270,7 +270,7 @@ fn what_is_refused_of_a_connection_manager_is_named_with_its_path() {
             ),
             (
                 "request_id_extension: {}",
-                "request_id_extension: is not supported: request ids are random UUIDs, as without this field",
+                "request_id_extension.typed_config: is required",
             ),
         ],
     );
@@ -338,5 +338,61 @@ fn an_unknown_filter_is_refused_unless_it_is_optional() {
     assert_eq!(
         without_effect(HttpConnectionManager::parse, &buffer("is_optional: true, ")),
         ["http_filters[0].typed_config"]
+    );
+}
+
+#[test]
+fn the_caller_may_be_found_by_an_extension() {
+    const XFF: &str = "'@type': type.googleapis.com/envoy.extensions.http.original_ip_detection.xff.v3.XffConfig";
+    let with = |fields: &str| {
+        format!(
+            "{}original_ip_detection_extensions: [{{name: x, typed_config: {{{XFF}{fields}}}}}]\n",
+            base()
+        )
+    };
+    let detection = manager(&with(", xff_num_trusted_hops: 2"))
+        .original_ip_detection
+        .unwrap();
+    assert_eq!((detection.num_trusted_hops, detection.skip_xff_append), (2, true));
+    let cidrs = ", skip_xff_append: false, xff_trusted_cidrs: {cidrs: [{address_prefix: 10.0.0.0, prefix_len: 8}]}";
+    let detection = manager(&with(cidrs)).original_ip_detection.unwrap();
+    assert!(!detection.skip_xff_append && detection.trusted_cidrs.unwrap().len() == 1);
+    assert_eq!(
+        refuse(
+            HttpConnectionManager::parse,
+            &format!("{}use_remote_address: true\n", with(""))
+        ),
+        ["original_ip_detection_extensions: and use_remote_address may not both be set"]
+    );
+    assert_eq!(
+        refuse(
+            HttpConnectionManager::parse,
+            &with(", xff_num_trusted_hops: 1, xff_trusted_cidrs: {}")
+        ),
+        [
+            "original_ip_detection_extensions[0].typed_config.xff_trusted_cidrs: and xff_num_trusted_hops may not both be set"
+        ]
+    );
+}
+
+#[test]
+fn headers_may_be_changed_before_anything_else() {
+    const EARLY: &str =
+        "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation";
+    let with = |mutations: &str| {
+        format!(
+            "{}early_header_mutation_extensions: [{{name: x, typed_config: {{'@type': {EARLY}, mutations: [{mutations}]}}}}]\n",
+            base()
+        )
+    };
+    let manager = manager(&with("{remove: X-Gone}, {append: {header: {key: x-a, value: b}}}"));
+    let [EarlyHeaderMutation::Remove(name), EarlyHeaderMutation::Add(header)] = &manager.early_header_mutations[..]
+    else {
+        panic!("{:?}", manager.early_header_mutations)
+    };
+    assert_eq!((&**name, &*header.name), ("x-gone", "x-a"));
+    assert_eq!(
+        refuse(HttpConnectionManager::parse, &with("")),
+        ["early_header_mutation_extensions[0].typed_config.mutations: is empty"]
     );
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::data_source::DataSource;
 use crate::header_mutation::HeaderAppendAction;
 use crate::percent::FractionalPercent;
-use crate::testing::{accept, refuse, refuse_as_the_proxy, refuse_each, without_effect};
+use crate::testing::{accept, refuse, refuse_each, without_effect};
 
 fn table(text: &str) -> RouteConfiguration {
     accept(RouteConfiguration::parse, text)
@@ -218,7 +218,7 @@ fn hash_policies_mirrors_and_upgrades_have_their_fields() {
         "hash_policy: [{header: {header_name: X-U, regex_rewrite: {pattern: {regex: '^(.).*'}, substitution: '\\1'}}, \
          terminal: true}, {cookie: {name: s, ttl: 0s, path: /}}, {connection_properties: {source_ip: true}}, \
          {query_parameter: {name: q}}], request_mirror_policies: [{cluster: m, runtime_fraction: {default_value: {numerator: \
-         1}}}], upgrade_configs: [{upgrade_type: CONNECT, connect_config: {allow_post: true}}], prefix_rewrite: /x, \
+         1}}}], upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}], prefix_rewrite: /x, \
          auto_host_rewrite: true, priority: HIGH, internal_redirect_policy: {}, hedge_policy: {hedge_on_per_try_timeout: true}",
     );
     assert!(action.hash_policy[0].terminal);
@@ -234,7 +234,7 @@ fn hash_policies_mirrors_and_upgrades_have_their_fields() {
     assert_eq!((&**header_name, first.as_slice()), ("x-u", b"u".as_slice()));
     assert_eq!(action.hash_policy[2].specifier, HashPolicySpecifier::SourceIp);
     assert_eq!(&*action.request_mirror_policies[0].cluster, "m");
-    assert!(action.upgrade_configs[0].connect_config.unwrap().allow_post);
+    assert!(action.upgrade_configs[0].connect_config.is_some());
     assert_eq!(action.path_rewrite, Some(PathRewrite::Prefix("/x".into())));
     assert_eq!(
         (action.host_rewrite, action.priority),
@@ -460,20 +460,6 @@ fn what_envoy_passes_over_is_passed_over() {
             "virtual_hosts[0].domains[1]",
             "virtual_hosts[0].domains[2]",
             "virtual_hosts[0].routes[0].route.internal_redirect_policy.redirect_response_codes[0]",
-        ]
-    );
-}
-
-#[test]
-fn what_the_proxy_does_not_act_on_yet_is_refused() {
-    let text = with_routes(
-        "{match: {prefix: /}, route: {cluster: c}, request_headers_to_add: [{header: {key: a, value: '%PROTOCOL%'}}]}",
-    );
-    assert_eq!(
-        refuse_as_the_proxy(RouteConfiguration::parse, &text),
-        [
-            "virtual_hosts[0].routes[0].request_headers_to_add[0].header.value: is not supported: the proxy does not act on \
-             it yet",
         ]
     );
 }

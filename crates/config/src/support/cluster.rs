@@ -4,7 +4,7 @@ use xds_api::envoy::config::cluster::v3 as pb;
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::extensions::upstreams::http::v3 as http;
 
-use super::{FIXED_BUFFERS, NO_EXTENSION, NO_MORE_STATS, NO_UPSTREAM_FILTERS};
+use super::{NO_EXTENSION, NO_MORE_STATS, NO_UPSTREAM_FILTERS};
 use crate::support;
 
 const NO_DNS_RESOLVER: &str = "names are resolved by the system's resolvers (/etc/resolv.conf)";
@@ -24,7 +24,7 @@ support! {
         stats_matcher: rejected("statistics are chosen for the whole process (stats_config)"),
         eds_cluster_config: supported,
         connect_timeout: supported,
-        per_connection_buffer_limit_bytes: without_effect(FIXED_BUFFERS),
+        per_connection_buffer_limit_bytes: supported,
         per_connection_buffer_high_watermark_timeout: rejected("a connection that does not take its bytes is ended by the idle timeouts"),
         lb_policy: supported,
         load_assignment: supported,

@@ -3,6 +3,10 @@
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 
+use xds_api::envoy::extensions::http::early_header_mutation::header_mutation::v3 as early;
+use xds_api::envoy::extensions::http::original_ip_detection::xff::v3 as xff;
+use xds_api::envoy::extensions::request_id::uuid::v3 as uuid;
+
 use super::{LOGGED_AT_THE_END, NO_CONFIG_DISCOVERY, NO_EXTENSION, NO_SPANS};
 use crate::support;
 
@@ -14,7 +18,7 @@ support! {
         codec_type: supported,
         stat_prefix: supported,
         http_filters: supported,
-        add_user_agent: not_yet,
+        add_user_agent: rejected("the proxy does not put its cluster's name into requests"),
         tracing: supported,
         common_http_protocol_options: supported,
         http1_safe_max_connection_duration: rejected("a connection that is too old is drained"),
@@ -23,7 +27,7 @@ support! {
         http3_protocol_options: without_effect("HTTP/3 is not spoken on TCP listeners"),
         server_name: supported,
         server_header_transformation: supported,
-        scheme_header_transformation: not_yet,
+        scheme_header_transformation: supported("http_options"),
         max_request_headers_kb: supported,
         stream_idle_timeout: supported,
         stream_flush_timeout: supported,
@@ -38,9 +42,9 @@ support! {
         access_log_options: without_effect(LOGGED_AT_THE_END),
         use_remote_address: supported,
         xff_num_trusted_hops: supported,
-        original_ip_detection_extensions: rejected(NO_EXTENSION),
-        early_header_mutation_extensions: rejected(NO_EXTENSION),
-        internal_address_config: not_yet,
+        original_ip_detection_extensions: supported("http_options"),
+        early_header_mutation_extensions: supported("http_options"),
+        internal_address_config: supported("http_options"),
         skip_xff_append: supported,
         via: supported,
         generate_request_id: supported,
@@ -50,17 +54,17 @@ support! {
         set_current_client_cert_details: supported,
         forward_client_cert_matcher: rejected("forward_client_cert_details is the same for all requests"),
         proxy_100_continue: supported,
-        represent_ipv4_remote_address_as_ipv4_mapped_ipv6: not_yet,
-        upgrade_configs: not_yet,
-        normalize_path: not_yet,
-        merge_slashes: not_yet,
-        path_with_escaped_slashes_action: not_yet,
-        request_id_extension: rejected("request ids are random UUIDs, as without this field"),
-        local_reply_config: not_yet,
+        represent_ipv4_remote_address_as_ipv4_mapped_ipv6: supported,
+        upgrade_configs: supported("http_options"),
+        normalize_path: supported("http_options"),
+        merge_slashes: supported("http_options"),
+        path_with_escaped_slashes_action: supported("http_options"),
+        request_id_extension: supported,
+        local_reply_config: supported("http_options"),
         strip_matching_host_port: supported,
         stream_error_on_invalid_http_message: supported,
         path_normalization_options: rejected("write normalize_path and merge_slashes"),
-        strip_trailing_host_dot: not_yet,
+        strip_trailing_host_dot: supported("http_options"),
         proxy_status_config: rejected("the header proxy-status is not written"),
         typed_header_validation_config: rejected(NO_EXTENSION),
         append_x_forwarded_port: supported,
@@ -75,6 +79,30 @@ support! {
     }
     oneof strip_port_mode: pb::http_connection_manager::StripPortMode {
         StripAnyHostPort => strip_any_host_port: supported,
+    }
+
+    message pb::RequestIdExtension
+        as "envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension" {
+        typed_config: supported,
+    }
+
+    message uuid::UuidRequestIdConfig as "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig" {
+        pack_trace_reason: without_effect(NO_SPANS),
+        use_request_id_for_trace_sampling: without_effect(NO_SPANS),
+    }
+
+    message early::HeaderMutation as "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation" {
+        mutations: supported,
+    }
+
+    message xff::XffConfig as "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig" {
+        xff_num_trusted_hops: supported,
+        xff_trusted_cidrs: supported,
+        skip_xff_append: supported,
+    }
+
+    message xff::XffTrustedCidrs as "envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs" {
+        cidrs: supported,
     }
 
     message pb::Rds as "envoy.extensions.filters.network.http_connection_manager.v3.Rds" {
@@ -119,7 +147,7 @@ support! {
     message pb::http_connection_manager::UpgradeConfig
         as "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig" {
         upgrade_type: supported,
-        filters: supported,
+        filters: rejected("an upgrade passes the filters of the connection manager"),
         enabled: supported,
     }
 

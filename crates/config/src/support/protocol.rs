@@ -11,11 +11,11 @@ support! {
     message pb::HttpProtocolOptions as "envoy.config.core.v3.HttpProtocolOptions" {
         idle_timeout: supported,
         max_connection_duration: supported,
-        max_connection_duration_jitter: without_effect("the duration has no jitter"),
+        max_connection_duration_jitter: supported,
         max_headers_count: supported,
         max_response_headers_kb: supported,
         max_stream_duration: supported,
-        headers_with_underscores_action: not_yet,
+        headers_with_underscores_action: supported("http_options"),
         max_requests_per_connection: supported,
     }
 
@@ -52,7 +52,7 @@ support! {
         use_oghttp2_codec: without_effect("there is one codec"),
         max_metadata_size: without_effect("METADATA frames are not passed on"),
         enable_huffman_encoding: without_effect("what is shorter is sent"),
-        max_header_field_size_kb: not_yet,
+        max_header_field_size_kb: without_effect("a field may be as long as the head that it is in"),
         disallow_obs_text: rejected("bytes beyond ASCII in header values pass"),
         stream_reset_burst: without_effect(OWN_RESET_LIMIT),
         stream_reset_rate: without_effect(OWN_RESET_LIMIT),

@@ -15,7 +15,7 @@ support! {
         name: supported,
         virtual_hosts: supported,
         vhds: rejected("virtual hosts cannot be discovered one by one (VHDS)"),
-        internal_only_headers: not_yet,
+        internal_only_headers: supported,
         response_headers_to_add: supported,
         response_headers_to_remove: supported,
         request_headers_to_add: supported,
@@ -38,7 +38,7 @@ support! {
         domains: supported,
         routes: supported,
         matcher: rejected("write routes, not a match tree"),
-        require_tls: not_yet,
+        require_tls: supported,
         virtual_clusters: without_effect("there are no statistics of virtual clusters"),
         rate_limits: rejected(NO_RATE_LIMITS),
         request_headers_to_add: supported,
@@ -110,7 +110,7 @@ support! {
         Prefix => prefix: supported,
         Path => path: supported,
         SafeRegex => safe_regex: supported,
-        ConnectMatcher => connect_matcher: not_yet,
+        ConnectMatcher => connect_matcher: supported,
         PathSeparatedPrefix => path_separated_prefix: supported,
         PathMatchPolicy => path_match_policy: rejected("URI templates are not supported: write safe_regex"),
     }
@@ -161,7 +161,7 @@ support! {
         cors: rejected(DEPRECATED_CORS),
         max_grpc_timeout: supported,
         grpc_timeout_offset: supported,
-        upgrade_configs: not_yet,
+        upgrade_configs: supported,
         internal_redirect_policy: not_yet,
         internal_redirect_action: rejected("it is deprecated: write internal_redirect_policy"),
         max_internal_redirects: rejected("it is deprecated: write internal_redirect_policy"),
@@ -256,7 +256,7 @@ support! {
     message pb::route_action::upgrade_config::ConnectConfig
         as "envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig" {
         proxy_protocol_config: rejected("no PROXY protocol header is sent"),
-        allow_post: supported,
+        allow_post: rejected("CONNECT alone opens a tunnel"),
     }
 
     message pb::InternalRedirectPolicy as "envoy.config.route.v3.InternalRedirectPolicy" {

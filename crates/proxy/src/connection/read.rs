@@ -142,6 +142,12 @@ fn on_end_of_input(worker: &mut Worker, key: Key<Connection>) {
         connection.lifecycle = Lifecycle::Closed;
         return;
     }
+    if crate::pipeline::on_half_close(worker, key) {
+        return;
+    }
+    let Some(connection) = worker.connections.get_mut(key) else {
+        return;
+    };
     connection.note_ending(true);
     // A close-delimited HTTP/1.1 body ends here; anything else that is open is cut off.
     crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);

@@ -81,6 +81,17 @@ pub(super) fn flush(
                     context.waker().wake_by_ref();
                 }
             } else {
+                if drained && !connection.shut && connection.codec.as_ref().is_some_and(Codec::half_closed) {
+                    connection.shut = true;
+                    match &mut connection.tls {
+                        Some(tls) => {
+                            tls.close_notify(&mut connection.ciphertext);
+                            context.waker().wake_by_ref();
+                        }
+                        // A failure shows when the peer's side ends.
+                        None => drop(Pin::new(socket).poll_shutdown(context)),
+                    }
+                }
                 rearm(worker, key);
             }
         }

@@ -19,7 +19,6 @@ use crate::worker::Worker;
 /// The caller broke the protocol. HTTP/1.1 gets an answer where one is possible; HTTP/2's GOAWAY
 /// is in the output already.
 pub(crate) fn on_codec_error(worker: &mut Worker, key: Key<Connection>, error: &ConnectionError) {
-    let now = worker.now;
     let Some(connection) = worker.connections.get_mut(key) else {
         return;
     };
@@ -41,42 +40,17 @@ pub(crate) fn on_codec_error(worker: &mut Worker, key: Key<Connection>, error: &
             worker
                 .streams
                 .get(*stream)
-                .is_some_and(|stream| stream.phase != Phase::Responding)
+                .is_some_and(|stream| !stream.phase.has_answered())
         });
     if let Some((stream, answer)) = under_way {
         crate::pipeline::finish::refuse(worker, stream, answer.status, &refusal);
         return end_refused(worker, key, linger);
     }
-    let Some(connection) = worker.connections.get_mut(key) else {
-        return;
-    };
-    let Role::Downstream(downstream) = &mut connection.role else {
-        return;
-    };
-    if let Some(answer) = error.answer
-        && let Some(codec) = &mut connection.codec
-    {
-        let stats = manager.stats.local(downstream.shard);
-        stats.add(stat::DOWNSTREAM_RQ_TOTAL, 1);
-        stats.add(stat::DOWNSTREAM_RQ_HTTP1_TOTAL, 1);
-        stats.add(stat::DOWNSTREAM_RQ_4XX, u64::from(answer.status < 500));
-        stats.add(stat::DOWNSTREAM_RQ_5XX, u64::from(answer.status >= 500));
-        stats.add(stat::DOWNSTREAM_RQ_COMPLETED, 1);
-        // As in Envoy, whose codec resets what it has answered.
-        stats.add(stat::DOWNSTREAM_RQ_RESPONSE_BEFORE_RQ_COMPLETE, 1);
-        stats.add(stat::DOWNSTREAM_RQ_RX_RESET, 1);
-        let body = refusal.body;
-        let mut head = codec::headers::HeaderBlock::new();
-        crate::response_headers::http_reply(&mut head, answer.status, body.as_bytes(), |_| {});
-        crate::response_headers::finish(&mut head, &manager, worker.date.value(now), None);
-        // Refused only if the connection can't take an answer, and then there is none to send.
-        if codec.send_head(answer.stream, &head, body.is_empty()).is_ok() && !body.is_empty() {
-            let _ = codec.send_data(answer.stream, body.as_bytes(), true);
-        }
-    }
     let is_of_a_message = matches!(error.stat, Stat::RxMessagingError | Stat::HeaderOverflow);
-    if error.answer.is_some() || (is_h2 && is_of_a_message) {
-        record_refusal(worker, key, &refusal, error.answer.map_or(0, |answer| answer.status));
+    if let Some(answer) = error.answer {
+        crate::pipeline::request::refuse(worker, key, answer, &refusal);
+    } else if is_h2 && is_of_a_message {
+        record_refusal(worker, key, &refusal);
     }
     end_refused(worker, key, linger);
 }
@@ -88,8 +62,8 @@ fn end_refused(worker: &mut Worker, key: Key<Connection>, linger: Duration) {
     }
 }
 
-/// A request that the codec refused has no stream; statistics and access logs know of it all the same.
-fn record_refusal(worker: &mut Worker, key: Key<Connection>, refusal: &Refusal, status: u16) {
+/// A request that HTTP/2's codec refused has no stream and no answer; access logs know of it all the same.
+fn record_refusal(worker: &mut Worker, key: Key<Connection>, refusal: &Refusal) {
     let (now, block, snapshot) = (worker.now, worker.take_block(), Rc::clone(&worker.snapshot));
     let Some(Connection {
         role: Role::Downstream(downstream),
@@ -98,15 +72,11 @@ fn record_refusal(worker: &mut Worker, key: Key<Connection>, refusal: &Refusal, 
     else {
         return worker.give_block(block);
     };
-    if status != 0 {
-        crate::pipeline::finish::count_for_listener(&downstream.chain, worker.shard, status);
-    }
     let manager = Rc::clone(&downstream.manager);
     if !manager.logs_requests() {
         return worker.give_block(block);
     }
     let mut stream = Stream::new((key, StreamId::default()), manager, snapshot, block, now);
-    stream.record.status = status;
     stream.record.flag = Some(ResponseFlag::DownstreamProtocolError);
     stream.record.details = refusal.details;
     stream.record.local_reply = true;
@@ -114,6 +84,7 @@ fn record_refusal(worker: &mut Worker, key: Key<Connection>, refusal: &Refusal, 
     let entry = Entry {
         stream: &stream,
         downstream,
+        response: None,
         now,
     };
     stream

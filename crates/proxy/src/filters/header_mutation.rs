@@ -11,7 +11,7 @@ use xds_api::envoy::extensions::filters::http::header_mutation::v3 as pb;
 
 use super::exchange::Exchange;
 use super::http_filter::{BuildContext, Configured, FilterSettings, HttpFilter, Interests, PerRoute, Verdict};
-use crate::request_headers::add_header;
+use crate::header_operations::add_literal;
 
 mod query;
 
@@ -101,9 +101,13 @@ impl Mutation {
         match &message.action {
             Some(Action::Remove(name)) if name.is_empty() => Err(context.reject_field("remove", "is empty")),
             Some(Action::Remove(name)) => Ok(Mutation::Remove(name.to_ascii_lowercase().into())),
-            Some(Action::Append(header)) => context
-                .at("append", |context| HeaderValueOption::parse(context, header))
-                .map(Mutation::Add),
+            Some(Action::Append(header)) => context.at("append", |context| {
+                let header = HeaderValueOption::parse(context, header)?;
+                if !header.is_literal() {
+                    return Err(context.reject("has command operators, which this filter does not evaluate"));
+                }
+                Ok(Mutation::Add(header))
+            }),
             Some(Action::RemoveOnMatch(on_match)) => context.at("remove_on_match", |context| {
                 context.check(on_match);
                 context
@@ -120,7 +124,7 @@ impl Mutation {
                 block.remove(name.as_bytes());
             }
             Mutation::RemoveOnMatch(matcher) => block.retain(|field| !matcher.matches(field.name)),
-            Mutation::Add(header) => add_header(block, header),
+            Mutation::Add(header) => add_literal(block, header),
         }
     }
 }

@@ -6,6 +6,7 @@ use codec::event::{ErrorCode, ResetReason, StreamId};
 use telemetry::stats::{Shard, cluster as stat};
 use upstream::balancer::PickContext;
 use upstream::outlier::Outcome;
+use upstream::transport::Transport;
 
 use super::finish;
 use super::try_again::{self, Wish};
@@ -70,6 +71,9 @@ fn try_start(worker: &mut Worker, key: Key<Stream>, why: Why) -> Result<(), Fail
         stream.record.endpoint = Some(Arc::clone(&endpoint));
     }
     stream.attempt = Some(Attempt::new(Arc::clone(&endpoint), now));
+    if stream.upgrade().is_some_and(|upgrade| upgrade.ends_here) {
+        return pool::open_tunnel(worker, key, &endpoint, &cluster, priority);
+    }
     match pool::acquire(worker, key, &endpoint, &cluster, priority)? {
         Acquired::Ready(connection) => on_connection_ready(worker, key, connection),
         Acquired::Pending(permit) => {
@@ -123,6 +127,10 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
     let (Some(cluster), Some(attempt)) = (&stream.cluster, &mut stream.attempt) else {
         return Ok(());
     };
+    if stream.manager.config.match_upstream_scheme {
+        let is_tls = !matches!(cluster.transport(&attempt.endpoint), Transport::RawBuffer);
+        stream.request.set_scheme(if is_tls { b"https" } else { b"http" });
+    }
     attempt.pending = None;
     let active = cluster
         .try_start_request(shard, &attempt.endpoint, priority)
@@ -133,6 +141,7 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
     let Some(codec) = found.open_codec() else {
         return Err(Failure::RemoteRefused);
     };
+    let is_raw = codec.is_raw();
     let Ok(id) = codec.open_stream() else {
         return Err(Failure::RemoteRefused);
     };
@@ -146,7 +155,18 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
     let body = &stream.body;
     let has_trailers = body.trailers.is_some();
     let ends_with_head = body.complete && body.received == 0 && !has_trailers;
-    if codec.send_head(id, &stream.request, ends_with_head).is_err() {
+    let upgrade = match &stream.rare {
+        Some(rare) if codec.is_h2() => rare.upgrade.as_ref(),
+        _ => None,
+    };
+    if let Some(upgrade) = upgrade {
+        upgrade.as_http2(&mut stream.request);
+    }
+    let sent = is_raw || codec.send_head(id, &stream.request, ends_with_head).is_ok();
+    if let Some(upgrade) = upgrade {
+        upgrade.as_http1(&mut stream.request);
+    }
+    if !sent {
         codec.reset(id, ErrorCode::CANCEL);
         return Err(Failure::UpstreamProtocolError);
     }
@@ -183,6 +203,13 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
     credit(worker, key);
     if has_own_time {
         super::arm(worker, key);
+    }
+    if is_raw {
+        // The endpoint is not asked: that it took the connection is its agreement.
+        let mut head = worker.take_block();
+        head.set_status(200);
+        super::response::on_head(worker, key, &mut head, false);
+        worker.give_block(head);
     }
     Ok(())
 }
@@ -299,7 +326,7 @@ pub(crate) fn on_reset(worker: &mut Worker, key: Key<Stream>, reason: &ResetReas
     if let Some(cluster) = stream.cluster.as_ref().filter(|_| reason.remote) {
         cluster.stats().add(worker.shard, stat::UPSTREAM_RQ_RX_RESET, 1);
     }
-    if stream.phase == Phase::Responding {
+    if stream.phase.has_answered() {
         // A code the endpoint did not send says nothing to the caller: CANCEL would be a lie, he did not cancel.
         let code = match failure {
             Failure::RemoteReset => reason.code,

@@ -19,6 +19,7 @@ use crate::chain::Chain;
 use crate::connection::{Connection, Role};
 use crate::failure::{Failure, Meaning, Refusal, grpc_status_of_http};
 use crate::filters::http_filter::LocalReply;
+use crate::local_reply;
 use crate::response_headers;
 use crate::slab::Key;
 use crate::stream::{Phase, Record, Stream};
@@ -69,7 +70,7 @@ pub(crate) fn fail(worker: &mut Worker, key: Key<Stream>, failure: Failure) {
         stream.record.counted_times = 0;
     }
     count(stream, failure, worker.shard);
-    if stream.phase == Phase::Responding {
+    if stream.phase.has_answered() {
         return cut_off(worker, key, failure, ErrorCode::INTERNAL_ERROR);
     }
     local_reply(worker, key, meaning, failure == Failure::Overflow);
@@ -162,7 +163,7 @@ pub(super) fn reply(worker: &mut Worker, key: Key<Stream>, reply: LocalReply) {
         stream.record.filter_flags.set(flag);
     }
     stream.record.details = reply.details;
-    if stream.phase == Phase::Responding {
+    if stream.phase.has_answered() {
         let (connection, id) = (stream.downstream, stream.downstream_id);
         super::reset(worker, connection, id, ErrorCode::INTERNAL_ERROR);
         return finish(worker, key);
@@ -172,6 +173,40 @@ pub(super) fn reply(worker: &mut Worker, key: Key<Stream>, reply: LocalReply) {
             head.append(name.as_bytes(), value);
         }
     });
+}
+
+/// Sends the caller to the path that the one it asked for stands for.
+pub(crate) fn redirect_to_path(worker: &mut Worker, key: Key<Stream>, path: &[u8]) {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    let stats = stream.manager.stats.local(worker.shard);
+    stats.add(stat::DOWNSTREAM_RQ_REDIRECTED_WITH_NORMALIZED_PATH, 1);
+    stream.record.details = Failure::PathNotNormal.meaning().details;
+    send_reply(worker, key, 307, None, b"", |head| {
+        head.append(KnownName::Location, path);
+    });
+}
+
+/// Refuses a request for the name of a header: as Envoy does, HTTP/2 resets the stream and HTTP/1.1 answers.
+pub(crate) fn refuse_name(worker: &mut Worker, key: Key<Stream>) {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    let (connection, id) = (stream.downstream, stream.downstream_id);
+    let is_http2 = worker
+        .connections
+        .get(connection)
+        .and_then(|found| found.codec.as_ref())
+        .is_some_and(codec::Connection::is_h2);
+    if !is_http2 {
+        return fail(worker, key, Failure::UnderscoreInName);
+    }
+    let meaning = Failure::UnderscoreInName.meaning();
+    stream.record.flag = meaning.flag;
+    stream.record.details = meaning.details;
+    super::reset(worker, connection, id, ErrorCode::PROTOCOL_ERROR);
+    finish(worker, key);
 }
 
 /// Sends the caller elsewhere.
@@ -235,18 +270,35 @@ fn send_reply(
     };
     stream.phase = Phase::Responding;
     stream.record.local_reply = true;
-    stream.record.status = if stream.is_grpc { 200 } else { status };
-    stream.record.counted_status = status;
-    let end_with_head = if stream.is_grpc {
-        let code = grpc_status.unwrap_or_else(|| grpc_status_of_http(status));
+    let is_grpc = stream.is_grpc;
+    head.clear();
+    head.set_status(if is_grpc { 200 } else { status });
+    add(&mut head);
+    // As in Envoy, the route's headers are made before the status is known.
+    response_headers::apply_route_lists(worker, key, &mut head);
+    if let Some(stream) = worker.streams.get_mut(key) {
+        stream.record.status = status;
+        stream.record.counted_status = status;
+    }
+    let reply = local_reply::rewrite(worker, key, &mut head, status, body);
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return worker.give_block(head);
+    };
+    let body = &*reply.body;
+    let end_with_head = if is_grpc {
+        let code = grpc_status
+            .filter(|_| reply.status == status)
+            .unwrap_or_else(|| grpc_status_of_http(reply.status));
+        stream.record.status = 200;
         stream.record.grpc_status = Some(code.into());
-        response_headers::grpc_reply(&mut head, code, body, add);
+        response_headers::grpc_reply(&mut head, code, reply.grpc_message());
         true
     } else {
-        response_headers::http_reply(&mut head, status, body, add);
+        stream.record.status = reply.status;
+        head.set_status(reply.status);
+        response_headers::http_body(&mut head, body, reply.content_type.as_deref());
         body.is_empty() || stream.is_head
     };
-    response_headers::local(&mut head, stream);
     filtering::on_response_head(worker, key, &mut head, end_with_head);
     let Some(stream) = worker.streams.get_mut(key) else {
         return worker.give_block(head);
@@ -258,9 +310,13 @@ fn send_reply(
         stream.request_id(),
     );
     stream.record.keep_head(&stream.manager, &head);
-    let ends_connection = [Failure::UpgradeNotAllowed, Failure::MissingHost]
-        .iter()
-        .any(|failure| stream.record.details == failure.meaning().details);
+    let ends_connection = [
+        Failure::UpgradeNotAllowed,
+        Failure::MissingHost,
+        Failure::UnderscoreInName,
+    ]
+    .iter()
+    .any(|failure| stream.record.details == failure.meaning().details);
     if (ends_connection || !stream.body.complete)
         && worker
             .connections
@@ -309,6 +365,9 @@ fn finish(worker: &mut Worker, key: Key<Stream>) {
     stats.gauge_add(stat::DOWNSTREAM_RQ_ACTIVE, -1);
     stats.add(stat::DOWNSTREAM_RQ_COMPLETED, 1);
     stats.record(stat::DOWNSTREAM_RQ_TIME, duration.as_millis() as u64);
+    if stream.upgrade().is_some_and(|upgrade| upgrade.allowed) {
+        stats.gauge_add(stat::DOWNSTREAM_CX_UPGRADES_ACTIVE, -1);
+    }
     if stream.record.status != 0 {
         stats.add(status_class(stream.record.status), 1);
     }
@@ -333,6 +392,7 @@ fn finish(worker: &mut Worker, key: Key<Stream>) {
                 let entry = Entry {
                     stream: &stream,
                     downstream,
+                    response: None,
                     now,
                 };
                 stream
@@ -354,6 +414,8 @@ fn count(stream: &Stream, failure: Failure, shard: Shard) {
         Failure::NoCluster => stats.add(stat::NO_CLUSTER, 1),
         Failure::StreamIdle => stats.add(stat::DOWNSTREAM_RQ_IDLE_TIMEOUT, 1),
         Failure::RequestTimeout => stats.add(stat::DOWNSTREAM_RQ_TIMEOUT, 1),
+        Failure::PathNotNormal => stats.add(stat::DOWNSTREAM_RQ_FAILED_PATH_NORMALIZATION, 1),
+        Failure::PathNotAbsolute => stats.add(stat::DOWNSTREAM_RQ_NON_RELATIVE_PATH, 1),
         Failure::DownstreamMaxDuration => stats.add(stat::DOWNSTREAM_RQ_MAX_DURATION_REACHED, 1),
         _ => {}
     }

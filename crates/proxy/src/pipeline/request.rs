@@ -2,29 +2,30 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
-use codec::event::{ErrorCode, StreamId};
+use codec::event::{Answer, ErrorCode, StreamId};
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use config::cluster::LbPolicy;
 use config::route::Action;
-use telemetry::stats::http as stat;
+use telemetry::stats::{Shard, http as stat};
 
 use super::attempt::Why;
 use super::filtering::{self, Passage};
 use super::{attempt, finish, try_again};
 use crate::connection::{Connection, Role};
 use crate::downstream::Downstream;
-use crate::failure::Failure;
+use crate::failure::{Failure, Refusal as CodecRefusal};
 use crate::hash_policy::{self, Caller};
 use crate::manager::Manager;
 use crate::redirect;
-use crate::request_headers;
+use crate::request_headers::{self, Refused};
 use crate::route_table;
-use crate::slab::Key;
+use crate::slab::{Key, Slab};
 use crate::snapshot::Snapshot;
 use crate::stream::{Phase, Stream};
-use crate::worker::Worker;
+use crate::worker::{Local, Worker};
 
 /// The head of a request arrived: makes its record, finds its route and shows it to the filters.
 pub(crate) fn begin(
@@ -44,18 +45,16 @@ pub(crate) fn begin(
     let Role::Downstream(downstream) = &mut found.role else {
         return worker.give_block(request);
     };
-    downstream.stream_began();
-    let manager = Rc::clone(&downstream.manager);
-    let stats = manager.stats.local(worker.shard);
-    stats.add(stat::DOWNSTREAM_RQ_TOTAL, 1);
-    stats.gauge_add(stat::DOWNSTREAM_RQ_ACTIVE, 1);
-    stats.add(downstream.protocol_requests_stat(), 1);
-
-    let is_grpc = request.get(KnownName::ContentType).is_some_and(is_grpc_content_type);
-    let snapshot = Rc::clone(&worker.snapshot);
-    let mut stream = Stream::new((connection, id), manager, snapshot, request, now);
-    stream.is_grpc = is_grpc;
-    let key = worker.streams.insert(stream);
+    let key = record(
+        &mut worker.streams,
+        downstream,
+        connection,
+        id,
+        request,
+        &worker.snapshot,
+        worker.shard,
+        now,
+    );
     if let Some(codec) = &mut found.codec {
         codec.set_tag(id, key.to_bits());
     }
@@ -67,13 +66,15 @@ pub(crate) fn begin(
     }
     match prepare(worker, key) {
         Ok(()) => filtering::begin(worker, key),
-        Err(failure) => finish::fail(worker, key, failure),
+        Err(Refused::Failure(Failure::UnderscoreInName)) => finish::refuse_name(worker, key),
+        Err(Refused::Failure(failure)) => finish::fail(worker, key, failure),
+        Err(Refused::Redirect(path)) => finish::redirect_to_path(worker, key, &path),
     }
     super::arm(worker, key);
 }
 
 /// Checks and prepares the head, finds route and cluster.
-fn prepare(worker: &mut Worker, key: Key<Stream>) -> Result<(), Failure> {
+fn prepare(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refused> {
     let Some(stream) = worker.streams.get_mut(key) else {
         return Ok(());
     };
@@ -84,9 +85,11 @@ fn prepare(worker: &mut Worker, key: Key<Stream>) -> Result<(), Failure> {
     else {
         return Ok(());
     };
-    request_headers::prepare(&mut stream.request, downstream, &stream.manager)?;
+    request_headers::mutate_early(stream, downstream, worker.now, &mut worker.log_line);
+    request_headers::prepare(stream, downstream)?;
     let (manager, snapshot) = (Rc::clone(&stream.manager), Rc::clone(&stream.snapshot));
     resolve(stream, downstream, &manager, &snapshot);
+    allow_upgrade(stream, &manager, &snapshot, worker.shard)?;
     encourage(worker, key);
     Ok(())
 }
@@ -96,6 +99,13 @@ fn resolve(stream: &mut Stream, downstream: &Downstream, manager: &Manager, snap
     stream.cluster = None;
     stream.weighted = None;
     let table = manager.route_table(snapshot);
+    if let Some(table) = table
+        && !stream.is_internal
+    {
+        for name in &table.config.internal_only_headers {
+            stream.request.remove(name.as_bytes());
+        }
+    }
     stream.route = table.and_then(|table| table.find(&stream.request, telemetry::random::next()));
     let (Some(table), Some(at)) = (table, stream.route) else {
         return;
@@ -106,6 +116,32 @@ fn resolve(stream: &mut Stream, downstream: &Downstream, manager: &Manager, snap
         stream.cluster = choice.cluster(snapshot).map(Arc::clone);
         stream.weighted = choice.weighted;
     }
+}
+
+/// An upgrade or CONNECT goes on only where the route or the connection manager allows it.
+fn allow_upgrade(stream: &mut Stream, manager: &Manager, snapshot: &Snapshot, shard: Shard) -> Result<(), Refused> {
+    let Some(upgrade) = stream.rare.as_mut().and_then(|rare| rare.upgrade.as_mut()) else {
+        return Ok(());
+    };
+    let route = match (manager.route_table(snapshot), stream.route) {
+        (Some(table), Some(at)) => match &table.route(at).action {
+            Action::Route(action) => Some(&**action),
+            Action::Redirect(_) | Action::DirectResponse(_) | Action::NonForwarding => None,
+        },
+        _ => None,
+    };
+    if stream.route.is_none() {
+        // The router says so.
+        return Ok(());
+    }
+    let stats = manager.stats.local(shard);
+    if !upgrade.allow(&manager.config, route) {
+        stats.add(stat::DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE, 1);
+        return Err(Failure::UpgradeNotAllowed.into());
+    }
+    stats.add(stat::DOWNSTREAM_CX_UPGRADES_TOTAL, 1);
+    stats.gauge_add(stat::DOWNSTREAM_CX_UPGRADES_ACTIVE, 1);
+    Ok(())
 }
 
 fn caller(downstream: &Downstream) -> Caller {
@@ -125,6 +161,60 @@ pub(super) fn forward(worker: &mut Worker, key: Key<Stream>) {
         Err(Refusal::Failure(failure)) => finish::fail(worker, key, failure),
         Err(Refusal::Answered) => {}
     }
+}
+
+/// Makes the record of a request.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "each is a part of the worker, borrowed beside the connection"
+)]
+fn record(
+    streams: &mut Slab<Stream>,
+    downstream: &mut Downstream,
+    connection: Key<Connection>,
+    id: StreamId,
+    request: Box<HeaderBlock>,
+    snapshot: &Local<Snapshot>,
+    shard: Shard,
+    now: Instant,
+) -> Key<Stream> {
+    downstream.stream_began();
+    let manager = Rc::clone(&downstream.manager);
+    let stats = manager.stats.local(shard);
+    stats.add(stat::DOWNSTREAM_RQ_TOTAL, 1);
+    stats.gauge_add(stat::DOWNSTREAM_RQ_ACTIVE, 1);
+    stats.add(downstream.protocol_requests_stat(), 1);
+    let is_grpc = request.get(KnownName::ContentType).is_some_and(is_grpc_content_type);
+    let mut stream = Stream::new((connection, id), manager, Rc::clone(snapshot), request, now);
+    stream.is_grpc = is_grpc;
+    streams.insert(stream)
+}
+
+/// A request that the codec refused and that can be answered: it is recorded like any other.
+pub(crate) fn refuse(worker: &mut Worker, connection: Key<Connection>, answer: Answer, refusal: &CodecRefusal) {
+    let now = worker.now;
+    let request = worker.take_block();
+    let Some(found) = worker.connections.get_mut(connection) else {
+        return worker.give_block(request);
+    };
+    let Role::Downstream(downstream) = &mut found.role else {
+        return worker.give_block(request);
+    };
+    let id = answer.stream;
+    let key = record(
+        &mut worker.streams,
+        downstream,
+        connection,
+        id,
+        request,
+        &worker.snapshot,
+        worker.shard,
+        now,
+    );
+    if let Some(codec) = &mut found.codec {
+        codec.set_tag(id, key.to_bits());
+    }
+    finish::refuse(worker, key, answer.status, refusal);
 }
 
 /// Why no attempt is made.
@@ -150,7 +240,15 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
     let snapshot = Rc::clone(&stream.snapshot);
     let manager = Rc::clone(&stream.manager);
     manager.stats.local(downstream.shard).add(stat::RQ_TOTAL, 1);
-    let (Some(table), Some(found)) = (manager.route_table(&snapshot), stream.route) else {
+    let Some(table) = manager.route_table(&snapshot) else {
+        return Err(Refusal::Failure(Failure::NoRoute));
+    };
+    if table.requires_tls(&stream.request, stream.is_internal) {
+        let location = redirect::to_tls(&stream.request);
+        finish::redirect(worker, key, 301, &location);
+        return Err(Refusal::Answered);
+    }
+    let Some(found) = stream.route else {
         return Err(Refusal::Failure(Failure::NoRoute));
     };
     let route = table.route(found);
@@ -162,7 +260,7 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
             return Err(Refusal::Answered);
         }
         Action::Redirect(redirect) => {
-            let location = redirect::location(&stream.request, redirect, route, downstream.is_tls);
+            let location = redirect::location(&stream.request, redirect, route);
             let status = redirect.response_code;
             finish::redirect(worker, key, status, &location);
             return Err(Refusal::Answered);
@@ -182,8 +280,11 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
     }
     stream.phase = Phase::Connecting;
     stream.record.reached_router = true;
-    request_headers::forward(&mut stream.request, table, found, stream.weighted);
+    request_headers::forward(stream, downstream, table, found, worker.now, &mut worker.log_line);
     try_again::prepare(stream, downstream.buffer_limit);
+    if stream.is_internal {
+        request_headers::remove_consumed(&mut stream.request);
+    }
     Ok(())
 }
 
@@ -245,7 +346,7 @@ pub(crate) fn on_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit
     };
     let sent = stream.is_sending();
     if !stream.body.forgotten {
-        let answered = stream.phase == Phase::Responding;
+        let answered = stream.phase.has_answered();
         let too_long = stream.body.kept.len() + data.len() > stream.body.limit;
         if sent && answered {
             stream.body.forget();
@@ -267,6 +368,13 @@ pub(crate) fn on_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit
         filtering::on_kept(worker, key, passage);
     }
     super::release(worker, connection, id, padding);
+    if end_stream
+        && let Some(stream) = worker.streams.get(key)
+        && stream.phase == Phase::Tunnel
+        && stream.upgrade().is_some_and(|upgrade| upgrade.answer_ended)
+    {
+        return finish::complete(worker, key);
+    }
     if end_stream {
         super::arm(worker, key);
     }
@@ -323,6 +431,7 @@ fn begin_route_timeout(worker: &mut Worker, key: Key<Stream>) {
     if let Some(stream) = worker.streams.get_mut(key)
         && stream.body.complete
         && stream.phase != Phase::Filtering
+        && stream.phase != Phase::Tunnel
     {
         stream.route_deadline = stream.timeouts.global.map(|timeout| now + timeout);
     }

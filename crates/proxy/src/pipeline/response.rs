@@ -4,9 +4,10 @@ use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
 
 use super::{attempt, filtering, finish, try_again};
+use crate::connection::Connection;
 use crate::response_headers;
 use crate::retry::grpc_status;
-use crate::slab::Key;
+use crate::slab::{Key, Slab};
 use crate::stream::{Phase, Stream};
 use crate::worker::Worker;
 
@@ -64,6 +65,7 @@ fn pass_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBlock, end_
     if let Some(attempt) = &mut stream.attempt {
         attempt.try_deadline = None;
     }
+    let switched = switch(stream, &worker.connections, head);
     let record = &mut stream.record;
     record.response_started_at = Some(now);
     record.details = "via_upstream";
@@ -71,7 +73,21 @@ fn pass_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBlock, end_
     let upstream_time = record
         .request_received_at
         .map(|received| now.saturating_duration_since(received));
+    let agreed_on = switched
+        .then(|| head.get(KnownName::Upgrade).map(<[u8]>::to_vec))
+        .flatten();
     response_headers::from_upstream(head, stream, upstream_time);
+    if let Some(upgrade) = stream.upgrade() {
+        let caller_is_http2 = is_http2(&worker.connections, stream.downstream);
+        if switched {
+            upgrade.form_answer(head, agreed_on.as_deref(), caller_is_http2);
+        } else if !caller_is_http2 {
+            // What the caller may have sent for the tunnel must not be taken for a request.
+            head.append(KnownName::Connection, b"close");
+        }
+    }
+    stream.record.status = head.status().unwrap_or(0);
+    response_headers::apply_route_lists(worker, key, head);
     filtering::on_response_head(worker, key, head, end_stream);
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
@@ -79,10 +95,32 @@ fn pass_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBlock, end_
     stream.record.status = head.status().unwrap_or(0);
     response_headers::finish(head, &stream.manager, worker.date.value(now), stream.request_id());
     stream.record.keep_head(&stream.manager, head);
-    send_head(worker, key, head, end_stream);
-    if end_stream {
+    send_head(worker, key, head, end_stream && !switched);
+    if end_stream && switched {
+        pass_data(worker, key, b"", 0, true);
+    } else if end_stream {
         finish::complete(worker, key);
     }
+}
+
+/// Whether the endpoint agreed to the upgrade that the request asked for: the stream is a tunnel then.
+fn switch(stream: &mut Stream, connections: &Slab<Connection>, head: &HeaderBlock) -> bool {
+    let endpoint = stream.attempt.as_ref().map_or(Key::NONE, |attempt| attempt.connection);
+    let Some(upgrade) = stream.rare.as_mut().and_then(|rare| rare.upgrade.as_mut()) else {
+        return false;
+    };
+    let switched = upgrade.on_answer(head, is_http2(connections, endpoint));
+    if switched {
+        stream.phase = Phase::Tunnel;
+    }
+    switched
+}
+
+fn is_http2(connections: &Slab<Connection>, key: Key<Connection>) -> bool {
+    connections
+        .get(key)
+        .and_then(|found| found.codec.as_ref())
+        .is_some_and(codec::Connection::is_h2)
 }
 
 /// An interim answer (100, 103 and the like).
@@ -148,9 +186,21 @@ pub(super) fn pass_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], cred
         let (connection, id) = (attempt.connection, attempt.id);
         super::release(worker, connection, id, passed);
     }
-    if end_stream {
+    if end_stream && !tunnel_goes_on(worker, key) {
         finish::complete(worker, key);
     }
+}
+
+/// Whether the caller still has something to say, in a tunnel whose endpoint has ended.
+fn tunnel_goes_on(worker: &mut Worker, key: Key<Stream>) -> bool {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return false;
+    };
+    let waits = stream.phase == Phase::Tunnel && !stream.body.complete;
+    if let Some(upgrade) = stream.rare.as_mut().and_then(|rare| rare.upgrade.as_mut()) {
+        upgrade.answer_ended = true;
+    }
+    waits
 }
 
 /// Trailers of the answer; they end it.

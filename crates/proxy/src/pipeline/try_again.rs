@@ -299,7 +299,7 @@ pub(crate) fn on_try_timeout(worker: &mut Worker, key: Key<Stream>, failure: Fai
         return;
     };
     let hedges = stream.retry.as_ref().is_some_and(|retry| retry.hedges);
-    if hedges && failure != Failure::UpstreamMaxDuration && stream.phase != Phase::Responding {
+    if hedges && failure != Failure::UpstreamMaxDuration && !stream.phase.has_answered() {
         let (Some(attempt), Some(cluster)) = (&mut stream.attempt, &stream.cluster) else {
             return;
         };
@@ -331,7 +331,7 @@ pub(crate) fn on_try_timeout(worker: &mut Worker, key: Key<Stream>, failure: Fai
         };
         cluster.stats().add(shard, counter, 1);
     }
-    if stream.phase == Phase::Responding {
+    if stream.phase.has_answered() {
         return finish::fail(worker, key, failure);
     }
     attempt::on_attempt_failure(worker, key, failure);

@@ -245,3 +245,19 @@ fn a_declined_connect_does_not_keep_the_client_waiting() {
         ]
     );
 }
+
+#[test]
+fn a_raw_connection_carries_bytes_from_the_first() {
+    let mut client = Peer::client_with(Config::default());
+    client.connection.is_raw = true;
+    let stream = client.connection.open_stream().unwrap();
+    assert!(client.connection.is_tunnel());
+    assert_eq!(client.connection.send_data(stream, b"hello", false), Ok(5));
+    assert_eq!(client.flush(), "hello");
+    assert_eq!(client.accept("HTTP/1.1 200 OK"), [data("HTTP/1.1 200 OK", false)]);
+    assert_eq!(client.end_of_input(), [data("", true)]);
+    assert!(!client.connection.is_closed(), "our side is still open");
+    client.connection.send_data(stream, b"bye", true).unwrap();
+    assert_eq!(client.flush(), "bye");
+    assert!(client.connection.is_closed());
+}

@@ -195,6 +195,7 @@ async fn an_http1_check_reads_bodies_of_every_framing() {
         http.request_headers.add.push(HeaderValueOption {
             name: "x-probe".into(),
             value: "1".into(),
+            format: Default::default(),
             append_action: HeaderAppendAction::AppendIfExistsOrAdd,
             keep_empty_value: false,
         });

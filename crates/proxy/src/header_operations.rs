@@ -1,0 +1,213 @@
+//! Header lists of routes, virtual hosts and route tables, and the texts in them.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use codec::headers::HeaderBlock;
+use config::ExtensionConfig;
+use config::header_mutation::{HeaderAppendAction, HeaderMutations, HeaderValueOption};
+use telemetry::access_log::Format;
+
+use crate::access_log::Entry;
+use crate::downstream::Downstream;
+use crate::stream::Stream;
+
+/// A header's value with command operators.
+#[derive(Debug)]
+struct Compiled(Format);
+
+impl ExtensionConfig for Compiled {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Compiles a text with command operators: a value that is not there is written as nothing.
+pub(crate) fn compile(text: &str) -> Result<Arc<dyn ExtensionConfig>, String> {
+    match Format::text(text, true) {
+        Ok(format) => Ok(Arc::new(Compiled(format))),
+        Err(error) => Err(format!("is {text:?}: {error}")),
+    }
+}
+
+/// The lists of all levels, that of the weighted cluster first.
+pub(crate) type Levels<'a> = [Option<&'a HeaderMutations>; 4];
+
+/// Whether there is anything to do.
+pub(crate) fn are_empty(levels: &Levels<'_>) -> bool {
+    levels.iter().flatten().all(|level| level.is_empty())
+}
+
+/// A header block, and whom to ask for the values that go into it.
+pub(crate) trait Target {
+    /// Writes a value.
+    fn evaluate(&self, format: &Format, out: &mut Vec<u8>);
+    /// The block that is changed.
+    fn block(&mut self) -> &mut HeaderBlock;
+}
+
+/// The head of a request on its way to an endpoint.
+pub(crate) struct RequestHead<'a> {
+    pub(crate) stream: &'a mut Stream,
+    pub(crate) downstream: &'a Downstream,
+    pub(crate) now: Instant,
+}
+
+impl Target for RequestHead<'_> {
+    fn evaluate(&self, format: &Format, out: &mut Vec<u8>) {
+        let entry = Entry {
+            stream: self.stream,
+            downstream: self.downstream,
+            response: None,
+            now: self.now,
+        };
+        format.write(&entry, out);
+    }
+
+    fn block(&mut self) -> &mut HeaderBlock {
+        &mut self.stream.request
+    }
+}
+
+/// The head of an answer on its way to the caller.
+pub(crate) struct ResponseHead<'a> {
+    pub(crate) head: &'a mut HeaderBlock,
+    pub(crate) stream: &'a Stream,
+    pub(crate) downstream: &'a Downstream,
+    pub(crate) now: Instant,
+}
+
+impl Target for ResponseHead<'_> {
+    fn evaluate(&self, format: &Format, out: &mut Vec<u8>) {
+        let entry = Entry {
+            stream: self.stream,
+            downstream: self.downstream,
+            response: Some(self.head),
+            now: self.now,
+        };
+        format.write(&entry, out);
+    }
+
+    fn block(&mut self) -> &mut HeaderBlock {
+        self.head
+    }
+}
+
+/// Applies the lists of all levels, the most specific one first unless it is to win. `buffer` is scratch space.
+pub(crate) fn apply(target: &mut impl Target, levels: Levels<'_>, most_specific_wins: bool, buffer: &mut Vec<u8>) {
+    let mut one = |level: Option<&HeaderMutations>| {
+        if let Some(mutations) = level {
+            for name in &mutations.remove {
+                target.block().remove(name.as_bytes());
+            }
+            for header in &mutations.add {
+                add(target, header, buffer);
+            }
+        }
+    };
+    if most_specific_wins {
+        levels.into_iter().rev().for_each(&mut one);
+    } else {
+        levels.into_iter().for_each(&mut one);
+    }
+}
+
+/// Adds one header.
+pub(crate) fn add(target: &mut impl Target, header: &HeaderValueOption, buffer: &mut Vec<u8>) {
+    let value = match header.format.get::<Compiled>() {
+        None => header.value.as_bytes(),
+        Some(Compiled(format)) => {
+            buffer.clear();
+            target.evaluate(format, buffer);
+            // What comes from a caller or an endpoint may not end a line.
+            buffer.retain(|byte| !matches!(byte, b'\r' | b'\n' | 0));
+            buffer
+        }
+    };
+    put(target.block(), header, value);
+}
+
+/// Adds one header whose value is plain text.
+pub(crate) fn add_literal(block: &mut HeaderBlock, header: &HeaderValueOption) {
+    put(block, header, header.value.as_bytes());
+}
+
+fn put(block: &mut HeaderBlock, header: &HeaderValueOption, value: &[u8]) {
+    if value.is_empty() && !header.keep_empty_value {
+        return;
+    }
+    let name = header.name.as_bytes();
+    match header.append_action {
+        HeaderAppendAction::AppendIfExistsOrAdd => block.append(name, value),
+        HeaderAppendAction::AddIfAbsent if block.contains(name) => {}
+        HeaderAppendAction::AddIfAbsent => block.append(name, value),
+        HeaderAppendAction::OverwriteIfExistsOrAdd => block.set(name, value),
+        HeaderAppendAction::OverwriteIfExists if block.contains(name) => block.set(name, value),
+        HeaderAppendAction::OverwriteIfExists => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Request;
+
+    impl telemetry::access_log::LogContext for Request {
+        fn protocol(&self) -> Option<&str> {
+            Some("HTTP/2")
+        }
+    }
+
+    impl Target for HeaderBlock {
+        fn evaluate(&self, format: &Format, out: &mut Vec<u8>) {
+            format.write(&Request, out);
+        }
+
+        fn block(&mut self) -> &mut HeaderBlock {
+            self
+        }
+    }
+
+    fn header(value: &str, append_action: HeaderAppendAction, keep_empty_value: bool) -> HeaderValueOption {
+        let mut extensions = config::Extensions::new();
+        extensions.register_formats(compile);
+        let format = config::Context::new(&extensions).value_format("value", value);
+        HeaderValueOption {
+            name: "x".into(),
+            value: value.into(),
+            format: format.unwrap(),
+            append_action,
+            keep_empty_value,
+        }
+    }
+
+    fn added(value: &str, action: HeaderAppendAction, keep: bool, before: &[&str]) -> Vec<String> {
+        let mut block = HeaderBlock::new();
+        for line in before {
+            block.append(b"x".as_slice(), line.as_bytes());
+        }
+        add(&mut block, &header(value, action, keep), &mut Vec::new());
+        block
+            .iter()
+            .map(|field| String::from_utf8(field.value.to_vec()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn values_are_made_of_operators_and_added_as_asked() {
+        use HeaderAppendAction::{AddIfAbsent, AppendIfExistsOrAdd, OverwriteIfExists, OverwriteIfExistsOrAdd};
+        assert_eq!(
+            added("a %PROTOCOL% 100%%", AppendIfExistsOrAdd, false, &["1"]),
+            ["1", "a HTTP/2 100%"]
+        );
+        assert_eq!(added("%REQ(missing)%", AppendIfExistsOrAdd, false, &[]), [""; 0]);
+        assert_eq!(added("%REQ(missing)%", AppendIfExistsOrAdd, true, &[]), [""]);
+        assert_eq!(added("v", AddIfAbsent, false, &["1"]), ["1"]);
+        assert_eq!(added("v", AddIfAbsent, false, &[]), ["v"]);
+        assert_eq!(added("v", OverwriteIfExistsOrAdd, false, &["1", "2"]), ["v"]);
+        assert_eq!(added("v", OverwriteIfExists, false, &[]), [""; 0]);
+        assert_eq!(added("v", OverwriteIfExists, false, &["1"]), ["v"]);
+    }
+}

@@ -1,0 +1,163 @@
+//! Rewriting of answers that are made here (Envoy: local reply modification).
+
+use std::borrow::Cow;
+
+use config::access_log::AccessLogFilter;
+use config::header_mutation::HeaderValueOption;
+use config::http_connection_manager::{BodyFormat, LocalReplyConfig};
+use telemetry::access_log::Format;
+
+use crate::access_log::{self, Entry};
+use crate::header_operations::{self, ResponseHead};
+use crate::route_table;
+use crate::slab::Key;
+use crate::stream::Stream;
+use crate::worker::Worker;
+
+/// The rules of a connection manager, compiled.
+#[derive(Debug)]
+pub(crate) struct LocalReplies {
+    mappers: Vec<Mapper>,
+    format: Option<CompiledFormat>,
+}
+
+#[derive(Debug)]
+struct Mapper {
+    filter: AccessLogFilter,
+    status: Option<u16>,
+    body: Option<Vec<u8>>,
+    format: Option<CompiledFormat>,
+    headers: Vec<HeaderValueOption>,
+}
+
+#[derive(Debug)]
+struct CompiledFormat {
+    format: Format,
+    content_type: Box<str>,
+}
+
+/// An answer's status and body, as they are to be sent.
+#[derive(Debug)]
+pub(crate) struct Reply<'a> {
+    pub(crate) status: u16,
+    pub(crate) body: Cow<'a, [u8]>,
+    /// Value of `content-type`; plain text when none.
+    pub(crate) content_type: Option<Box<str>>,
+}
+
+impl Reply<'_> {
+    /// The body as `grpc-message`: the line break behind JSON has no place in a header.
+    pub(crate) fn grpc_message(&self) -> &[u8] {
+        match self.content_type.as_deref() {
+            Some("application/json") => self.body.strip_suffix(b"\n").unwrap_or(&self.body),
+            _ => &self.body,
+        }
+    }
+}
+
+impl LocalReplies {
+    /// Compiles the rules. A format that can't be used was refused before; one all the same is reported and left out.
+    pub(crate) fn compile(config: &LocalReplyConfig) -> LocalReplies {
+        let mapper = |mapper: &config::http_connection_manager::ResponseMapper| Mapper {
+            filter: mapper.filter.clone(),
+            status: mapper.status_code,
+            body: mapper.body.as_ref().map(route_table::direct_body),
+            format: mapper.body_format_override.as_ref().and_then(compile_format),
+            headers: mapper.headers_to_add.clone(),
+        };
+        LocalReplies {
+            mappers: config.mappers.iter().map(mapper).collect(),
+            format: config.body_format.as_ref().and_then(compile_format),
+        }
+    }
+}
+
+fn compile_format(body: &BodyFormat) -> Option<CompiledFormat> {
+    let (format, is_json) = match access_log::compile(&body.format) {
+        Ok(format) => (
+            format,
+            matches!(body.format, config::access_log::AccessLogFormat::Json { .. }),
+        ),
+        Err(error) => {
+            tracing::error!(target: "config", %error, "the format of locally made answers is not usable");
+            return None;
+        }
+    };
+    let by_kind = if is_json { "application/json" } else { "text/plain" };
+    Some(CompiledFormat {
+        format,
+        content_type: body.content_type.as_deref().unwrap_or(by_kind).into(),
+    })
+}
+
+/// Rewrites the answer to a request as its connection manager says. The head holds what the route adds.
+pub(crate) fn rewrite<'a>(
+    worker: &mut Worker,
+    key: Key<Stream>,
+    head: &mut codec::headers::HeaderBlock,
+    status: u16,
+    body: &'a [u8],
+) -> Reply<'a> {
+    let mut reply = Reply {
+        status,
+        body: Cow::Borrowed(body),
+        content_type: None,
+    };
+    let now = worker.now;
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return reply;
+    };
+    let manager = std::rc::Rc::clone(&stream.manager);
+    let Some(rules) = &manager.local_replies else {
+        return reply;
+    };
+    let Some(downstream) = worker
+        .connections
+        .get(stream.downstream)
+        .and_then(|found| found.downstream())
+    else {
+        return reply;
+    };
+    let mapper = rules.mappers.iter().find(|mapper| {
+        let entry = Entry {
+            stream,
+            downstream,
+            response: Some(head),
+            now,
+        };
+        access_log::holds(&mapper.filter, &entry)
+    });
+    let mut format = rules.format.as_ref();
+    if let Some(mapper) = mapper {
+        reply.status = mapper.status.unwrap_or(status);
+        if let Some(body) = &mapper.body {
+            reply.body = Cow::Owned(body.clone());
+        }
+        format = mapper.format.as_ref().or(format);
+        let mut target = ResponseHead {
+            head,
+            stream,
+            downstream,
+            now,
+        };
+        for header in &mapper.headers {
+            header_operations::add(&mut target, header, &mut worker.log_line);
+        }
+    }
+    stream.record.status = reply.status;
+    if let Some(format) = format {
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        stream.rare.get_or_insert_default().reply_body = Some(text.into());
+        let entry = Entry {
+            stream,
+            downstream,
+            response: Some(head),
+            now,
+        };
+        let mut body = Vec::new();
+        format.format.write(&entry, &mut body);
+        reply.body = Cow::Owned(body);
+        reply.content_type = Some(format.content_type.clone());
+    }
+    reply
+}

@@ -1,0 +1,342 @@
+//! Many connection managers in one process, each with requests of its own, written down in one file: what Envoy
+//! answers and what remora answers, byte by byte where bytes matter.
+//!
+//! A section begins with `=== name`, the fields of its connection manager follow as YAML, then `---` and the requests,
+//! a line each: `= GET /path ~ field: value` for the usual ones (a host and `connection: close` are added), else the
+//! bytes as they are, with `\r`, `\n` and `\x41` for what can't be written, `{port}` for the listener's port and
+//! `<pause>` where the caller waits until something came. `! reason` before a request says that remora is known to
+//! differ there. `#` begins a comment.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use testkit::{Directory, ports};
+
+use crate::echo_backend::EchoBackend;
+use crate::proxy::{Kind, Proxy};
+
+/// How long a caller waits for more when nobody closes.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// The routes of a section that has none of its own.
+const ROUTES: &str = r#"
+route_config:
+  virtual_hosts:
+  - name: v
+    domains: ["*"]
+    response_headers_to_add:
+    - {header: {key: x-path, value: "%REQ(:PATH)%"}}
+    - {header: {key: x-host, value: "%REQ(:AUTHORITY)%"}}
+    routes:
+    - {match: {prefix: /show}, route: {cluster: stable}}
+    - {match: {prefix: /dead}, route: {cluster: dead}}
+    - {match: {prefix: /}, direct_response: {status: 200}}
+"#;
+
+/// A connection manager and the requests made to it.
+#[derive(Debug)]
+pub struct Section {
+    name: String,
+    config: String,
+    requests: Vec<Request>,
+}
+
+#[derive(Debug)]
+struct Request {
+    line: String,
+    known: Option<String>,
+}
+
+/// Reads the sections of a file.
+#[must_use]
+pub fn parse(text: &str) -> Vec<Section> {
+    let mut sections = Vec::new();
+    for block in text.split("\n=== ").skip(1) {
+        let (name, rest) = block.split_once('\n').unwrap_or((block, ""));
+        let (config, requests) = match rest.strip_prefix("---\n") {
+            Some(requests) => ("", requests),
+            None => rest.split_once("\n---\n").unwrap_or((rest, "")),
+        };
+        let mut known = None;
+        let mut list = Vec::new();
+        for line in requests
+            .lines()
+            .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+        {
+            match line.strip_prefix("! ") {
+                Some(reason) => known = Some(reason.to_owned()),
+                None => list.push(Request {
+                    line: line.to_owned(),
+                    known: known.take(),
+                }),
+            }
+        }
+        sections.push(Section {
+            name: name.trim().to_owned(),
+            config: config.to_owned(),
+            requests: list,
+        });
+    }
+    sections
+}
+
+impl Section {
+    fn listener(&self, port: u16) -> String {
+        let routes = if self.config.contains("route_config:") {
+            ""
+        } else {
+            ROUTES
+        };
+        let mut text = format!(
+            r#"  - name: {name}
+    address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: {name}
+          # Envoy waits a second before it closes: many requests are made here.
+          delayed_close_timeout: 0s
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+"#,
+            name = self.name
+        );
+        for line in self.config.lines().chain(routes.lines()) {
+            let _ = writeln!(text, "          {line}");
+        }
+        text
+    }
+}
+
+/// Starts a proxy with a listener for each section, makes the requests, and returns what came back by section and
+/// request. `{section}` in a configuration stands for the port of that section's listener.
+#[must_use]
+pub fn observe(kind: Kind, directory: &Directory, sections: &[Section]) -> (BTreeMap<String, String>, Proxy) {
+    let backend = EchoBackend::start();
+    let listeners: Vec<u16> = sections.iter().map(|_| ports::free_port()).collect();
+    let mut bootstrap = String::from(
+        "admin: {address: {socket_address: {address: 127.0.0.1, port_value: {admin}}}}\nstatic_resources:\n  listeners:\n",
+    );
+    for (section, port) in sections.iter().zip(&listeners) {
+        bootstrap.push_str(&section.listener(*port));
+    }
+    bootstrap.push_str("  clusters:\n");
+    bootstrap.push_str(&cluster("stable", backend.port(), ""));
+    bootstrap.push_str(&cluster("dead", 1, ""));
+    for (section, port) in sections.iter().zip(&listeners) {
+        let options = "\n    typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: \
+             {\"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
+             explicit_http_config: {http2_protocol_options: {}}}}";
+        bootstrap.push_str(&cluster(&format!("to_{}", section.name), *port, options));
+    }
+    let proxy = Proxy::start(kind, directory, kind.name(), &bootstrap);
+    let mut observed = BTreeMap::new();
+    for (section, port) in sections.iter().zip(&listeners) {
+        for request in &section.requests {
+            let bytes = request_bytes(&request.line, *port);
+            let answer = exchange(*port, &bytes);
+            let normal = normal(&answer, *port);
+            observed.insert(format!("{}: {}", section.name, request.line), normal);
+        }
+    }
+    (observed, proxy)
+}
+
+fn cluster(name: &str, port: u16, more: &str) -> String {
+    format!(
+        "  - name: {name}\n    type: STATIC\n    connect_timeout: 1s\n    load_assignment: {{cluster_name: {name}, \
+         endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: \
+         {port}}}}}}}, metadata: {{filter_metadata: {{envoy.lb: {{version: v1}}}}}}}}]}}]}}{more}\n"
+    )
+}
+
+/// What is sent, in parts between which the caller waits.
+fn request_bytes(line: &str, port: u16) -> Vec<Vec<u8>> {
+    let text = match line.strip_prefix("= ") {
+        Some(short) => {
+            let mut parts = short.split(" ~ ");
+            let start = parts.next().unwrap_or_default();
+            let fields: Vec<&str> = parts.collect();
+            let mut text = format!("{start} HTTP/1.1\\r\\n");
+            if !fields.iter().any(|field| field.starts_with("host:")) {
+                text.push_str("host: test\\r\\n");
+            }
+            for field in fields {
+                let _ = write!(text, "{field}\\r\\n");
+            }
+            text + "connection: close\\r\\n\\r\\n"
+        }
+        None => line.to_owned(),
+    };
+    text.replace("{port}", &port.to_string())
+        .split("<pause>")
+        .map(unescape)
+        .collect()
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match (byte, after) {
+            (b'\\', [b'r', ..]) => out.push(b'\r'),
+            (b'\\', [b'n', ..]) => out.push(b'\n'),
+            (b'\\', [b'x', high, low, ..]) => {
+                let digit = |byte: &u8| (*byte as char).to_digit(16).expect("two hexadecimal digits");
+                out.push((digit(high) * 16 + digit(low)) as u8);
+                rest = &after[2..];
+            }
+            _ => {
+                out.push(*byte);
+                continue;
+            }
+        }
+        rest = &rest[1..];
+    }
+    out
+}
+
+/// Sends the parts and reads until the peer closes, or is quiet. The end is told.
+fn exchange(port: u16, parts: &[Vec<u8>]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");
+    let mut received = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            receive(&mut stream, &mut received, true);
+        }
+        if part == b"<end>" {
+            let _ = stream.shutdown(Shutdown::Write);
+        } else {
+            let _ = stream.write_all(part);
+        }
+    }
+    let end = receive(&mut stream, &mut received, false);
+    received.extend_from_slice(end.as_bytes());
+    received
+}
+
+fn receive(stream: &mut TcpStream, received: &mut Vec<u8>, once: bool) -> &'static str {
+    let patience = if once { Duration::from_secs(5) } else { QUIET * 4 };
+    let _ = stream.set_read_timeout(Some(patience));
+    let mut buffer = [0; 65536];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return "[closed]",
+            Ok(length) => {
+                received.extend_from_slice(&buffer[..length]);
+                let _ = stream.set_read_timeout(Some(QUIET));
+                if once {
+                    return "";
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return "[open]",
+            // An answer that came before the whole request was read: the rest is a matter of timing.
+            Err(_) => return "[closed]",
+        }
+    }
+}
+
+/// What came back without what differs from one run to the next; fields are sorted.
+fn normal(answer: &[u8], port: u16) -> String {
+    let text = String::from_utf8_lossy(answer)
+        .replace(&format!(":{port}"), ":PORT")
+        .replace(&format!(": {port}\r\n"), ": PORT\r\n");
+    let mut starts: Vec<usize> = text
+        .match_indices("HTTP/1.1 ")
+        .map(|(at, _)| at)
+        .filter(|at| text[at + 9..].starts_with(|character: char| character.is_ascii_digit()))
+        .collect();
+    starts.push(text.len());
+    let before = &text[..starts[0]];
+    let messages: Vec<String> = starts
+        .windows(2)
+        .map(|range| message(&text[range[0]..range[1]]))
+        .collect();
+    format!("{before}{}", messages.join(" ++ "))
+}
+
+/// One message of an answer.
+fn message(text: &str) -> String {
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+    // The length of a body that repeats the request tells nothing that the body does not.
+    let repeats = body.contains(" HTTP/1.1\r\n");
+    let mut lines = head.split("\r\n");
+    let start = lines.next().unwrap_or_default();
+    let mut fields: Vec<String> = lines
+        .filter(|line| !(repeats && line.starts_with("content-length")))
+        .filter_map(field)
+        .collect();
+    fields.sort();
+    let body: Vec<String> = body.split("\r\n").filter_map(field).collect();
+    format!("{start} | {} || {}", fields.join(" | "), body.join(" | "))
+}
+
+/// A line of a head, without what differs.
+fn field(line: &str) -> Option<String> {
+    let Some((name, value)) = line.split_once(": ") else {
+        return Some(line.to_owned());
+    };
+    let loopback = |value: &str| {
+        let mut parts = value.split("127.0.0.1:");
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            out.push_str("127.0.0.1:P");
+            out.push_str(part.trim_start_matches(|character: char| character.is_ascii_digit()));
+        }
+        out
+    };
+    let value = match name.to_ascii_lowercase().as_str() {
+        "date" if value.ends_with("GMT") => "*".to_owned(),
+        // There only if the request was complete before its answer, which is a matter of microseconds.
+        "x-envoy-upstream-service-time" => return None,
+        // A sender of `te` names it in `connection` (RFC 9110 section 10.1.4), which Envoy does not.
+        "connection" if value == "te" => return None,
+        "connection" => value.to_ascii_lowercase(),
+        "x-request-id" if value.len() == 36 => "a UUID".to_owned(),
+        _ => loopback(value),
+    };
+    Some(format!("{name}: {value}"))
+}
+
+/// Has both proxies go through the sections and compares: what is said to differ has to, and nothing else may.
+///
+/// # Panics
+/// They do not compare as said.
+pub fn compare(what: &str, text: &str) -> [Proxy; 2] {
+    let sections = parse(text);
+    assert!(!sections.is_empty(), "{what} has no sections");
+    let directory = Directory::new(what);
+    let [envoy, remora] = std::thread::scope(|scope| {
+        [Kind::Envoy, Kind::Remora]
+            .map(|kind| {
+                let (directory, sections) = (&directory, &sections);
+                scope.spawn(move || observe(kind, directory, sections))
+            })
+            .map(|thread| thread.join().expect("a side is observed"))
+    });
+    let mut faults = String::new();
+    for section in &sections {
+        for request in &section.requests {
+            let name = format!("{}: {}", section.name, request.line);
+            let (theirs, ours) = (&envoy.0[&name], &remora.0[&name]);
+            match (theirs == ours, &request.known) {
+                (false, None) => {
+                    let _ = write!(faults, "\n{name}\n  envoy:  {theirs}\n  remora: {ours}\n");
+                }
+                (true, Some(reason)) => {
+                    let _ = write!(faults, "\n{name} no longer differs ({reason}): take the reason off\n");
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{what}:\n{faults}");
+    [envoy.1, remora.1]
+}

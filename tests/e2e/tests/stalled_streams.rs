@@ -1,0 +1,125 @@
+//! A caller that opens many streams and reads none of the answers: what the proxy holds for it is bounded by the
+//! buffers that are configured, not by what the endpoints would send.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use codec::event::Scratch;
+use codec::h2::Config;
+use codec::headers::HeaderBlock;
+use e2e::proxy::{Kind, Proxy};
+use testkit::backend::{Backend, LARGE};
+use testkit::{Directory, ports, wait_until};
+
+const STREAMS: usize = 100;
+/// `per_connection_buffer_limit_bytes` of the cluster.
+const LIMIT: usize = 32 * 1024;
+/// A read brings up to this much beyond the limit.
+const READ: usize = 64 * 1024;
+
+const BOOTSTRAP: &str = r#"
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: {admin}}}}
+static_resources:
+  listeners:
+  - name: stalled
+    address: {socket_address: {address: 127.0.0.1, port_value: {listener}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: stalled
+          route_config:
+            virtual_hosts: [{name: v, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: stable}}]}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+  clusters:
+  - name: stable
+    type: STATIC
+    connect_timeout: 1s
+    per_connection_buffer_limit_bytes: {limit}
+    load_assignment: {cluster_name: x, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: {stable}}}}}]}]}
+"#;
+
+/// Resident memory of a process in bytes.
+fn resident(process: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("Linux says so");
+    let kilobytes = line
+        .split_whitespace()
+        .nth(1)
+        .and_then(|number| number.parse::<usize>().ok());
+    kilobytes.expect("a number") * 1024
+}
+
+#[test]
+fn streams_that_nobody_reads_hold_no_more_than_the_configured_buffers() {
+    let directory = Directory::new("stalled_streams");
+    let backend = Backend::start("stable");
+    let listener = ports::free_port();
+    let bootstrap = BOOTSTRAP
+        .replace("{listener}", &listener.to_string())
+        .replace("{stable}", &backend.port().to_string())
+        .replace("{limit}", &LIMIT.to_string());
+    let proxy = Proxy::start(Kind::Remora, &directory, "remora", &bootstrap);
+    let before = resident(proxy.process.id());
+
+    let mut socket = TcpStream::connect(("127.0.0.1", listener)).expect("the proxy listens");
+    socket
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .expect("a timeout can be set");
+    let config = Arc::new(Config {
+        initial_stream_window_size: 65_535,
+        initial_connection_window_size: 65_535,
+        ..Config::default()
+    });
+    let mut caller = codec::Connection::h2_client(&config, Instant::now());
+    let mut scratch = Scratch::new();
+    let mut turn = |caller: &mut codec::Connection, socket: &mut TcpStream| {
+        let output = caller.output().to_vec();
+        socket.write_all(&output).expect("the proxy reads");
+        caller.advance_output(output.len());
+        let mut buffer = [0; 16 * 1024];
+        if let Ok(length) = socket.read(&mut buffer) {
+            let mut input = &buffer[..length];
+            // Credit is never given back.
+            while let Ok(Some(_)) = caller.receive(&mut input, &mut scratch, Instant::now()) {}
+        }
+    };
+    turn(&mut caller, &mut socket);
+    for _ in 0..STREAMS {
+        let stream = caller.open_stream().expect("there is room");
+        let mut head = HeaderBlock::new();
+        head.set_method(b"GET");
+        head.set_scheme(b"http");
+        head.set_authority(b"test");
+        head.set_path(b"/large");
+        caller.send_head(stream, &head, true).expect("it can be sent");
+    }
+    wait_until(20, "the backend has seen all requests", || {
+        turn(&mut caller, &mut socket);
+        backend.seen_count() == STREAMS
+    });
+    // What is still on its way arrives while nothing changes any more.
+    let mut last = 0;
+    wait_until(20, "memory is steady", || {
+        turn(&mut caller, &mut socket);
+        let now = resident(proxy.process.id());
+        std::mem::replace(&mut last, now) == now
+    });
+    assert_eq!(proxy.stat("http.stalled.downstream_rq_active"), STREAMS as u64);
+    let grown = last.saturating_sub(before);
+    // Codec, record and allocator take their part; without the limit it would be all of the answers.
+    let bound = STREAMS * (LIMIT + READ + 64 * 1024);
+    assert!(
+        grown < bound,
+        "{STREAMS} stalled streams hold {grown} bytes, expected less than {bound}"
+    );
+    assert!(bound < STREAMS * LARGE / 4, "the bound says something");
+}
