@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use codec::headers::HeaderBlock;
+use codec::names::KnownName;
 use config::data_source::DataSource;
 use config::route::{
     Action, ClusterSpecifier, ClusterWeight, HashPolicy, RequestView, Route, RouteConfiguration, TlsRequirement,

@@ -13,7 +13,7 @@ use crate::access_log::Entry;
 use crate::connection::{Connection, Role};
 use crate::failure::{Failure, Refusal};
 use crate::slab::Key;
-use crate::stream::{Phase, Stream};
+use crate::stream::Stream;
 use crate::worker::Worker;
 
 /// The caller broke the protocol. HTTP/1.1 gets an answer where one is possible; HTTP/2's GOAWAY

@@ -15,7 +15,7 @@ use crate::request_headers::decimal;
 use crate::retry::{self, Pushback, Retries};
 use crate::route_timeouts::{self, Timeouts};
 use crate::slab::Key;
-use crate::stream::{Attempt, Phase, Retrying, Stream};
+use crate::stream::{Attempt, Retrying, Stream};
 use crate::worker::Worker;
 
 /// The longest pause that an answer may ask for where the policy says nothing of it: Envoy's default.
