@@ -1,15 +1,17 @@
-//! Connecting to an endpoint: the socket, where it is bound, how it is kept alive.
+//! Connecting to an endpoint: the socket, where it is bound, how it is kept alive, whom TLS speaks to.
 
 use std::io;
 use std::net::SocketAddr;
 
-use config::cluster::BindConfig;
+use config::cluster::{BindConfig, UpstreamProtocol};
 use config::listener::TcpKeepalive;
 use socket2::{Domain, Protocol, SockRef, Type};
+use tls::{ClientContext, Peer};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use upstream::cluster::ClusterHandle;
 use upstream::endpoint::{EndpointAddress, EndpointState};
 
+use crate::pool::Kind;
 use crate::socket::Socket;
 
 /// Connects to an endpoint as its cluster says. The caller bounds the time (`connect_timeout`).
@@ -67,4 +69,31 @@ fn keep_alive(stream: &TcpStream, settings: &TcpKeepalive) -> io::Result<()> {
         keepalive = keepalive.with_retries(probes);
     }
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Whom the TLS session is made to. Without protocols in the TLS context, those of the cluster's
+/// HTTP version are offered, as in Envoy.
+pub(crate) fn tls_peer<'a>(
+    cluster: &ClusterHandle,
+    endpoint: &'a EndpointState,
+    context: &ClientContext,
+    kind: Kind<'a>,
+) -> Peer<'a> {
+    let alpn: &'static [&'static [u8]] = match &cluster.config().http_protocol_options.upstream_protocol {
+        UpstreamProtocol::Http1(_) => &[b"http/1.1"],
+        UpstreamProtocol::Http2(_) => &[b"h2"],
+        UpstreamProtocol::UseDownstream { .. } if kind.http2 == Some(true) => &[b"h2"],
+        UpstreamProtocol::UseDownstream { .. } if kind.http2 == Some(false) => &[b"http/1.1"],
+        UpstreamProtocol::Auto { .. } | UpstreamProtocol::UseDownstream { .. } => &[b"h2", b"http/1.1"],
+    };
+    let host = endpoint.hostname();
+    Peer {
+        address: match endpoint.address() {
+            EndpointAddress::Socket(address) => address.ip(),
+            EndpointAddress::Pipe(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        },
+        host: (!host.is_empty()).then_some(host),
+        server_name: kind.server_name,
+        alpn: context.alpn_protocols().is_empty().then_some(alpn),
+    }
 }

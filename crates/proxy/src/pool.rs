@@ -9,7 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use config::cluster::UpstreamProtocol;
-use telemetry::stats::cluster as stat;
+use telemetry::stats::{Shard, cluster as stat};
 use upstream::breaker::{Permit, RoutingPriority};
 use upstream::cluster::ClusterHandle;
 use upstream::endpoint::EndpointState;
@@ -27,9 +27,63 @@ pub(crate) type PendingPermit = Permit;
 /// opened beside it (Envoy assumes as much before SETTINGS arrive).
 const EXPECTED_HTTP2_STREAMS: usize = 100;
 
-/// Connections to one endpoint.
+/// Connections opened ahead of need in one go, at most (Envoy's bound).
+const PRECONNECT_AT_ONCE: usize = 3;
+
+/// What connections to one endpoint may differ in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kind<'a> {
+    /// Whether HTTP/2 is spoken, where the caller decides that (`use_downstream_protocol_config`).
+    pub(crate) http2: Option<bool>,
+    /// The server name of TLS, where the request decides that (`auto_sni`).
+    pub(crate) server_name: Option<&'a str>,
+}
+
+impl<'a> Kind<'a> {
+    /// What a request of this caller needs.
+    fn of(worker: &'a Worker, stream: Key<Stream>, cluster: &ClusterHandle) -> Kind<'a> {
+        let options = &cluster.config().http_protocol_options;
+        let follows = matches!(options.upstream_protocol, UpstreamProtocol::UseDownstream { .. });
+        if !follows && !options.upstream.auto_sni {
+            return Kind::default();
+        }
+        let Some(stream) = worker.streams.get(stream) else {
+            return Kind::default();
+        };
+        let caller = worker.connections.get(stream.downstream);
+        let codec = caller.and_then(|caller| caller.codec.as_ref());
+        let host = match &options.upstream.override_auto_sni_header {
+            Some(header) => stream.request.get_bytes(header.as_bytes()),
+            None => None,
+        };
+        let host = host.or_else(|| stream.request.authority()).unwrap_or_default();
+        Kind {
+            http2: follows.then(|| codec.is_some_and(codec::Connection::is_h2)),
+            server_name: options.upstream.auto_sni.then(|| server_name(host)).flatten(),
+        }
+    }
+}
+
+/// The server name in a host: without its port, and none for an address (RFC 6066 section 3).
+fn server_name(host: &[u8]) -> Option<&str> {
+    let host = std::str::from_utf8(host).ok()?;
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let is_address = name.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok();
+    (!name.is_empty() && !is_address).then_some(name)
+}
+
+/// Connections of one kind to one endpoint.
 pub(crate) struct Pool {
     pub(crate) endpoint: Arc<EndpointState>,
+    http2: Option<bool>,
+    server_name: Option<Box<str>>,
+    /// The endpoint's next pool, of another kind. Nearly every endpoint has one pool.
+    next: Key<Pool>,
+    /// Its place among the cluster's pools, where their number is limited.
+    _permit: Option<Permit>,
     /// The cluster as the last request saw it: what new connections are made from.
     pub(crate) cluster: Arc<ClusterHandle>,
     /// Connections that can take a stream.
@@ -64,15 +118,35 @@ impl Pools {
         }
     }
 
-    /// The endpoint's pool, made if there is none. A pool keeps its endpoint alive, so an address
-    /// in memory names it for as long as the pool lives.
-    fn of_endpoint(&mut self, endpoint: &Arc<EndpointState>, cluster: &Arc<ClusterHandle>) -> Key<Pool> {
+    /// The endpoint's pool of a kind, made if there is none. A pool keeps its endpoint alive, so an address in memory
+    /// names it for as long as the pool lives. `None` if the cluster may have no more pools.
+    fn of_endpoint(
+        &mut self,
+        endpoint: &Arc<EndpointState>,
+        cluster: &Arc<ClusterHandle>,
+        kind: Kind<'_>,
+        priority: RoutingPriority,
+        shard: Shard,
+    ) -> Option<Key<Pool>> {
         let pointer = Arc::as_ptr(endpoint) as usize;
-        if let Some(key) = self.by_endpoint.get(&pointer) {
-            return *key;
+        let first = self.by_endpoint.get(&pointer).copied().unwrap_or(Key::NONE);
+        let mut at = first;
+        while let Some(pool) = self.pools.get(at) {
+            if pool.kind() == kind {
+                return Some(at);
+            }
+            at = pool.next;
         }
+        let permit = match cluster.limits().thresholds(priority).max_connection_pools {
+            None => None,
+            Some(_) => Some(cluster.try_acquire_pool(shard, priority)?),
+        };
         let key = self.pools.insert(Pool {
             endpoint: Arc::clone(endpoint),
+            http2: kind.http2,
+            server_name: kind.server_name.map(Into::into),
+            next: first,
+            _permit: permit,
             cluster: Arc::clone(cluster),
             ready: Vec::new(),
             connecting: Vec::new(),
@@ -80,18 +154,77 @@ impl Pools {
             pending: VecDeque::new(),
         });
         self.by_endpoint.insert(pointer, key);
-        key
+        Some(key)
+    }
+
+    /// What the connections of a pool have in common.
+    pub(crate) fn kind(&self, key: Key<Pool>) -> Kind<'_> {
+        self.pools.get(key).map(Pool::kind).unwrap_or_default()
     }
 
     fn remove_if_unused(&mut self, key: Key<Pool>) {
-        if let Some(pool) = self.pools.get(key)
-            && pool.connections == 0
-            && pool.pending.is_empty()
-        {
-            let pointer = Arc::as_ptr(&pool.endpoint) as usize;
-            self.by_endpoint.remove(&pointer);
-            self.pools.remove(key);
+        let Some(pool) = self.pools.get(key) else { return };
+        if pool.connections > 0 || !pool.pending.is_empty() {
+            return;
         }
+        let (pointer, next) = (Arc::as_ptr(&pool.endpoint) as usize, pool.next);
+        match self.by_endpoint.get(&pointer).copied() {
+            Some(first) if first == key => {
+                if self.pools.get(next).is_some() {
+                    self.by_endpoint.insert(pointer, next);
+                } else {
+                    self.by_endpoint.remove(&pointer);
+                }
+            }
+            Some(mut at) => {
+                while let Some(pool) = self.pools.get_mut(at) {
+                    if pool.next == key {
+                        pool.next = next;
+                        break;
+                    }
+                    at = pool.next;
+                }
+            }
+            None => {}
+        }
+        self.pools.remove(key);
+    }
+}
+
+impl Pool {
+    fn kind(&self) -> Kind<'_> {
+        Kind {
+            http2: self.http2,
+            server_name: self.server_name.as_deref(),
+        }
+    }
+
+    /// Streams that one connection is expected to take at a time.
+    fn expected_streams(&self) -> usize {
+        let http2 = self
+            .http2
+            .unwrap_or_else(|| may_speak_http2(&self.cluster));
+        if http2 { EXPECTED_HTTP2_STREAMS } else { 1 }
+    }
+
+    /// Whether the connections there are, with those on their way, are too few for the streams that are there or
+    /// anticipated (Envoy, `shouldConnect`).
+    fn wants_connection(&self) -> bool {
+        let expected = self.expected_streams();
+        let waiting = self.pending.len();
+        if waiting > self.connecting.len() * expected {
+            return true;
+        }
+        let ratio = self.cluster.config().preconnect.per_upstream_ratio;
+        if ratio <= 1.0 {
+            return false;
+        }
+        let active = match expected {
+            1 => self.connections.saturating_sub(self.ready.len() + self.connecting.len()),
+            _ => self.endpoint.active_requests() as usize,
+        };
+        let capacity = (self.connecting.len() + self.ready.len()) * expected;
+        (waiting + active) as f64 * ratio > (capacity + if expected == 1 { active } else { 0 }) as f64
     }
 }
 
@@ -107,7 +240,7 @@ pub(crate) fn acquire(
     cluster: &Arc<ClusterHandle>,
     priority: RoutingPriority,
 ) -> Result<Acquired, Failure> {
-    let key = worker.pools.of_endpoint(endpoint, cluster);
+    let key = pool_for(worker, stream, endpoint, cluster, priority)?;
     let Some(pool) = worker.pools.pools.get_mut(key) else {
         return Err(Failure::NoHealthyUpstream);
     };
@@ -121,6 +254,12 @@ pub(crate) fn acquire(
             .and_then(Connection::open_codec)
             .is_some_and(|codec| codec.streams_available() > 0);
         if usable {
+            if cluster.config().preconnect.per_upstream_ratio > 1.0 {
+                if pool.expected_streams() == 1 {
+                    pool.ready.pop();
+                }
+                grow(worker, key, priority);
+            }
             return Ok(Acquired::Ready(candidate));
         }
         pool.ready.pop();
@@ -137,6 +276,27 @@ pub(crate) fn acquire(
     Ok(Acquired::Pending(permit))
 }
 
+/// The pool of the connections that a stream needs.
+fn pool_for(
+    worker: &mut Worker,
+    stream: Key<Stream>,
+    endpoint: &Arc<EndpointState>,
+    cluster: &Arc<ClusterHandle>,
+    priority: RoutingPriority,
+) -> Result<Key<Pool>, Failure> {
+    let kind = Kind::of(worker, stream, cluster);
+    // Owned only where the request has a say in it, so that the worker is free again.
+    let (http2, name) = (kind.http2, kind.server_name.map(str::to_owned));
+    let kind = Kind {
+        http2,
+        server_name: name.as_deref(),
+    };
+    worker
+        .pools
+        .of_endpoint(endpoint, cluster, kind, priority, worker.shard)
+        .ok_or(Failure::Overflow)
+}
+
 /// Opens a connection that one stream has to itself, for a tunnel without HTTP; the stream will be told.
 ///
 /// # Errors
@@ -148,12 +308,12 @@ pub(crate) fn open_tunnel(
     cluster: &Arc<ClusterHandle>,
     priority: RoutingPriority,
 ) -> Result<(), Failure> {
-    let key = worker.pools.of_endpoint(endpoint, cluster);
+    let key = pool_for(worker, stream, endpoint, cluster, priority)?;
     let Some(pool) = worker.pools.pools.get_mut(key) else {
         return Err(Failure::NoHealthyUpstream);
     };
     let permit = cluster
-        .try_acquire_connection(worker.shard, priority, pool.connections == 0)
+        .try_connect(worker.shard, endpoint, priority, pool.connections == 0)
         .ok_or(Failure::Overflow)?;
     pool.connections += 1;
     let (endpoint, cluster) = (Arc::clone(endpoint), Arc::clone(cluster));
@@ -170,32 +330,30 @@ fn may_speak_http2(cluster: &ClusterHandle) -> bool {
     )
 }
 
-/// Opens a connection if those on their way will not take all that wait.
+/// Opens connections if those there are will not do.
 fn grow(worker: &mut Worker, key: Key<Pool>, priority: RoutingPriority) {
-    let Some(pool) = worker.pools.pools.get_mut(key) else {
-        return;
-    };
-    let expected = if may_speak_http2(&pool.cluster) {
-        EXPECTED_HTTP2_STREAMS
-    } else {
-        1
-    };
-    if pool.pending.len() <= pool.connecting.len() * expected {
-        return;
-    }
-    // As in Envoy, a pool that has no connection may always open one.
-    let Some(permit) = pool
-        .cluster
-        .try_acquire_connection(worker.shard, priority, pool.connections == 0)
-    else {
-        return;
-    };
-    pool.connections += 1;
-    let endpoint = Arc::clone(&pool.endpoint);
-    let cluster = Arc::clone(&pool.cluster);
-    let connection = crate::upstream_connection::open(worker, key, endpoint, cluster, permit);
-    if let Some(pool) = worker.pools.pools.get_mut(key) {
-        pool.connecting.push(connection);
+    for _ in 0..PRECONNECT_AT_ONCE {
+        let Some(pool) = worker.pools.pools.get_mut(key) else {
+            return;
+        };
+        if !pool.wants_connection() {
+            return;
+        }
+        // As in Envoy, a pool that has no connection may always open one.
+        let has_none = pool.connections == 0;
+        let Some(permit) = pool
+            .cluster
+            .try_connect(worker.shard, &pool.endpoint, priority, has_none)
+        else {
+            return;
+        };
+        pool.connections += 1;
+        let endpoint = Arc::clone(&pool.endpoint);
+        let cluster = Arc::clone(&pool.cluster);
+        let connection = crate::upstream_connection::open(worker, key, endpoint, cluster, permit);
+        if let Some(pool) = worker.pools.pools.get_mut(key) {
+            pool.connecting.push(connection);
+        }
     }
 }
 
@@ -289,13 +447,14 @@ pub(crate) fn on_removed(worker: &mut Worker, key: Key<Pool>, connection: Key<Co
 /// Takes a stream that ended out of the queue.
 pub(crate) fn forget(worker: &mut Worker, endpoint: &Arc<EndpointState>, stream: Key<Stream>) {
     let pointer = Arc::as_ptr(endpoint) as usize;
-    if let Some(key) = worker.pools.by_endpoint.get(&pointer)
-        && let Some(pool) = worker.pools.pools.get_mut(*key)
-    {
+    let pools = &mut worker.pools;
+    let mut at = pools.by_endpoint.get(&pointer).copied().unwrap_or(Key::NONE);
+    while let Some(pool) = pools.pools.get_mut(at) {
         let before = pool.pending.len();
         pool.pending.retain(|other| *other != stream);
         let stats = pool.cluster.stats().local(worker.shard);
         stats.add(stat::UPSTREAM_RQ_CANCELLED, (before - pool.pending.len()) as u64);
+        at = pool.next;
     }
 }
 
@@ -318,5 +477,26 @@ impl Hasher for PointerHasher {
         self.0 = (self.0 ^ value as u64)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .rotate_left(26);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_name_is_a_host_without_its_port_and_never_an_address() {
+        for (host, expected) in [
+            ("a.example", Some("a.example")),
+            ("a.example:443", Some("a.example")),
+            ("10.0.0.1:80", None),
+            ("10.0.0.1", None),
+            ("[::1]:80", None),
+            ("::1", None),
+            ("", None),
+            (":80", None),
+        ] {
+            assert_eq!(server_name(host.as_bytes()), expected, "{host:?}");
+        }
     }
 }

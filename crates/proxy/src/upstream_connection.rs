@@ -7,24 +7,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use codec::Connection as Codec;
-use codec::event::ConnectionError;
 use config::cluster::UpstreamProtocol;
 use telemetry::stats::{Shard, cluster as stat};
-use tls::{ClientContext, Peer, TlsError};
+use tls::TlsError;
 use upstream::breaker::Permit;
 use upstream::cluster::ClusterHandle;
-use upstream::endpoint::{ActiveConnection, EndpointAddress, EndpointState};
+use upstream::endpoint::{ActiveConnection, EndpointState};
+use upstream::health_flags::Health;
 use upstream::transport::Transport;
 
 use crate::codec_options;
 use crate::connection::{self, Connection, Ending, Role};
 use crate::dedicated_connection::{self, connect_failed};
-use crate::dial::dial;
+use crate::dial::{dial, tls_peer};
 use crate::failure::{Failure, TransportFailure};
 use crate::pool::{self, Pool};
 use crate::slab::Key;
 use crate::stream::Stream;
 use crate::worker::{Worker, WorkerCell};
+
+mod ending;
+
+pub(crate) use ending::{close, drain, on_codec_error, on_goaway};
 
 /// The upstream part of a connection's record.
 pub(crate) struct Upstream {
@@ -62,6 +66,12 @@ impl Upstream {
 
     pub(crate) fn shard(&self) -> Shard {
         self.shard
+    }
+
+    /// Whether the connection is to end at once, with all that goes on on it: its endpoint was found unhealthy
+    /// (`close_connections_on_host_health_failure`).
+    pub(crate) fn should_close(&self) -> bool {
+        self.cluster.config().close_connections_on_host_health_failure && self.endpoint.health() == Health::Unhealthy
     }
 
     pub(crate) fn stream_began(&mut self) {
@@ -216,45 +226,28 @@ fn on_connected(worker: &mut Worker, key: Key<Connection>) -> bool {
         return false;
     };
     let (cluster, endpoint) = (Arc::clone(&upstream.cluster), Arc::clone(&upstream.endpoint));
+    let kind = worker.pools.kind(upstream.pool);
     match cluster.transport(&endpoint) {
         Transport::RawBuffer => {
             on_secured(worker, key, None);
             true
         }
-        Transport::Tls(context) => match connection.begin_tls(context, &tls_peer(&cluster, &endpoint, context)) {
-            Ok(()) => true,
-            Err(error) => {
+        Transport::Tls(context) => {
+            let peer = tls_peer(&cluster, &endpoint, context, kind);
+            let begun = connection.begin_tls(context, &peer);
+            if let Err(error) = &begun {
                 tracing::warn!(target: "upstream", cluster = cluster.name(), %error, "TLS can't be set up");
-                worker.transport_failure = Some(TransportFailure::from(&error));
+                worker.transport_failure = Some(TransportFailure::from(error));
                 fail_connect(worker, key, Failure::TlsHandshake);
                 worker.transport_failure = None;
-                false
             }
-        },
+            begun.is_ok()
+        }
         Transport::NotReady { reason } => {
             tracing::debug!(target: "upstream", cluster = cluster.name(), %reason, "TLS is not ready");
             fail_connect(worker, key, Failure::TlsHandshake);
             false
         }
-    }
-}
-
-/// Whom the TLS session is made to. Without protocols in the TLS context, those of the cluster's
-/// HTTP version are offered, as in Envoy.
-fn tls_peer<'a>(cluster: &ClusterHandle, endpoint: &'a EndpointState, context: &ClientContext) -> Peer<'a> {
-    let alpn: &'static [&'static [u8]] = match &cluster.config().http_protocol_options.upstream_protocol {
-        UpstreamProtocol::Http1(_) => &[b"http/1.1"],
-        UpstreamProtocol::Http2(_) => &[b"h2"],
-        UpstreamProtocol::Auto { .. } | UpstreamProtocol::UseDownstream { .. } => &[b"h2", b"http/1.1"],
-    };
-    let host = endpoint.hostname();
-    Peer {
-        address: match endpoint.address() {
-            EndpointAddress::Socket(address) => address.ip(),
-            EndpointAddress::Pipe(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        },
-        host: (!host.is_empty()).then_some(host),
-        alpn: context.alpn_protocols().is_empty().then_some(alpn),
     }
 }
 
@@ -284,7 +277,9 @@ fn on_secured(worker: &mut Worker, key: Key<Connection>, alpn: Option<&[u8]>) {
     upstream.is_http2 = match &options.upstream_protocol {
         UpstreamProtocol::Http1(_) => false,
         UpstreamProtocol::Http2(_) => true,
-        UpstreamProtocol::Auto { .. } | UpstreamProtocol::UseDownstream { .. } => alpn == Some(b"h2"),
+        // The caller's version, whatever ALPN says (as in Envoy).
+        UpstreamProtocol::UseDownstream { .. } => worker.pools.kind(upstream.pool).http2 == Some(true),
+        UpstreamProtocol::Auto { .. } => alpn == Some(b"h2"),
     };
     let tunnel_of = upstream.tunnel_of;
     upstream.is_http2 &= tunnel_of.is_none();
@@ -441,11 +436,6 @@ pub(crate) fn on_stream_ended(worker: &mut Worker, key: Key<Connection>) {
     }
 }
 
-/// The peer sent GOAWAY: nothing new goes here, what it still answers is awaited.
-pub(crate) fn on_goaway(worker: &mut Worker, key: Key<Connection>) {
-    drain(worker, key);
-}
-
 /// The peer's SETTINGS arrived or it allows more streams.
 pub(crate) fn on_streams_available(worker: &mut Worker, key: Key<Connection>) {
     if let Some(Connection {
@@ -457,40 +447,5 @@ pub(crate) fn on_streams_available(worker: &mut Worker, key: Key<Connection>) {
     {
         let pool = upstream.pool;
         pool::on_capacity(worker, pool, key);
-    }
-}
-
-/// Takes the connection out of its pool and closes it when its streams have ended.
-pub(crate) fn drain(worker: &mut Worker, key: Key<Connection>) {
-    let Some(connection) = worker.connections.get_mut(key) else {
-        return;
-    };
-    let Role::Upstream(upstream) = &mut connection.role else {
-        return;
-    };
-    if upstream.draining || upstream.connecting {
-        return;
-    }
-    upstream.draining = true;
-    let (pool, idle) = (upstream.pool, upstream.active_streams == 0);
-    if idle {
-        connection.begin_close(Duration::ZERO);
-    }
-    pool::on_draining(worker, pool, key);
-}
-
-/// The endpoint broke the protocol: its streams end with that, and the connection is closed.
-pub(crate) fn on_codec_error(worker: &mut Worker, key: Key<Connection>, error: &ConnectionError) {
-    if let Some(Role::Upstream(upstream)) = worker.connections.get_mut(key).map(|found| &mut found.role) {
-        let stats = upstream.cluster.stats().local(upstream.shard);
-        stats.add(stat::UPSTREAM_CX_PROTOCOL_ERROR, 1);
-        upstream.draining = true;
-        let pool = upstream.pool;
-        tracing::debug!(target: "upstream", violation = error.violation, "an endpoint broke the protocol");
-        pool::on_draining(worker, pool, key);
-    }
-    crate::pipeline::on_connection_closed(worker, key, Failure::UpstreamProtocolError);
-    if let Some(connection) = worker.connections.get_mut(key) {
-        connection.begin_close(Duration::ZERO);
     }
 }

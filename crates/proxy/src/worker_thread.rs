@@ -167,7 +167,9 @@ fn sweep(worker: &mut Worker, drain_time: Duration) {
                 }
             }
             Role::Upstream(upstream) => {
-                if upstream.endpoint().should_drain() {
+                if upstream.should_close() {
+                    crate::upstream_connection::close(worker, key);
+                } else if upstream.endpoint().should_drain() {
                     crate::upstream_connection::drain(worker, key);
                 }
             }

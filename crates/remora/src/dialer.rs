@@ -124,6 +124,7 @@ async fn secure(
             let peer = Peer {
                 address,
                 host,
+                server_name: None,
                 alpn: Some(&[b"h2"]),
             };
             let session = context.connect(&peer, &mut output).map_err(tls_error)?;

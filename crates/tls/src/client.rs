@@ -100,7 +100,7 @@ impl ClientContext {
 
     /// The name to ask for; the address where there is none, which is not sent but tells sessions apart.
     pub(crate) fn server_name(&self, peer: &Peer<'_>) -> ServerName<'static> {
-        let host = peer.host.filter(|_| self.auto_host_sni);
+        let host = peer.server_name.or(peer.host.filter(|_| self.auto_host_sni));
         let host = host.and_then(|host| ServerName::try_from(host.to_owned()).ok());
         match host.or_else(|| self.sni.clone()) {
             Some(name @ ServerName::DnsName(_)) => name,

@@ -73,6 +73,7 @@ fn established(client: &ClientContext, server: &Arc<ServerContext>) -> (Session,
     let peer = Peer {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         host: None,
+        server_name: None,
         alpn: None,
     };
     let (mut to_server, mut to_client, mut plaintext) = (Vec::new(), Vec::new(), Vec::new());

@@ -22,6 +22,8 @@ pub enum Resource {
     Requests,
     /// Retries in flight.
     Retries,
+    /// Connection pools, where `max_connection_pools` limits them.
+    ConnectionPools,
 }
 
 /// The counters of one cluster. High priority is rare: its counters are made when first used.
@@ -39,6 +41,7 @@ struct Counters {
     pending_requests: AtomicU32,
     requests: AtomicU32,
     retries: AtomicU32,
+    connection_pools: AtomicU32,
 }
 
 impl Counters {
@@ -48,6 +51,7 @@ impl Counters {
             Resource::PendingRequests => &self.pending_requests,
             Resource::Requests => &self.requests,
             Resource::Retries => &self.retries,
+            Resource::ConnectionPools => &self.connection_pools,
         }
     }
 }
@@ -71,6 +75,7 @@ impl Breaker {
             Resource::Connections => thresholds.max_connections,
             Resource::PendingRequests => thresholds.max_pending_requests,
             Resource::Requests => thresholds.max_requests,
+            Resource::ConnectionPools => thresholds.max_connection_pools.unwrap_or(u32::MAX),
             Resource::Retries => match thresholds.retry_budget {
                 None => thresholds.max_retries,
                 Some(budget) => {

@@ -196,6 +196,31 @@ impl ClusterHandle {
         permit.or_else(|| has_none.then(|| Permit::acquire(&self.state, Resource::Connections, priority)))
     }
 
+    /// As [`try_acquire_connection`](Self::try_acquire_connection), for a connection to `endpoint`, which may have a limit
+    /// of its own (`per_host_thresholds`).
+    pub fn try_connect(
+        &self,
+        shard: Shard,
+        endpoint: &EndpointState,
+        priority: RoutingPriority,
+        has_none: bool,
+    ) -> Option<Permit> {
+        let own = self.limits().per_host_max_connections;
+        let is_full = own.is_some_and(|most| endpoint.stats().cx_active >= u64::from(most));
+        if is_full && !has_none {
+            self.stats().increment(shard, stat::UPSTREAM_CX_OVERFLOW);
+            return None;
+        }
+        self.try_acquire_connection(shard, priority, has_none)
+    }
+
+    /// A place among the connection pools. `None`, and `upstream_cx_pool_overflow`, if the breaker is open.
+    pub fn try_acquire_pool(&self, shard: Shard, priority: RoutingPriority) -> Option<Permit> {
+        let permit = Permit::try_acquire(&self.state, Resource::ConnectionPools, self.limits(), priority);
+        self.count_overflow(shard, permit.is_none(), stat::UPSTREAM_CX_POOL_OVERFLOW);
+        permit
+    }
+
     /// Counts how an attempt ended and lets outlier detection judge it. Call once per attempt that said something
     /// about the endpoint: not for one that the caller gave up, nor for one that an open breaker kept from starting.
     pub fn record_outcome(&self, shard: Shard, endpoint: &EndpointState, outcome: Outcome, now: Instant) {

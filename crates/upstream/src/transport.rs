@@ -48,6 +48,16 @@ impl Transport {
             Self::NotReady { reason: reason.into() }
         };
         match socket.config.get::<UpstreamTlsContext>() {
+            Some(settings) if cluster.http_protocol_options.upstream.auto_san_validation => {
+                let settings = UpstreamTlsContext {
+                    auto_sni_san_validation: true,
+                    ..settings.clone()
+                };
+                match loader.client(&settings, secrets) {
+                    Ok(context) => Self::Tls(context),
+                    Err(error) => not_ready(error.to_string()),
+                }
+            }
             Some(settings) => match loader.client(settings, secrets) {
                 Ok(context) => Self::Tls(context),
                 Err(error) => not_ready(error.to_string()),

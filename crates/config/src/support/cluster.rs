@@ -53,9 +53,9 @@ support! {
         common_lb_config: supported,
         transport_socket: supported,
         metadata: supported,
-        protocol_selection: not_yet,
+        protocol_selection: supported,
         upstream_connection_options: supported,
-        close_connections_on_host_health_failure: not_yet,
+        close_connections_on_host_health_failure: supported,
         ignore_health_on_host_removal: supported,
         filters: rejected(NO_UPSTREAM_FILTERS),
         load_balancing_policy: supported,
@@ -64,7 +64,7 @@ support! {
         track_timeout_budgets: without_effect(NO_MORE_STATS),
         upstream_config: rejected(NO_EXTENSION),
         track_cluster_stats: without_effect(NO_MORE_STATS),
-        preconnect_policy: not_yet,
+        preconnect_policy: supported,
         connection_pool_per_downstream_connection: not_yet,
         queuing_policies: rejected("requests wait in the order in which they came"),
     }
@@ -105,7 +105,7 @@ support! {
 
     message pb::cluster::PreconnectPolicy as "envoy.config.cluster.v3.Cluster.PreconnectPolicy" {
         per_upstream_preconnect_ratio: supported,
-        predictive_preconnect_ratio: supported,
+        predictive_preconnect_ratio: rejected("connections are opened ahead for each endpoint (per_upstream_preconnect_ratio)"),
         preconnect_enabled_metadata: rejected("connections are opened ahead for all endpoints alike"),
     }
 
@@ -123,7 +123,7 @@ support! {
 
     message pb::CircuitBreakers as "envoy.config.cluster.v3.CircuitBreakers" {
         thresholds: supported,
-        per_host_thresholds: not_yet,
+        per_host_thresholds: supported,
     }
 
     message pb::circuit_breakers::Thresholds as "envoy.config.cluster.v3.CircuitBreakers.Thresholds" {
@@ -134,7 +134,7 @@ support! {
         max_retries: supported,
         retry_budget: supported,
         track_remaining: supported,
-        max_connection_pools: not_yet,
+        max_connection_pools: supported,
     }
 
     message pb::circuit_breakers::thresholds::RetryBudget
@@ -242,7 +242,7 @@ support! {
     }
     oneof upstream_protocol_options: http::http_protocol_options::UpstreamProtocolOptions {
         ExplicitHttpConfig => explicit_http_config: supported,
-        UseDownstreamProtocolConfig => use_downstream_protocol_config: not_yet,
+        UseDownstreamProtocolConfig => use_downstream_protocol_config: supported,
         AutoConfig => auto_config: supported,
     }
 

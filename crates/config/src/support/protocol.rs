@@ -66,8 +66,8 @@ support! {
     }
 
     message pb::UpstreamHttpProtocolOptions as "envoy.config.core.v3.UpstreamHttpProtocolOptions" {
-        auto_sni: not_yet,
-        auto_san_validation: not_yet,
-        override_auto_sni_header: not_yet,
+        auto_sni: supported,
+        auto_san_validation: supported,
+        override_auto_sni_header: supported,
     }
 }

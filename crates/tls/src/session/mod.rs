@@ -46,6 +46,8 @@ pub struct Peer<'a> {
     pub address: IpAddr,
     /// The endpoint's host name, where it has one: the SNI with `auto_host_sni`.
     pub host: Option<&'a str>,
+    /// The SNI, whatever the context says: the request decides it (`auto_sni`).
+    pub server_name: Option<&'a str>,
     /// Application protocols to offer instead of the context's.
     pub alpn: Option<&'a [&'a [u8]]>,
 }

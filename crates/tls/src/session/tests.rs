@@ -14,6 +14,7 @@ use crate::test_certificates::*;
 const PEER: Peer<'static> = Peer {
     address: IpAddr::V4(Ipv4Addr::LOCALHOST),
     host: None,
+    server_name: None,
     alpn: None,
 };
 const FRONTEND: &str = "spiffe://cluster.local/ns/default/sa/frontend";
@@ -194,6 +195,7 @@ fn no_protocol_in_common_means_none_and_not_a_failure() {
     let mut down = downstream(&leaf, Validation::None);
     down.common.alpn_protocols = protocols(&["h2"]);
     let peer = Peer {
+        server_name: None,
         alpn: Some(&offered),
         ..PEER
     };

@@ -111,6 +111,11 @@ fn refresh_breakers(handle: &ClusterHandle) {
                     stat::DEFAULT_RQ_RETRY_OPEN,
                     stat::DEFAULT_REMAINING_RETRIES,
                 ),
+                (
+                    Resource::ConnectionPools,
+                    stat::DEFAULT_CX_POOL_OPEN,
+                    stat::DEFAULT_REMAINING_CX_POOLS,
+                ),
             ],
         ),
         (
@@ -127,6 +132,11 @@ fn refresh_breakers(handle: &ClusterHandle) {
                     Resource::Retries,
                     stat::HIGH_RQ_RETRY_OPEN,
                     stat::HIGH_REMAINING_RETRIES,
+                ),
+                (
+                    Resource::ConnectionPools,
+                    stat::HIGH_CX_POOL_OPEN,
+                    stat::HIGH_REMAINING_CX_POOLS,
                 ),
             ],
         ),

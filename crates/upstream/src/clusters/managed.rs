@@ -7,7 +7,7 @@ use std::time::Instant;
 use config::cluster::{Cluster, Discovery, LocalityConfig};
 use config::endpoint::ClusterLoadAssignment;
 use config::secret::Secret;
-use config::{Config, Fingerprint, ResourceType};
+use config::{Config, Fingerprint};
 use telemetry::stats::{Scope, Shard, cluster_membership as stat, cluster_outlier_detection};
 use tls::Loader;
 use tracing::warn;
@@ -15,6 +15,7 @@ use tracing::warn;
 use super::checks::Checks;
 use super::members::{self, Members};
 use super::names::Names;
+use super::secrets::{secrets, transports};
 use super::{ClusterId, Event, Job, Token, Work};
 use crate::balancer::{LbTable, LocalZones, Surroundings, TableSettings};
 use crate::cluster::ClusterHandle;
@@ -26,7 +27,6 @@ use crate::health_flags::HealthFlags;
 use crate::hosts::HostSet;
 use crate::outlier;
 use crate::registry::StateRegistry;
-use crate::transport::Transports;
 
 /// What clusters are made with.
 #[derive(Clone, Copy)]
@@ -497,17 +497,4 @@ impl Managed {
         members::leave(&self.hosts);
         self.handle.state().notify_changed();
     }
-}
-
-fn secrets(cluster: &Cluster, config: &Config) -> Vec<(Arc<str>, Option<Arc<Secret>>)> {
-    let references = cluster.references();
-    let names = references.names(ResourceType::Secret);
-    names
-        .map(|name| (name.clone(), config.secrets.get(name).cloned()))
-        .collect()
-}
-
-fn transports(cluster: &Cluster, secrets: &[(Arc<str>, Option<Arc<Secret>>)], loader: &Loader) -> Transports {
-    let find = |name: &str| secrets.iter().find(|(known, _)| **known == *name)?.1.clone();
-    Transports::new(cluster, loader, &find)
 }

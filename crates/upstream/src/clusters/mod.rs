@@ -18,6 +18,7 @@ mod listing;
 mod managed;
 mod members;
 mod names;
+mod secrets;
 mod timers;
 
 use std::collections::{HashMap, VecDeque};

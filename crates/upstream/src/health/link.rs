@@ -84,6 +84,7 @@ impl Link {
                     &Peer {
                         address: ip,
                         host,
+                        server_name: None,
                         alpn,
                     },
                     &mut output,

@@ -12,6 +12,7 @@ fn pair() -> (Box<Traffic>, Box<Traffic>) {
     let peer = Peer {
         address: std::net::Ipv4Addr::LOCALHOST.into(),
         host: None,
+        server_name: None,
         alpn: None,
     };
     let (mut to_server, mut to_client, mut plain) = (Vec::new(), Vec::new(), Vec::new());
