@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use config::cluster::UpstreamProtocol;
@@ -71,7 +72,7 @@ fn server_name(host: &[u8]) -> Option<&str> {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    let is_address = name.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok();
+    let is_address = name.starts_with('[') || [host, name].iter().any(|text| text.parse::<IpAddr>().is_ok());
     (!name.is_empty() && !is_address).then_some(name)
 }
 
