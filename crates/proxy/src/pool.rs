@@ -202,9 +202,7 @@ impl Pool {
 
     /// Streams that one connection is expected to take at a time.
     fn expected_streams(&self) -> usize {
-        let http2 = self
-            .http2
-            .unwrap_or_else(|| may_speak_http2(&self.cluster));
+        let http2 = self.http2.unwrap_or_else(|| may_speak_http2(&self.cluster));
         if http2 { EXPECTED_HTTP2_STREAMS } else { 1 }
     }
 
@@ -221,7 +219,9 @@ impl Pool {
             return false;
         }
         let active = match expected {
-            1 => self.connections.saturating_sub(self.ready.len() + self.connecting.len()),
+            1 => self
+                .connections
+                .saturating_sub(self.ready.len() + self.connecting.len()),
             _ => self.endpoint.active_requests() as usize,
         };
         let capacity = (self.connecting.len() + self.ready.len()) * expected;

@@ -25,8 +25,14 @@ const CLUSTERS: &[(&str, &str)] = &[
          type.googleapis.com/envoy.extensions.load_balancing_policies.maglev.v3.Maglev}}}]}",
     ),
     ("in-turn", "lb_policy: ROUND_ROBIN"),
-    ("original", "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, original_dst_lb_config: {use_http_header: true}"),
-    ("bound", "upstream_bind_config: {source_address: {address: 127.0.0.6, port_value: 0}}"),
+    (
+        "original",
+        "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, original_dst_lb_config: {use_http_header: true}",
+    ),
+    (
+        "bound",
+        "upstream_bind_config: {source_address: {address: 127.0.0.6, port_value: 0}}",
+    ),
 ];
 
 fn bootstrap(listener: u16, backends: &[Backend]) -> String {

@@ -258,6 +258,7 @@ fn peer(endpoint: &EndpointState) -> Peer<'_> {
             EndpointAddress::Pipe(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
         },
         host: (!host.is_empty()).then_some(host),
+        server_name: None,
         alpn: None,
     }
 }

@@ -19,7 +19,11 @@ pub(super) fn secrets(cluster: &Cluster, config: &Config) -> Vec<(Arc<str>, Opti
 }
 
 /// How a cluster's connections are secured, with these secrets.
-pub(super) fn transports(cluster: &Cluster, secrets: &[(Arc<str>, Option<Arc<Secret>>)], loader: &Loader) -> Transports {
+pub(super) fn transports(
+    cluster: &Cluster,
+    secrets: &[(Arc<str>, Option<Arc<Secret>>)],
+    loader: &Loader,
+) -> Transports {
     let find = |name: &str| secrets.iter().find(|(known, _)| **known == *name)?.1.clone();
     Transports::new(cluster, loader, &find)
 }
