@@ -236,7 +236,8 @@ fn local_reply(worker: &mut Worker, key: Key<Stream>, meaning: Meaning, overload
         _ => meaning.status,
     };
     let of_retry = match meaning.body.split_once("reset reason") {
-        Some((before, after)) if stream.record.attempts > 1 => {
+        // What was sent again because it was provably not processed is no retry of the route's.
+        Some((before, after)) if stream.record.attempts > 1 + u32::from(stream.transparent_retries) => {
             Some([before, "retried and the latest reset reason", after].concat())
         }
         _ => None,
