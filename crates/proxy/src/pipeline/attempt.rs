@@ -323,7 +323,7 @@ pub(crate) fn on_reset(worker: &mut Worker, key: Key<Stream>, reason: &ResetReas
     let Some(stream) = worker.streams.get(key) else {
         return;
     };
-    if let Some(cluster) = stream.cluster.as_ref().filter(|_| reason.remote) {
+    if let Some(cluster) = stream.cluster.as_ref().filter(|_| reason.remote && !reason.refused) {
         cluster.stats().add(worker.shard, stat::UPSTREAM_RQ_RX_RESET, 1);
     }
     if stream.phase.has_answered() {
