@@ -1,7 +1,8 @@
 """An HTTP/2 caller: takes exchanges as a JSON list on standard input, prints what came back, an object a line.
 
 usage: h2_caller.py PORT. An exchange: name, method, path, headers [[name, value]], body (text) or
-body_length, trailers, cancel ("head": after the response's head; "sent": as soon as the request is sent),
+body_length, trailers, cancel ("head": after the response's head; "sent": as soon as the request is sent; "close":
+the same by closing the connection; a number: when so many seconds have passed without anything),
 end (false leaves the request open), port (instead of PORT).
 """
 import json
@@ -33,12 +34,20 @@ def exchange(spec, port):
         wire.h2.reset_stream(1, 8)
         wire.flush()
         result["reset"] = "ours"
+    if spec.get("cancel") == "close":
+        result["reset"] = "closed"
+    if isinstance(spec.get("cancel"), float):
+        sock.settimeout(spec["cancel"])
     received = b""
     while not (result["ended"] or result["reset"] is not None):
         try:
             events = wire.events()
         except TimeoutError:
             result["reset"] = "nothing came"
+            if isinstance(spec.get("cancel"), float):
+                wire.h2.reset_stream(1, 8)
+                wire.flush()
+                result["reset"] = "ours"
             break
         if events is None:
             result["reset"] = "connection ended"

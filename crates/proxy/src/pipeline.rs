@@ -3,12 +3,13 @@
 //! Events come from codecs (of either side), from pools and from timers; every function here runs
 //! to its end without waiting. The order of a request's life is the order of the modules:
 //! [`request`] (head, route, body), [`filtering`] (the HTTP filters), [`attempt`] (endpoint, connection),
-//! [`try_again`] (retries), [`response`] (head, body, trailers), [`finish`] (local reply, reset, records; exactly
+//! [`try_again`] (retries), [`mirror`] (copies to other clusters), [`response`] (head, body, trailers), [`finish`] (local reply, reset, records; exactly
 //! once a request).
 
 pub(crate) mod attempt;
 mod filtering;
 pub(crate) mod finish;
+mod mirror;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod try_again;

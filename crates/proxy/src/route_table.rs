@@ -7,9 +7,10 @@ use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use config::data_source::DataSource;
 use config::route::{
-    Action, ClusterSpecifier, ClusterWeight, HashPolicy, RequestView, Route, RouteConfiguration, TlsRequirement,
-    VirtualHost,
+    Action, ClusterSpecifier, ClusterWeight, HashPolicy, RequestMirrorPolicy, RequestView, Route, RouteConfiguration,
+    TlsRequirement, VirtualHost,
 };
+use upstream::balancer::SubsetCriteria;
 use upstream::cluster::ClusterHandle;
 
 use crate::filters::chain::Chain;
@@ -50,6 +51,10 @@ struct CompiledRoute {
     clusters: Vec<Option<Slot>>,
     /// Body of a direct response.
     body: Arc<[u8]>,
+    /// What is asked of an endpoint's metadata: that of the route, or those of the weighted clusters.
+    criteria: Box<[Option<SubsetCriteria>]>,
+    /// Clusters of the copies, in the order of the policies.
+    mirrors: Box<[Slot]>,
     filters: Level,
     /// Of each weighted cluster, where one of them says anything.
     weighted_filters: Box<[Level]>,
@@ -69,7 +74,7 @@ pub(crate) struct Choice<'a> {
 impl RouteTable {
     /// Compiles a table.
     pub(crate) fn compile(config: &Arc<RouteConfiguration>, clusters: &Slots) -> RouteTable {
-        let compile_route = |route: &Arc<Route>| {
+        let compile_route = |host: &VirtualHost, route: &Arc<Route>| {
             let slots = match &route.action {
                 Action::Route(action) => match &action.cluster {
                     ClusterSpecifier::Cluster(name) => vec![Some(clusters.slot(name))],
@@ -89,6 +94,11 @@ impl RouteTable {
             CompiledRoute {
                 clusters: slots,
                 body: body.into(),
+                criteria: criteria(route),
+                mirrors: mirror_policies(config, host, route)
+                    .iter()
+                    .map(|policy| clusters.slot(&policy.cluster))
+                    .collect(),
                 filters: Level::compile(&route.typed_per_filter_config),
                 weighted_filters: weighted_filters(route),
             }
@@ -97,7 +107,7 @@ impl RouteTable {
             .virtual_hosts
             .iter()
             .map(|host| CompiledHost {
-                routes: host.routes.iter().map(compile_route).collect(),
+                routes: host.routes.iter().map(|route| compile_route(host, route)).collect(),
                 filters: Level::compile(&host.typed_per_filter_config),
             })
             .collect();
@@ -198,6 +208,22 @@ impl RouteTable {
         }
     }
 
+    /// Where copies of a route's requests go.
+    pub(crate) fn mirrors(&self, at: RouteRef) -> impl Iterator<Item = (&RequestMirrorPolicy, &Slot)> {
+        let slots = &self.hosts[at.host as usize].routes[at.route as usize].mirrors;
+        let policies = match slots.is_empty() {
+            true => &[],
+            false => mirror_policies(&self.config, self.virtual_host(at), self.route(at)),
+        };
+        policies.iter().zip(slots)
+    }
+
+    /// What a route, or the weighted cluster that was chosen, asks of an endpoint's metadata.
+    pub(crate) fn criteria(&self, at: RouteRef, weighted: Option<u32>) -> Option<&SubsetCriteria> {
+        let criteria = &self.hosts[at.host as usize].routes[at.route as usize].criteria;
+        criteria.get(weighted.unwrap_or(0) as usize)?.as_ref()
+    }
+
     /// Body of a direct response.
     pub(crate) fn direct_body(&self, at: RouteRef) -> Arc<[u8]> {
         Arc::clone(&self.hosts[at.host as usize].routes[at.route as usize].body)
@@ -294,6 +320,42 @@ impl<'a> Choice<'a> {
             (Some(slot), _) => snapshot.cluster(slot),
             (None, Some(name)) => snapshot.cluster_by_name(name),
             (None, None) => None,
+        }
+    }
+}
+
+/// The copies that a route, or else its virtual host, or else the table asks for.
+fn mirror_policies<'a>(
+    table: &'a RouteConfiguration,
+    host: &'a VirtualHost,
+    route: &'a Route,
+) -> &'a [RequestMirrorPolicy] {
+    let Action::Route(action) = &route.action else {
+        return &[];
+    };
+    let levels = [
+        &action.request_mirror_policies,
+        &host.request_mirror_policies,
+        &table.request_mirror_policies,
+    ];
+    levels
+        .into_iter()
+        .find(|policies| !policies.is_empty())
+        .map_or(&[], Vec::as_slice)
+}
+
+fn criteria(route: &Route) -> Box<[Option<SubsetCriteria>]> {
+    let Action::Route(action) = &route.action else {
+        return Box::default();
+    };
+    match &action.cluster {
+        ClusterSpecifier::WeightedClusters(weighted) => weighted
+            .clusters
+            .iter()
+            .map(|cluster| SubsetCriteria::new([&action.metadata_match, &cluster.metadata_match]))
+            .collect(),
+        _ => {
+            SubsetCriteria::new([&action.metadata_match]).map_or_else(Box::default, |criteria| [Some(criteria)].into())
         }
     }
 }

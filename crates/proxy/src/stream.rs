@@ -24,6 +24,7 @@ use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use config::route::{Action, HostRewrite, RetryPolicy, RouteAction};
 use telemetry::access_log::{ResponseFlag, ResponseFlags};
+use upstream::balancer::SubsetCriteria;
 use upstream::breaker::{Permit, RoutingPriority};
 use upstream::cluster::ClusterHandle;
 use upstream::endpoint::{ActiveRequest, EndpointState};
@@ -139,6 +140,8 @@ pub(crate) struct Rare {
     pub(crate) upgrade: Option<Upgrade>,
     /// The body of an answer made here, before it was formatted.
     pub(crate) reply_body: Option<Box<str>>,
+    /// Copies of the request to other clusters; those that have ended are among them.
+    pub(crate) mirrors: Vec<Key<Stream>>,
 }
 
 /// The body and trailers of a request, as far as they are not passed on or may be needed again.
@@ -197,6 +200,8 @@ pub(crate) struct Stream {
     pub(crate) phase: Phase,
     pub(crate) downstream: Key<Connection>,
     pub(crate) downstream_id: StreamId,
+    /// It is a copy of a request: it has no caller, and nobody waits for its answer.
+    pub(crate) is_mirror: bool,
     pub(crate) manager: Local<Manager>,
     /// Taken once, when the request began; nothing else is consulted for it.
     pub(crate) snapshot: Local<Snapshot>,
@@ -255,6 +260,7 @@ impl Stream {
             phase: Phase::Filtering,
             downstream: at.0,
             downstream_id: at.1,
+            is_mirror: false,
             max_duration: manager.max_stream_duration().map(|limit| now + limit),
             request_deadline: manager.request_timeout().map(|limit| now + limit),
             manager,
@@ -320,6 +326,16 @@ impl Stream {
             .retry_policy
             .as_deref()
             .or_else(|| table.virtual_host(self.route?).retry_policy.as_deref())
+    }
+
+    /// What its route asks of an endpoint's metadata.
+    pub(crate) fn subset_criteria(&self) -> Option<&SubsetCriteria> {
+        self.route_table()?.criteria(self.route?, self.weighted)
+    }
+
+    /// Whether copies of it were made.
+    pub(crate) fn is_mirrored(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.mirrors.is_empty())
     }
 
     /// Whether the latest attempt has been sent, or is being sent.

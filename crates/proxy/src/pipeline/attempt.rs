@@ -100,6 +100,7 @@ fn pick_context(stream: &Stream, why: Why) -> PickContext<'_> {
     };
     PickContext {
         hash: stream.hash,
+        metadata: stream.subset_criteria(),
         avoid,
         reselections,
         ..PickContext::default()
@@ -189,6 +190,9 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
         let ends_with_data = body.complete && !has_trailers;
         let passed = codec.send_data(id, &stream.body.kept, ends_with_data).unwrap_or(0);
         stream.body_passed(passed);
+        if stream.is_mirror {
+            stream.body.forget();
+        }
         if stream.body.kept.len() > stream.body.limit {
             give_up_replay(stream, shard);
         }

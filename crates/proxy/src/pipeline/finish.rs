@@ -13,7 +13,7 @@ use telemetry::stats::{
 };
 use upstream::cluster::ClusterHandle;
 
-use super::{attempt, filtering, response};
+use super::{attempt, filtering, mirror, response};
 use crate::access_log::Entry;
 use crate::chain::Chain;
 use crate::connection::{Connection, Role};
@@ -57,6 +57,12 @@ pub(crate) fn fail(worker: &mut Worker, key: Key<Stream>, failure: Failure) {
         return;
     };
     let meaning = failure.meaning();
+    if stream.is_mirror {
+        stream.record.local_reply = true;
+        stream.record.status = meaning.status;
+        stream.record.counted_status = meaning.status;
+        return mirror::end(worker, key);
+    }
     stream.record.flag = meaning.flag;
     if matches!(failure, Failure::NotConnected | Failure::TlsHandshake) {
         stream.record.transport_failure = worker.transport_failure;
@@ -82,6 +88,9 @@ pub(crate) fn cut_off(worker: &mut Worker, key: Key<Stream>, failure: Failure, c
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };
+    if stream.is_mirror {
+        return mirror::end(worker, key);
+    }
     stream.record.flag = failure.meaning().flag;
     stream.record.details = match failure {
         Failure::ConnectionTermination => "upstream_reset_after_response_started{connection_termination}",
@@ -405,7 +414,20 @@ fn finish(worker: &mut Worker, key: Key<Stream>) {
         found.wake();
     }
     crate::downstream::after_request(worker, stream.downstream);
+    if let Some(rare) = &stream.rare {
+        mirror::on_original_ended(worker, &rare.mirrors);
+    }
     worker.recycle(stream);
+}
+
+/// A copy of a request has ended: its cluster counts the answer.
+pub(super) fn count_mirror(worker: &Worker, copy: &Stream) {
+    if let Some(cluster) = &copy.cluster
+        && copy.record.status != 0
+    {
+        let duration = worker.now.saturating_duration_since(copy.record.started);
+        count_response(cluster, worker.shard, &copy.record, duration, true);
+    }
 }
 
 fn count(stream: &Stream, failure: Failure, shard: Shard) {

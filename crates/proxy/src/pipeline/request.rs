@@ -13,7 +13,7 @@ use telemetry::stats::{Shard, http as stat};
 
 use super::attempt::Why;
 use super::filtering::{self, Passage};
-use super::{attempt, finish, try_again};
+use super::{attempt, finish, mirror, try_again};
 use crate::connection::{Connection, Role};
 use crate::downstream::Downstream;
 use crate::failure::{Failure, Refusal as CodecRefusal};
@@ -156,6 +156,7 @@ pub(super) fn forward(worker: &mut Worker, key: Key<Stream>) {
     match route(worker, key) {
         Ok(()) => {
             begin_route_timeout(worker, key);
+            mirror::start(worker, key);
             attempt::start(worker, key, Why::First);
         }
         Err(Refusal::Failure(failure)) => finish::fail(worker, key, failure),
@@ -345,6 +346,7 @@ pub(crate) fn on_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit
         return;
     };
     let sent = stream.is_sending();
+    let is_mirrored = stream.is_mirrored();
     if !stream.body.forgotten {
         let answered = stream.phase.has_answered();
         let too_long = stream.body.kept.len() + data.len() > stream.body.limit;
@@ -354,13 +356,17 @@ pub(crate) fn on_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit
             attempt::give_up_replay(stream, worker.shard);
         } else if too_long && stream.phase == Phase::BackingOff {
             attempt::give_up_replay(stream, worker.shard);
-            return finish::fail(worker, key, Failure::ReplayOverflow);
+            finish::fail(worker, key, Failure::ReplayOverflow);
+            return super::release(worker, connection, id, credit as usize);
         } else {
             stream.body.kept.extend_from_slice(data);
         }
     }
     if end_stream && !filters_want_it {
         on_complete(worker, key);
+    }
+    if is_mirrored {
+        mirror::on_data(worker, key, data, end_stream);
     }
     if sent {
         attempt::send_data(worker, key, data, end_stream);
@@ -398,6 +404,12 @@ pub(crate) fn on_trailers(worker: &mut Worker, key: Key<Stream>, trailers: &mut 
         return worker.give_block(block);
     };
     let sent = stream.is_sending();
+    if stream.is_mirrored() {
+        mirror::on_trailers(worker, key, &block);
+    }
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return worker.give_block(block);
+    };
     stream.body.trailers = Some(block);
     on_complete(worker, key);
     if sent {

@@ -3,7 +3,7 @@
 use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
 
-use super::{attempt, filtering, finish, try_again};
+use super::{attempt, filtering, finish, mirror, try_again};
 use crate::connection::Connection;
 use crate::response_headers;
 use crate::retry::grpc_status;
@@ -16,6 +16,9 @@ pub(crate) fn on_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBl
     let Some(stream) = worker.streams.get(key) else {
         return;
     };
+    if stream.is_mirror {
+        return mirror::on_head(worker, key, head, end_stream);
+    }
     if stream.retry.is_some() {
         if !end_stream && try_again::may_follow_status(stream, head) && !stream.has_other_attempts() {
             return hold_head(worker, key, head);
@@ -145,6 +148,18 @@ pub(crate) fn on_informational(worker: &mut Worker, key: Key<Stream>, head: &mut
 
 /// Part of the answer's body.
 pub(crate) fn on_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit: u32, end_stream: bool) {
+    if let Some(stream) = worker.streams.get(key)
+        && stream.is_mirror
+    {
+        let upstream = stream.attempt.as_ref().map(|attempt| (attempt.connection, attempt.id));
+        if let Some((connection, id)) = upstream {
+            super::release(worker, connection, id, credit as usize);
+        }
+        if end_stream {
+            mirror::complete(worker, key);
+        }
+        return;
+    }
     release_head(worker, key);
     let now = worker.now;
     let Some(stream) = worker.streams.get_mut(key) else {
@@ -205,6 +220,9 @@ fn tunnel_goes_on(worker: &mut Worker, key: Key<Stream>) -> bool {
 
 /// Trailers of the answer; they end it.
 pub(crate) fn on_trailers(worker: &mut Worker, key: Key<Stream>, trailers: &mut HeaderBlock) {
+    if worker.streams.get(key).is_some_and(|stream| stream.is_mirror) {
+        return mirror::complete(worker, key);
+    }
     if worker.streams.get(key).is_some_and(|stream| stream.held_head.is_some()) {
         if try_again::takes_trailers(worker, key, trailers) {
             if let Some(head) = worker.streams.get_mut(key).and_then(|stream| stream.held_head.take()) {
