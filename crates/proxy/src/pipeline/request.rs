@@ -130,12 +130,12 @@ fn allow_upgrade(stream: &mut Stream, manager: &Manager, snapshot: &Snapshot, sh
         },
         _ => None,
     };
-    if stream.route.is_none() {
-        // The router says so.
-        return Ok(());
-    }
     let stats = manager.stats.local(shard);
     if !upgrade.allow(&manager.config, route) {
+        if stream.route.is_none() {
+            // The router says so.
+            return Ok(());
+        }
         stats.add(stat::DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE, 1);
         return Err(Failure::UpgradeNotAllowed.into());
     }
