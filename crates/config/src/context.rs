@@ -237,6 +237,11 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Why an extension of this kind is passed over without being read, if it is.
+    pub fn ignored(&self, kind: ExtensionKind, any: &Any) -> Option<&'static str> {
+        self.extensions.ignored(kind, &xds_api::any::inner_type_url(any))
+    }
+
     /// The `Any` itself, or, when it holds a `TypedStruct`, the message that stands for.
     ///
     /// # Errors

@@ -82,6 +82,7 @@ pub type FormatCompiler = fn(&str) -> Result<Arc<dyn ExtensionConfig>, String>;
 pub struct Extensions {
     parsers: HashMap<(ExtensionKind, &'static str), Parser>,
     formats: Option<FormatCompiler>,
+    ignored: HashMap<(ExtensionKind, &'static str), &'static str>,
 }
 
 impl Extensions {
@@ -106,6 +107,17 @@ impl Extensions {
     /// What compiles texts with command operators, if anybody does.
     pub fn formats(&self) -> Option<FormatCompiler> {
         self.formats
+    }
+
+    /// Registers a message that is accepted unread: it changes nothing here, for this reason.
+    pub fn register_ignored(&mut self, kind: ExtensionKind, message: &'static str, reason: &'static str) -> &mut Self {
+        self.ignored.insert((kind, message), reason);
+        self
+    }
+
+    /// Why a message with this type URL is passed over.
+    pub fn ignored(&self, kind: ExtensionKind, type_url: &str) -> Option<&'static str> {
+        self.ignored.get(&(kind, message_name(type_url))).copied()
     }
 
     /// The parser for a type URL (or a bare message name).

@@ -18,6 +18,8 @@ use crate::string_matcher::StringMatcher;
 mod extensions;
 mod parse;
 
+pub use parse::{parse_http_filters, parse_upstream_http_filters};
+
 /// A network filter that speaks HTTP with the client. Every timeout is already what is to be used: absent fields have
 /// become Envoy's defaults, a timeout of zero has become `None`.
 #[derive(Debug, Clone)]

@@ -147,8 +147,8 @@ pub(crate) fn holds(filter: &AccessLogFilter, entry: &Entry<'_>) -> bool {
     match filter {
         AccessLogFilter::StatusCode(comparison) => comparison.holds(record.status.into()),
         AccessLogFilter::Duration(comparison) => comparison.holds(entry.duration().as_millis() as u64),
-        // No filter here answers health checks itself yet, and nothing is traced.
-        AccessLogFilter::NotHealthCheck => true,
+        AccessLogFilter::NotHealthCheck => !record.health_check,
+        // Nothing is traced.
         AccessLogFilter::Traceable => false,
         AccessLogFilter::Runtime { percent_sampled, .. } => {
             let random = entry.stream.request_id().map_or(0, sampling_number);

@@ -29,6 +29,7 @@ mod inspection;
 mod listener;
 mod listener_filters;
 mod listening;
+mod local_info;
 mod local_reply;
 mod manager;
 mod path;
@@ -55,3 +56,4 @@ mod worker;
 mod worker_thread;
 
 pub use filters::register;
+pub use local_info::LocalInfo;

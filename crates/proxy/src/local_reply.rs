@@ -45,7 +45,16 @@ pub(crate) struct Reply<'a> {
     pub(crate) content_type: Option<Box<str>>,
 }
 
-impl Reply<'_> {
+impl<'a> Reply<'a> {
+    /// An answer that no rule changes.
+    pub(crate) fn unchanged(status: u16, body: &'a [u8]) -> Reply<'a> {
+        Reply {
+            status,
+            body: Cow::Borrowed(body),
+            content_type: None,
+        }
+    }
+
     /// The body as `grpc-message`: the line break behind JSON has no place in a header.
     pub(crate) fn grpc_message(&self) -> &[u8] {
         match self.content_type.as_deref() {
@@ -98,11 +107,7 @@ pub(crate) fn rewrite<'a>(
     status: u16,
     body: &'a [u8],
 ) -> Reply<'a> {
-    let mut reply = Reply {
-        status,
-        body: Cow::Borrowed(body),
-        content_type: None,
-    };
+    let mut reply = Reply::unchanged(status, body);
     let now = worker.now;
     let Some(stream) = worker.streams.get_mut(key) else {
         return reply;

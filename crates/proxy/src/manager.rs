@@ -14,6 +14,7 @@ use crate::codec_options;
 use crate::codec_stats::ProcessCodecStats;
 use crate::filters::chain::Chain;
 use crate::filters::http_filter::BuildContext;
+use crate::local_info::LocalInfo;
 use crate::local_reply::LocalReplies;
 use crate::path::PathRules;
 use crate::route_table::RouteTable;
@@ -25,6 +26,8 @@ use crate::snapshot::Snapshot;
 pub(crate) struct ProcessFacts {
     /// This machine's address.
     pub(crate) local_address: IpAddr,
+    /// What filters know of the process.
+    pub(crate) local: Arc<LocalInfo>,
     /// What codecs of callers count.
     pub(crate) codec_stats: Arc<ProcessCodecStats>,
 }
@@ -39,6 +42,8 @@ pub(crate) struct Manager {
     pub(crate) h1: Arc<h1::Config>,
     pub(crate) h2: Arc<h2::Config>,
     pub(crate) access_logs: AccessLogs,
+    /// The process it runs in.
+    pub(crate) local: Arc<LocalInfo>,
     /// Its HTTP filters.
     pub(crate) chain: Chain,
     pub(crate) path_rules: PathRules,
@@ -73,6 +78,7 @@ impl Manager {
             stats,
             stat_prefix: &config.stat_prefix,
             clusters,
+            local: &process.local,
         };
         Manager {
             stats: stats.block(Scope::Http(&config.stat_prefix), &http::TABLE),
@@ -80,6 +86,7 @@ impl Manager {
             h1: Arc::new(codec_options::h1_server(config, is_tls)),
             h2: Arc::new(codec_options::h2_server(config)),
             access_logs,
+            local: Arc::clone(&process.local),
             chain: Chain::compile(&config.http_filters, &context),
             path_rules: PathRules::new(config),
             clients: ClientAddresses::new(config, process.local_address),

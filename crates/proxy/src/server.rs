@@ -21,6 +21,7 @@ use crate::access_log::LogSinks;
 use crate::chain::ChainTls;
 use crate::drain::DrainPace;
 use crate::listening::{ListeningSocket, SocketSettings};
+use crate::local_info::LocalInfo;
 use crate::slots::Slot;
 use crate::snapshot::{Clusters, Compiler, Snapshot};
 use crate::worker_thread;
@@ -147,6 +148,7 @@ impl Server {
         tls: &Arc<Loader>,
         logs: &Arc<Writer>,
         local_address: IpAddr,
+        local: &Arc<LocalInfo>,
     ) -> io::Result<Server> {
         let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let totals = Arc::new(Totals::default());
@@ -171,6 +173,7 @@ impl Server {
             Arc::clone(tls),
             LogSinks::new(Arc::clone(logs)),
             local_address,
+            Arc::clone(local),
         );
         Ok(Server {
             compiler,

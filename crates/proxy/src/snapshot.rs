@@ -15,6 +15,7 @@ use crate::chain::{Chain, ChainTls, Limiter, Terminal};
 use crate::codec_stats::ProcessCodecStats;
 use crate::listener::{CompiledListener, OpenConnections};
 use crate::listener_filters;
+use crate::local_info::LocalInfo;
 use crate::manager::{Manager, ProcessFacts};
 use crate::route_table::RouteTable;
 use crate::server::ConnectionLimits;
@@ -91,10 +92,17 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    pub(crate) fn new(stats: Arc<Registry>, tls: Arc<Loader>, log_sinks: LogSinks, local_address: IpAddr) -> Self {
+    pub(crate) fn new(
+        stats: Arc<Registry>,
+        tls: Arc<Loader>,
+        log_sinks: LogSinks,
+        local_address: IpAddr,
+        local: Arc<LocalInfo>,
+    ) -> Self {
         Compiler {
             process: ProcessFacts {
                 local_address,
+                local,
                 codec_stats: Arc::new(ProcessCodecStats::new(&stats)),
             },
             stats,

@@ -179,6 +179,8 @@ pub(crate) struct Record {
     pub(crate) flag: Option<ResponseFlag>,
     /// What filters did to it.
     pub(crate) filter_flags: ResponseFlags,
+    /// A filter found it to be a health check: it is not counted among the answers.
+    pub(crate) health_check: bool,
     /// The router took it: its cluster's statistics count what becomes of it.
     pub(crate) reached_router: bool,
     /// Status of an answer made here, before it took its gRPC form.
@@ -509,6 +511,7 @@ impl Record {
             grpc_status: None,
             flag: None,
             filter_flags: ResponseFlags::default(),
+            health_check: false,
             reached_router: false,
             counted_status: 0,
             counted_times: 1,

@@ -1,8 +1,10 @@
 //! Where the process is in its life, and what others ask of the control thread.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use proxy::LocalInfo;
 use tokio::sync::mpsc;
 
 use crate::admin::{DrainRequest, ServerState};
@@ -30,17 +32,17 @@ const COMMANDS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     state: AtomicU8,
-    health_check_failed: AtomicBool,
+    local: Arc<LocalInfo>,
     started: Instant,
     commands: mpsc::Sender<Command>,
 }
 
 impl Lifecycle {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Command>) {
+    pub(crate) fn new(local: Arc<LocalInfo>) -> (Self, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let lifecycle = Self {
             state: AtomicU8::new(number(ServerState::PreInitializing)),
-            health_check_failed: AtomicBool::new(false),
+            local,
             started: Instant::now(),
             commands,
         };
@@ -49,7 +51,7 @@ impl Lifecycle {
 
     pub(crate) fn state(&self) -> ServerState {
         match self.state.load(Ordering::Relaxed) {
-            0 if self.health_check_failed.load(Ordering::Relaxed) => ServerState::Draining,
+            0 if self.local.health_check_failed() => ServerState::Draining,
             0 => ServerState::Live,
             1 => ServerState::Draining,
             2 => ServerState::PreInitializing,
@@ -63,7 +65,7 @@ impl Lifecycle {
 
     /// Whether the health checks that the proxy answers itself are to fail.
     pub(crate) fn set_health_check_failed(&self, failed: bool) {
-        self.health_check_failed.store(failed, Ordering::Relaxed);
+        self.local.set_health_check_failed(failed);
     }
 
     pub(crate) fn uptime(&self) -> Duration {

@@ -74,20 +74,22 @@ fn cluster(load: load::ClusterLoad) -> ClusterLoad {
             failed: load.failed,
             in_progress: load.in_progress,
         };
-        let is_same = |place: &&mut LocalityLoad| {
+        let is_same = |place: &LocalityLoad| {
             place.priority == priority
                 && (&place.region, &place.zone, &place.sub_zone)
                     == (&locality.region, &locality.zone, &locality.sub_zone)
         };
-        let place = match localities.last_mut().filter(is_same) {
-            Some(place) => place,
-            None => localities.push_mut(LocalityLoad {
+        if !localities.last().is_some_and(is_same) {
+            localities.push(LocalityLoad {
                 region: locality.region,
                 zone: locality.zone,
                 sub_zone: locality.sub_zone,
                 priority,
                 ..LocalityLoad::default()
-            }),
+            });
+        }
+        let Some(place) = localities.last_mut() else {
+            continue;
         };
         place.load += load;
         let address = match address {

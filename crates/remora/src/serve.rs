@@ -17,6 +17,7 @@ use config::bootstrap::{Admin, Bootstrap};
 use config::endpoint::Locality;
 use config::listener::TrafficDirection;
 use config::{Config, Extensions, Fingerprint, Parsed, Resource};
+use proxy::LocalInfo;
 use proxy::drain::DrainPace;
 use proxy::server::Server;
 use telemetry::access_log::Writer;
@@ -185,10 +186,11 @@ impl Control {
         }
         let logs = Writer::new(&registry, options.file_flush())?;
         let local_address = local_address::of_machine(options.local_address_ip_version);
-        let mut server = Server::start(workers, &registry, &loader, &logs, local_address)?;
+        let local = LocalInfo::new(&node.cluster);
+        let mut server = Server::start(workers, &registry, &loader, &logs, local_address, &local)?;
         server.set_drain_time(options.drain_time());
         server.set_connection_limits(connection_limits::from_runtime(&bootstrap.layered_runtime));
-        let (lifecycle, commands) = Lifecycle::new();
+        let (lifecycle, commands) = Lifecycle::new(local);
         let lifecycle = Arc::new(lifecycle);
         let mut configs = xds.configs();
         let config = configs.current();

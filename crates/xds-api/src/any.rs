@@ -63,6 +63,22 @@ pub fn unwrap_any(any: &Any) -> Result<Cow<'_, Any>, Vec<FieldError>> {
     )])
 }
 
+/// The type URL of the message inside a `TypedStruct` wrapper, also of one that is not known here; that of the `Any`
+/// itself without a wrapper.
+pub fn inner_type_url(any: &Any) -> Cow<'_, str> {
+    if !matches!(
+        type_name(&any.type_url),
+        "xds.type.v3.TypedStruct" | "udpa.type.v1.TypedStruct"
+    ) {
+        return Cow::Borrowed(&any.type_url);
+    }
+    // What does not decode is refused by whoever unwraps it.
+    match TypedStruct::decode(any.value.as_slice()) {
+        Ok(wrapper) => Cow::Owned(wrapper.type_url),
+        Err(_) => Cow::Borrowed(&any.type_url),
+    }
+}
+
 fn from_typed_struct(any: &Any) -> Result<Any, Vec<FieldError>> {
     let wrapper = TypedStruct::decode(any.value.as_slice()).map_err(|decode| {
         vec![error(

@@ -16,7 +16,7 @@ use crate::address::CidrRange;
 use crate::config_source::ConfigSource;
 use crate::context::Context;
 use crate::data_source::DataSource;
-use crate::extensions::ExtensionKind;
+use crate::extensions::{ExtensionKind, message_name};
 use crate::header_mutation::HeaderValueOption;
 use crate::http_protocol_options::{CommonHttpProtocolOptions, Http1ProtocolOptions, Http2ProtocolOptions};
 use crate::rejected::Reported;
@@ -246,7 +246,10 @@ fn parse_route_specifier(
 }
 
 /// Parses a chain of HTTP filters; an empty one is fine where the caller says so.
-fn parse_http_filters(
+///
+/// # Errors
+/// When a filter is not known or at fault, or the last one is not the only terminal one.
+pub fn parse_http_filters(
     context: &mut Context<'_>,
     field: &'static str,
     filters: &[pb::HttpFilter],
@@ -270,12 +273,43 @@ fn parse_http_filters(
     })
 }
 
+/// Parses the filters of a cluster's requests: there may be the codec and nothing else.
+///
+/// # Errors
+/// When another filter is among them.
+pub fn parse_upstream_http_filters(
+    context: &mut Context<'_>,
+    field: &'static str,
+    filters: &[pb::HttpFilter],
+) -> Result<(), Reported> {
+    let _: Vec<()> = context.each(field, filters, |context, filter| {
+        context.check(filter);
+        let Some(pb::http_filter::ConfigType::TypedConfig(any)) = &filter.config_type else {
+            return Err(context.reject_field("typed_config", "is required"));
+        };
+        context.at("typed_config", |context| {
+            let any = context.unwrap_any(any)?;
+            match message_name(&any.type_url) {
+                "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec" => Ok(()),
+                other => Err(context.reject(format!(
+                    "is {other:?}: only envoy.filters.http.upstream_codec may stand here"
+                ))),
+            }
+        })
+    })?;
+    Ok(())
+}
+
 impl HttpFilter {
     fn parse(context: &mut Context<'_>, message: &pb::HttpFilter) -> Result<Self, Reported> {
         context.check(message);
         let name = context.text("name", &message.name);
         let config = match &message.config_type {
             Some(pb::http_filter::ConfigType::TypedConfig(any)) => context.at("typed_config", |context| {
+                if let Some(reason) = context.ignored(ExtensionKind::HttpFilter, any) {
+                    context.without_effect("", reason);
+                    return Ok(None);
+                }
                 let inner = context.unwrap_any(any)?;
                 if message.is_optional && !context.knows(ExtensionKind::HttpFilter, &inner.type_url) {
                     context.without_effect("", "the filter is optional and not known here");

@@ -355,6 +355,13 @@ impl PerFilterConfig {
 
 impl FilterConfig {
     fn parse(context: &mut Context<'_>, any: &Any) -> Result<Self, Reported> {
+        if let Some(reason) = context.ignored(ExtensionKind::HttpFilterPerRoute, any) {
+            context.without_effect("", reason);
+            return Ok(Self {
+                config: None,
+                disabled: None,
+            });
+        }
         let any = context.unwrap_any(any)?;
         if message_name(&any.type_url) != pb::FilterConfig::full_name() {
             let config = context.extension(ExtensionKind::HttpFilterPerRoute, &any)?;

@@ -233,7 +233,7 @@ support! {
     message http::HttpProtocolOptions as "envoy.extensions.upstreams.http.v3.HttpProtocolOptions" {
         common_http_protocol_options: supported,
         upstream_http_protocol_options: supported,
-        http_filters: rejected(NO_UPSTREAM_FILTERS),
+        http_filters: supported,
         header_validation_config: rejected(NO_EXTENSION),
         outlier_detection: rejected("a response is a failure by its status alone"),
         request_mirror_policies: rejected("write request_mirror_policies in the route"),

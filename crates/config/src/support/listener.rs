@@ -27,7 +27,7 @@ support! {
         per_connection_buffer_high_watermark_timeout: rejected(NO_WATERMARK_TIMEOUT),
         metadata: supported,
         deprecated_v1: supported,
-        drain_type: without_effect("listeners do not drain when the health check of the server fails"),
+        drain_type: supported,
         listener_filters: supported,
         listener_filters_timeout: supported,
         continue_on_listener_filters_timeout: supported,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use config::{Context, ExtensionConfig, ExtensionKind, Extensions, Reported};
+use telemetry::stats::http;
 use xds_api::envoy::extensions::filters::http::buffer::v3 as pb;
 
 use super::exchange::Exchange;
@@ -114,6 +115,8 @@ impl HttpFilter for Buffer {
             return Verdict::Continue;
         }
         if exchange.stream.body.received > limit {
+            let stats = exchange.manager.stats.local(exchange.shard);
+            stats.add(http::DOWNSTREAM_RQ_TOO_LARGE, 1);
             return Verdict::Reply(Box::new(too_large()));
         }
         if !end_stream {

@@ -4,10 +4,10 @@ use std::any::Any;
 use std::time::Instant;
 
 use codec::headers::HeaderBlock;
+use config::route::Action;
 use telemetry::stats::Shard;
 
 use super::http_filter::PerRoute;
-use crate::downstream::Downstream;
 use crate::manager::Manager;
 use crate::route_table::RouteTable;
 use crate::snapshot::Snapshot;
@@ -15,12 +15,10 @@ use crate::stream::Stream;
 use crate::timer_wheel::TimerKey;
 
 /// A request and its answer, for one filter.
-#[allow(dead_code, reason = "filters with statistics follow")]
 pub(crate) struct Exchange<'a> {
     pub(crate) manager: &'a Manager,
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) stream: &'a mut Stream,
-    pub(crate) downstream: &'a Downstream,
     pub(crate) now: Instant,
     pub(crate) shard: Shard,
     /// The filter's place in its chain.
@@ -36,6 +34,14 @@ impl<'a> Exchange<'a> {
     /// The table that the request's route is in.
     pub(crate) fn table(&self) -> Option<&'a RouteTable> {
         self.manager.route_table(self.snapshot)
+    }
+
+    /// Whether the request's route forwards it, rather than answering it.
+    pub(crate) fn is_forwarded(&self) -> bool {
+        match (self.table(), self.stream.route) {
+            (Some(table), Some(at)) => matches!(table.route(at).action, Action::Route(_)),
+            _ => false,
+        }
     }
 
     /// What the levels of the request's route say for this filter, the most specific first.
@@ -61,6 +67,11 @@ impl<'a> Exchange<'a> {
         state
             .downcast_mut()
             .expect("a filter's slot holds what the filter asked for: it was replaced above if not")
+    }
+
+    /// This filter wants nothing more of this exchange, its end included.
+    pub(crate) fn step_aside(&mut self) {
+        self.stream.filters.skipped |= 1 << self.position;
     }
 
     /// What this filter keeps, if it has kept anything.

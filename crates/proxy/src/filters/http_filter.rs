@@ -15,6 +15,7 @@ use telemetry::access_log::ResponseFlag;
 use telemetry::stats::Registry;
 
 use super::exchange::Exchange;
+use crate::local_info::LocalInfo;
 use crate::slots::Slots;
 
 /// Which callbacks of a filter are called: what no filter of a chain asks for costs a request nothing.
@@ -42,7 +43,6 @@ pub(crate) enum Verdict {
 }
 
 /// What a paused request waits for.
-#[allow(dead_code, reason = "waiting filters follow")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
     /// The filter's own callbacks for data and trailers, of which one says [`Verdict::Continue`]. The body is kept
@@ -53,7 +53,6 @@ pub(crate) enum Until {
 }
 
 /// What becomes of response data.
-#[allow(dead_code, reason = "waiting filters follow")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DataVerdict {
     /// All of it goes on.
@@ -62,11 +61,22 @@ pub(crate) enum DataVerdict {
     Hold { pass: usize, until: Instant },
 }
 
+/// What an answer of a filter is to the caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ReplyKind {
+    /// The proxy's own: with the headers that the route adds, and in the form of a gRPC answer to a gRPC caller.
+    #[default]
+    Local,
+    /// The filter's: it goes out as it is.
+    Own,
+}
+
 /// An answer made by a filter.
 #[derive(Debug, Default)]
 pub(crate) struct LocalReply {
     pub(crate) status: u16,
     pub(crate) body: Cow<'static, [u8]>,
+    pub(crate) kind: ReplyKind,
     /// Where it is not the one that follows from `status`.
     pub(crate) grpc_status: Option<u8>,
     /// `%RESPONSE_CODE_DETAILS%`.
@@ -128,12 +138,12 @@ pub(crate) trait HttpFilter: fmt::Debug + Send + Sync {
 }
 
 /// What filters are made from besides their settings.
-#[allow(dead_code, reason = "filters with statistics follow")]
 pub(crate) struct BuildContext<'a> {
     pub(crate) stats: &'a Arc<Registry>,
     /// The connection manager's.
     pub(crate) stat_prefix: &'a str,
     pub(crate) clusters: &'a Slots,
+    pub(crate) local: &'a Arc<LocalInfo>,
 }
 
 /// The settings of a filter.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use xds_api::envoy::extensions::filters::http::router::v3 as pb;
 
+use config::http_connection_manager::parse_upstream_http_filters;
 use config::{Context, ExtensionConfig, ExtensionKind, Extensions, Reported};
 
 /// The router's settings.
@@ -33,39 +34,13 @@ pub(super) fn register(extensions: &mut Extensions) {
     );
 }
 
-#[allow(deprecated, reason = "what Envoy has deprecated is still sent")]
 fn parse(context: &mut Context<'_>, bytes: &[u8]) -> Result<Arc<dyn ExtensionConfig>, Reported> {
     let message: pb::Router = context.decode(bytes)?;
-    if message.dynamic_stats.is_some_and(|on| !on.value) {
-        context.without_effect("dynamic_stats", "clusters are always counted");
-    }
-    if message.start_child_span {
-        context.without_effect("start_child_span", "requests are not traced yet");
-    }
-    if message.suppress_grpc_request_failure_code_stats {
-        context.without_effect(
-            "suppress_grpc_request_failure_code_stats",
-            "these statistics are not kept",
-        );
-    }
-    let mut refused = None;
-    for (field, is_set) in [
-        ("upstream_log", !message.upstream_log.is_empty()),
-        ("upstream_log_options", message.upstream_log_options.is_some()),
-        ("strict_check_headers", !message.strict_check_headers.is_empty()),
-        ("respect_expected_rq_timeout", message.respect_expected_rq_timeout),
-        ("upstream_http_filters", !message.upstream_http_filters.is_empty()),
-    ] {
-        if is_set {
-            refused = Some(context.reject_field(field, "is not supported"));
-        }
-    }
-    match refused {
-        Some(reported) => Err(reported),
-        None => Ok(Arc::new(Router {
-            suppress_envoy_headers: message.suppress_envoy_headers,
-        })),
-    }
+    context.check(&message);
+    parse_upstream_http_filters(context, "upstream_http_filters", &message.upstream_http_filters)?;
+    Ok(Arc::new(Router {
+        suppress_envoy_headers: message.suppress_envoy_headers,
+    }))
 }
 
 #[cfg(test)]
@@ -100,7 +75,10 @@ mod tests {
         };
         assert_eq!(
             parsed(&strict),
-            Err(vec!["strict_check_headers: is not supported".to_owned()])
+            Err(vec![
+                "strict_check_headers: is not supported: headers that steer the proxy are taken off requests, not checked"
+                    .to_owned()
+            ])
         );
     }
 }

@@ -12,7 +12,6 @@ use std::rc::Rc;
 use codec::headers::HeaderBlock;
 
 use super::{finish, request, response};
-use crate::connection::{Connection, Role};
 use crate::filters::chain::{Part, ascending, below, descending};
 use crate::filters::exchange::{Exchange, Held, Paused};
 use crate::filters::http_filter::{DataVerdict, Until, Verdict};
@@ -415,20 +414,12 @@ pub(super) fn on_finish(worker: &mut Worker, stream: &mut Stream) {
             worker.disarm(slot.timer);
         }
     }
-    let Some(Connection {
-        role: Role::Downstream(downstream),
-        ..
-    }) = worker.connections.get(stream.downstream)
-    else {
-        return;
-    };
     let manager = Rc::clone(&stream.manager);
     let snapshot = Rc::clone(&stream.snapshot);
     let mut exchange = Exchange {
         manager: &manager,
         snapshot: &snapshot,
         stream,
-        downstream,
         now: worker.now,
         shard: worker.shard,
         position: 0,
@@ -449,20 +440,12 @@ impl Exchange<'_> {
 /// Runs `call` on a stream as filters see it; `None` if it is gone.
 fn with_exchange<R>(worker: &mut Worker, key: Key<Stream>, call: impl FnOnce(&mut Exchange<'_>) -> R) -> Option<R> {
     let stream = worker.streams.get_mut(key)?;
-    let Connection {
-        role: Role::Downstream(downstream),
-        ..
-    } = worker.connections.get(stream.downstream)?
-    else {
-        return None;
-    };
     let manager = Rc::clone(&stream.manager);
     let snapshot = Rc::clone(&stream.snapshot);
     Some(call(&mut Exchange {
         manager: &manager,
         snapshot: &snapshot,
         stream,
-        downstream,
         now: worker.now,
         shard: worker.shard,
         position: 0,

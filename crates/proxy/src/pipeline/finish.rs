@@ -18,7 +18,7 @@ use crate::access_log::Entry;
 use crate::chain::Chain;
 use crate::connection::{Connection, Role};
 use crate::failure::{Failure, Meaning, Refusal, grpc_status_of_http};
-use crate::filters::http_filter::LocalReply;
+use crate::filters::http_filter::{LocalReply, ReplyKind};
 use crate::local_reply;
 use crate::response_headers;
 use crate::slab::Key;
@@ -144,7 +144,8 @@ pub(crate) fn refuse(worker: &mut Worker, key: Key<Stream>, status: u16, refusal
     stream.record.details = refusal.details;
     let stats = stream.manager.stats.local(worker.shard);
     stats.add(stat::DOWNSTREAM_RQ_RX_RESET, 1);
-    send_reply(worker, key, status, None, refusal.body.as_bytes(), |_| {});
+    let form = (status, None, ReplyKind::Local);
+    send_reply(worker, key, form, refusal.body.as_bytes(), |_| {});
 }
 
 /// Answers with what the route says, without an endpoint.
@@ -158,7 +159,8 @@ pub(crate) fn respond_directly(worker: &mut Worker, key: Key<Stream>, status: u1
         .local(worker.shard)
         .add(stat::RQ_DIRECT_RESPONSE, 1);
     stream.record.details = "direct_response";
-    send_reply(worker, key, status, None, &body, |_| {});
+    let reply = (status, None, ReplyKind::Local);
+    send_reply(worker, key, reply, &body, |_| {});
 }
 
 /// Answers with what a filter says.
@@ -177,7 +179,8 @@ pub(super) fn reply(worker: &mut Worker, key: Key<Stream>, reply: LocalReply) {
         super::reset(worker, connection, id, ErrorCode::INTERNAL_ERROR);
         return finish(worker, key);
     }
-    send_reply(worker, key, reply.status, reply.grpc_status, &reply.body, |head| {
+    let form = (reply.status, reply.grpc_status, reply.kind);
+    send_reply(worker, key, form, &reply.body, |head| {
         for (name, value) in &reply.headers {
             head.append(name.as_bytes(), value);
         }
@@ -192,7 +195,7 @@ pub(crate) fn redirect_to_path(worker: &mut Worker, key: Key<Stream>, path: &[u8
     let stats = stream.manager.stats.local(worker.shard);
     stats.add(stat::DOWNSTREAM_RQ_REDIRECTED_WITH_NORMALIZED_PATH, 1);
     stream.record.details = Failure::PathNotNormal.meaning().details;
-    send_reply(worker, key, 307, None, b"", |head| {
+    send_reply(worker, key, (307, None, ReplyKind::Local), b"", |head| {
         head.append(KnownName::Location, path);
     });
 }
@@ -223,9 +226,11 @@ pub(crate) fn redirect(worker: &mut Worker, key: Key<Stream>, status: u16, locat
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };
-    stream.manager.stats.local(worker.shard).add(stat::RQ_REDIRECT, 1);
+    let stats = stream.manager.stats.local(worker.shard);
+    // Envoy counts redirects so, and never as `rq_redirect`.
+    stats.add(stat::RQ_DIRECT_RESPONSE, 1);
     stream.record.details = "direct_response";
-    send_reply(worker, key, status, None, b"", |head| {
+    send_reply(worker, key, (status, None, ReplyKind::Local), b"", |head| {
         head.append(KnownName::Location, location);
     });
 }
@@ -254,8 +259,7 @@ fn local_reply(worker: &mut Worker, key: Key<Stream>, meaning: Meaning, overload
     send_reply(
         worker,
         key,
-        status,
-        meaning.grpc_status,
+        (status, meaning.grpc_status, ReplyKind::Local),
         of_retry.as_deref().unwrap_or(meaning.body).as_bytes(),
         |head| {
             if overloaded {
@@ -269,8 +273,7 @@ fn local_reply(worker: &mut Worker, key: Key<Stream>, meaning: Meaning, overload
 fn send_reply(
     worker: &mut Worker,
     key: Key<Stream>,
-    status: u16,
-    grpc_status: Option<u8>,
+    (status, grpc_status, kind): (u16, Option<u8>, ReplyKind),
     body: &[u8],
     add: impl FnOnce(&mut HeaderBlock),
 ) {
@@ -280,17 +283,23 @@ fn send_reply(
     };
     stream.phase = Phase::Responding;
     stream.record.local_reply = true;
-    let is_grpc = stream.is_grpc;
+    let is_own = kind == ReplyKind::Own;
+    let is_grpc = stream.is_grpc && !is_own;
     head.clear();
     head.set_status(if is_grpc { 200 } else { status });
     add(&mut head);
     // As in Envoy, the route's headers are made before the status is known.
-    response_headers::apply_route_lists(worker, key, &mut head);
+    if !is_own {
+        response_headers::apply_route_lists(worker, key, &mut head);
+    }
     if let Some(stream) = worker.streams.get_mut(key) {
         stream.record.status = status;
         stream.record.counted_status = status;
     }
-    let reply = local_reply::rewrite(worker, key, &mut head, status, body);
+    let reply = match is_own {
+        true => local_reply::Reply::unchanged(status, body),
+        false => local_reply::rewrite(worker, key, &mut head, status, body),
+    };
     let Some(stream) = worker.streams.get_mut(key) else {
         return worker.give_block(head);
     };
@@ -313,6 +322,7 @@ fn send_reply(
     let Some(stream) = worker.streams.get_mut(key) else {
         return worker.give_block(head);
     };
+    stream.record.status = head.status().unwrap_or(status);
     response_headers::finish(
         &mut head,
         &stream.manager,
@@ -373,12 +383,12 @@ fn finish(worker: &mut Worker, key: Key<Stream>) {
     let duration = now.saturating_duration_since(stream.record.started);
     let stats = stream.manager.stats.local(worker.shard);
     stats.gauge_add(stat::DOWNSTREAM_RQ_ACTIVE, -1);
-    stats.add(stat::DOWNSTREAM_RQ_COMPLETED, 1);
+    stats.add(stat::DOWNSTREAM_RQ_COMPLETED, u64::from(!stream.record.health_check));
     stats.record(stat::DOWNSTREAM_RQ_TIME, duration.as_millis() as u64);
     if stream.upgrade().is_some_and(|upgrade| upgrade.allowed) {
         stats.gauge_add(stat::DOWNSTREAM_CX_UPGRADES_ACTIVE, -1);
     }
-    if stream.record.status != 0 {
+    if stream.record.status != 0 && !stream.record.health_check {
         stats.add(status_class(stream.record.status), 1);
     }
     // A request that the caller's codec refused says nothing about the cluster.
@@ -387,6 +397,7 @@ fn finish(worker: &mut Worker, key: Key<Stream>) {
         && stream.record.status != 0
         && stream.record.reached_router
         && !is_refused
+        && !stream.record.health_check
     {
         let is_internal = stream.request.get(KnownName::XEnvoyInternal) == Some(b"true");
         count_response(cluster, worker.shard, &stream.record, duration, is_internal);

@@ -2,9 +2,10 @@
 
 use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
+use config::listener::DrainType;
 
 use super::{attempt, filtering, finish, mirror, try_again};
-use crate::connection::Connection;
+use crate::connection::{Connection, Role};
 use crate::response_headers;
 use crate::retry::grpc_status;
 use crate::slab::{Key, Slab};
@@ -275,8 +276,31 @@ pub(crate) fn on_sent(worker: &mut Worker, key: Key<Stream>, bytes: usize) {
     }
 }
 
+/// Whoever balances over proxies is told to go elsewhere, and so are those who are connected already, unless the
+/// listener's `drain_type` keeps them.
+fn drain_unhealthy(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) {
+    let (Some(stream), Some(found)) = (worker.streams.get(key), worker.connections.get(connection)) else {
+        return;
+    };
+    if let Role::Downstream(downstream) = &found.role
+        && stream
+            .snapshot
+            .listener(&downstream.slot)
+            .is_some_and(|listener| listener.config.drain_type == DrainType::Default)
+    {
+        crate::downstream::drain(worker, connection);
+    }
+}
+
 /// Puts a response head into the caller's connection.
 pub(super) fn send_head(worker: &mut Worker, key: Key<Stream>, head: &HeaderBlock, end_stream: bool) {
+    let Some(stream) = worker.streams.get(key) else {
+        return;
+    };
+    if stream.manager.local.health_check_failed() {
+        let connection = stream.downstream;
+        drain_unhealthy(worker, key, connection);
+    }
     let Some(stream) = worker.streams.get(key) else {
         return;
     };

@@ -16,6 +16,8 @@ pub enum Scope<'a> {
     Cluster(&'a str),
     /// `cluster.<name>.<suffix>`: a table whose own names don't carry the suffix, such as `http2.`.
     ClusterPart(&'a str, &'static str),
+    /// `cluster.<name>.grpc.<service>.<method>.`
+    ClusterGrpc(&'a str, &'a str, &'a str),
     /// `http.<stat_prefix>.`
     Http(&'a str),
     /// `http.<stat_prefix>.rds.<route_config_name>.`
@@ -66,6 +68,7 @@ impl Scope<'_> {
             Scope::Process(prefix) => write!(out, "{prefix}"),
             Scope::Cluster(name) => write!(out, "cluster.{name}."),
             Scope::ClusterPart(name, part) => write!(out, "cluster.{name}.{part}"),
+            Scope::ClusterGrpc(name, service, method) => write!(out, "cluster.{name}.grpc.{service}.{method}."),
             Scope::Http(prefix) => write!(out, "http.{prefix}."),
             Scope::Rds(prefix, route) => write!(out, "http.{prefix}.rds.{route}."),
             Scope::Tcp(prefix) => write!(out, "tcp.{prefix}."),
@@ -92,6 +95,14 @@ impl Scope<'_> {
             Scope::Process(prefix) => ((*prefix).to_owned(), vec![]),
             Scope::Cluster(name) => ("cluster.".into(), vec![(CLUSTER, own(name))]),
             Scope::ClusterPart(name, part) => (format!("cluster.{part}"), vec![(CLUSTER, own(name))]),
+            Scope::ClusterGrpc(name, service, method) => (
+                "cluster.grpc.".into(),
+                vec![
+                    (CLUSTER, own(name)),
+                    ("envoy_grpc_bridge_method", own(method)),
+                    ("envoy_grpc_bridge_service", own(service)),
+                ],
+            ),
             Scope::Http(prefix) => ("http.".into(), vec![(CONNECTION_MANAGER, own(prefix))]),
             Scope::Rds(prefix, route) => (
                 "http.rds.".into(),

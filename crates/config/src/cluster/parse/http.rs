@@ -8,6 +8,7 @@ use xds_api::google::protobuf::Any;
 use crate::cluster::{HttpProtocolOptions, UpstreamProtocol};
 use crate::context::Context;
 use crate::extensions::message_name;
+use crate::http_connection_manager::parse_upstream_http_filters;
 use crate::http_protocol_options::{
     CommonHttpProtocolOptions, Http1ProtocolOptions, Http2ProtocolOptions, UpstreamHttpProtocolOptions,
 };
@@ -62,6 +63,7 @@ fn parse_typed(context: &mut Context<'_>, name: &str, any: &Any) -> Result<HttpP
     let message: http::HttpProtocolOptions = context.decode(&any.value)?;
     context.check(&message);
     let common = parse_common(context, message.common_http_protocol_options.as_ref());
+    let filters = parse_upstream_http_filters(context, "http_filters", &message.http_filters);
     let upstream = parse_upstream(context, message.upstream_http_protocol_options.as_ref());
     let upstream_protocol = match &message.upstream_protocol_options {
         Some(Protocol::ExplicitHttpConfig(config)) => {
@@ -94,6 +96,7 @@ fn parse_typed(context: &mut Context<'_>, name: &str, any: &Any) -> Result<HttpP
         common: common?,
         upstream: upstream?,
     })
+    .and_then(|options| filters.map(|()| options))
 }
 
 fn parse_explicit(

@@ -6,11 +6,13 @@
 mod clusters;
 mod codecs;
 mod connection_manager;
+mod http_filters;
 mod listeners;
 mod process;
 
 pub use clusters::*;
 pub use codecs::*;
 pub use connection_manager::*;
+pub use http_filters::*;
 pub use listeners::*;
 pub use process::*;
