@@ -30,16 +30,10 @@ const KNOWN_HTTP2: &[Known] = &[];
 const KNOWN_BACKEND: &[Known] = &[];
 
 /// The same, access logs.
-const KNOWN_LOG: &[Known] = &[
-    Known {
-        names: &["mutated"],
-        reason: ENCODED,
-    },
-    Known {
-        names: &["dead"],
-        reason: "why an endpoint could not be connected to is in our log, not in the access log",
-    },
-];
+const KNOWN_LOG: &[Known] = &[Known {
+    names: &["mutated"],
+    reason: ENCODED,
+}];
 
 /// The same, statistics.
 const KNOWN_STATS: &[Known] = &[];
