@@ -4,6 +4,8 @@
 //! configuration sources. Both protocols share one header block ([`headers::HeaderBlock`]) and one event vocabulary
 //! ([`event::Event`]), so whatever forwards a message does not care which protocol it came from or goes to.
 
+#![forbid(unsafe_code)]
+
 mod connection;
 pub mod event;
 pub mod h1;

@@ -468,32 +468,6 @@ fn a_header_list_over_the_limit_ends_its_stream_only() {
     );
 }
 
-/// Section 8.1.1: content that disagrees with its length ends its stream only, in Envoy too, whatever is configured.
-#[test]
-fn a_length_that_does_not_fit_never_ends_the_connection() {
-    let with_length: Fields<'_> = &[POST, &[("content-length", "3")]].concat();
-    for rest in [
-        data(1, b"abcd", false),
-        data(1, b"ab", true),
-        headers(1, &[("t", "1")], true),
-    ] {
-        let mut server = Script::server_with(Config::default());
-        server.feed(&headers(1, with_length, false));
-        server.feed_stream_error(&rest, 1, ErrorCode::PROTOCOL_ERROR);
-        assert_eq!(server.connection.stats().value(crate::stats::Stat::RxMessagingError), 1);
-        let mut client = Script::client_with(Config::default());
-        client.request(GET, true);
-        client.feed(&headers(1, &[(":status", "200"), ("content-length", "3")], false));
-        client.feed_stream_error(&rest, 1, ErrorCode::PROTOCOL_ERROR);
-    }
-    let mut server = Script::server_with(Config::default());
-    server.feed_stream_error(&headers(1, with_length, true), 1, ErrorCode::PROTOCOL_ERROR);
-    let mut client = Script::client_with(Config::default());
-    client.request(GET, true);
-    let head = headers(1, &[(":status", "200"), ("content-length", "3")], true);
-    client.feed_stream_error(&head, 1, ErrorCode::PROTOCOL_ERROR);
-}
-
 /// Envoy ends the connection for any other malformed message unless told otherwise.
 #[test]
 fn a_malformed_message_ends_the_connection_by_default() {
