@@ -26,7 +26,10 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// Says what a test put in, and remembers what was selected.
 #[derive(Clone, Default)]
-struct Loads(Arc<Mutex<(Vec<Selection>, VecDeque<Vec<ClusterLoad>>)>>);
+struct Loads(Arc<Mutex<Asked>>);
+
+/// What was asked for, and the answers still to give.
+type Asked = (Vec<Selection>, VecDeque<Vec<ClusterLoad>>);
 
 impl LoadSource for Loads {
     fn select(&mut self, selection: &Selection) {
