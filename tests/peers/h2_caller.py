@@ -2,17 +2,27 @@
 
 usage: h2_caller.py PORT. An exchange: name, method, path, headers [[name, value]], body (text) or
 body_length, trailers, cancel ("head": after the response's head; "sent": as soon as the request is sent; "close":
-the same by closing the connection; a number: when so many seconds have passed without anything),
+the same by closing the connection; a number: after so many seconds),
 end (false leaves the request open), port (instead of PORT).
 """
 import json
 import socket
 import sys
+import time
 
 import h2.events
 import h2.exceptions
 
 from h2_wire import Wire
+
+
+def give_up(wire):
+    """Cancels the stream, unless its answer is complete already."""
+    try:
+        wire.h2.reset_stream(1, 8)
+        wire.flush()
+    except (h2.exceptions.ProtocolError, OSError):
+        pass
 
 
 def exchange(spec, port):
@@ -31,26 +41,30 @@ def exchange(spec, port):
         wire.body(1, body, end=end, trailers=trailers or None)
     wire.flush()
     if spec.get("cancel") == "sent":
-        wire.h2.reset_stream(1, 8)
-        wire.flush()
+        give_up(wire)
         result["reset"] = "ours"
     if spec.get("cancel") == "close":
         result["reset"] = "closed"
-    if isinstance(spec.get("cancel"), float):
-        sock.settimeout(spec["cancel"])
+    cancel = spec.get("cancel")
+    until = time.monotonic() + cancel if isinstance(cancel, float) else None
+    if cancel is not None:
+        sock.settimeout(cancel if until else 3)
     received = b""
     while not (result["ended"] or result["reset"] is not None):
         try:
             events = wire.events()
         except TimeoutError:
             result["reset"] = "nothing came"
-            if isinstance(spec.get("cancel"), float):
-                wire.h2.reset_stream(1, 8)
-                wire.flush()
+            if cancel is not None:
+                give_up(wire)
                 result["reset"] = "ours"
             break
         if events is None:
             result["reset"] = "connection ended"
+            break
+        if until and time.monotonic() > until:
+            give_up(wire)
+            result["reset"] = "ours"
             break
         for event in events:
             if isinstance(event, h2.events.InformationalResponseReceived):
@@ -59,8 +73,7 @@ def exchange(spec, port):
                 result["status"] = dict(event.headers)[":status"]
                 result["headers"] = [pair for pair in event.headers if pair[0] != ":status"]
                 if spec.get("cancel") == "head":
-                    wire.h2.reset_stream(1, 8)
-                    wire.flush()
+                    give_up(wire)
                     result["reset"] = "ours"
             elif isinstance(event, h2.events.DataReceived):
                 received += event.data
