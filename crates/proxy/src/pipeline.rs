@@ -7,6 +7,7 @@
 //! once a request).
 
 pub(crate) mod attempt;
+mod closing;
 mod filtering;
 pub(crate) mod finish;
 mod mirror;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use codec::event::{ErrorCode, ResetReason, StreamId};
 use telemetry::stats::{Shard, cluster as stat};
 use upstream::balancer::PickContext;
-use upstream::outlier::Outcome;
 use upstream::transport::Transport;
 
+use super::closing::{Closing, close_latest};
 use super::finish;
 use super::try_again::{self, Wish};
 use crate::connection::{Connection, Role};
@@ -429,102 +429,4 @@ pub(crate) fn on_timeout(worker: &mut Worker, key: Key<Stream>) {
         cluster.stats().add(worker.shard, stat::UPSTREAM_RQ_TIMEOUT, attempts);
     }
     finish::fail(worker, key, Failure::RouteTimeout);
-}
-
-/// How an attempt ends.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Closing {
-    /// With a complete answer, which was passed on.
-    Answered,
-    /// With an answer that was not passed on, of which all has come or not: another attempt follows.
-    Retried(Outcome, bool),
-    /// Without an answer, or cut off in it.
-    Failed(Failure),
-    /// Another one was answered first.
-    Outrun,
-}
-
-/// Ends all attempts, whatever became of them. `failure` is `None` after a complete answer.
-pub(crate) fn end(worker: &mut Worker, key: Key<Stream>, failure: Option<Failure>) {
-    close_latest(worker, key, failure.map_or(Closing::Answered, Closing::Failed));
-    close_beside(worker, key);
-}
-
-/// Ends the attempts beside the latest.
-pub(crate) fn close_beside(worker: &mut Worker, key: Key<Stream>) {
-    while let Some(attempt) = worker
-        .streams
-        .get_mut(key)
-        .and_then(|stream| stream.rare.as_mut()?.beside.pop())
-    {
-        close(worker, key, attempt, Closing::Outrun);
-    }
-}
-
-/// Ends the latest attempt.
-pub(crate) fn close_latest(worker: &mut Worker, key: Key<Stream>, closing: Closing) {
-    if let Some(attempt) = worker.streams.get_mut(key).and_then(|stream| stream.attempt.take()) {
-        close(worker, key, attempt, closing);
-    }
-}
-
-/// Ends an attempt: the endpoint's stream is reset unless it is complete, permits are given back, the outcome is
-/// recorded.
-fn close(worker: &mut Worker, key: Key<Stream>, attempt: Attempt, closing: Closing) {
-    let Some(stream) = worker.streams.get_mut(key) else {
-        return;
-    };
-    let was_sent = attempt.is_sent();
-    if let Some(cluster) = &stream.cluster
-        && was_sent
-    {
-        let stats = cluster.stats().local(worker.shard);
-        stats.gauge_add(stat::UPSTREAM_RQ_ACTIVE, -1);
-        match closing {
-            Closing::Failed(failure) if failure.is_ours() => stats.add(stat::UPSTREAM_RQ_TX_RESET, 1),
-            Closing::Outrun | Closing::Retried(_, false) => stats.add(stat::UPSTREAM_RQ_TX_RESET, 1),
-            _ => {}
-        }
-    }
-    let outcome = match closing {
-        Closing::Answered => Some(match stream.record.grpc_status {
-            Some(status) if stream.is_grpc => Outcome::from_grpc_status(status),
-            _ => Outcome::Response(stream.record.status),
-        }),
-        Closing::Retried(outcome, _) => Some(outcome),
-        // That it took too long was recorded when another one was begun beside it.
-        Closing::Failed(Failure::RouteTimeout) if attempt.was_hedged => None,
-        Closing::Failed(failure) => failure.outcome(),
-        Closing::Outrun => None,
-    };
-    if let (Some(outcome), Some(cluster)) = (outcome, &stream.cluster)
-        && was_sent
-    {
-        cluster.record_outcome(worker.shard, &attempt.endpoint, outcome, worker.now);
-    }
-    if matches!(closing, Closing::Failed(_) | Closing::Retried(..)) {
-        stream.tried.push(Arc::clone(&attempt.endpoint));
-    }
-    if !was_sent {
-        let endpoint = Arc::clone(&attempt.endpoint);
-        return pool::forget(worker, &endpoint, key);
-    }
-    let is_cut = !matches!(closing, Closing::Answered | Closing::Retried(_, true));
-    if let Some(found) = worker.connections.get_mut(attempt.connection)
-        && is_cut
-        && found.codec.as_ref().is_some_and(|codec| !codec.is_h2())
-    {
-        // HTTP/1.1 has no other way to end a request than to end its connection.
-        found.note_ending(false);
-    }
-    if let Some(found) = worker.connections.get_mut(attempt.connection)
-        && let Some(codec) = found.open_codec()
-    {
-        // A no-op where both sides are complete; else the endpoint learns that nobody listens, and
-        // whatever credit we still owe goes back to the connection.
-        codec.reset(attempt.id, super::request::NOT_WANTED);
-        codec.set_tag(attempt.id, 0);
-        found.wake();
-        crate::upstream_connection::on_stream_ended(worker, attempt.connection);
-    }
 }

@@ -13,7 +13,7 @@ use telemetry::stats::{
 };
 use upstream::cluster::ClusterHandle;
 
-use super::{attempt, filtering, mirror, response};
+use super::{closing, filtering, mirror, response};
 use crate::access_log::Entry;
 use crate::chain::Chain;
 use crate::connection::{Connection, Role};
@@ -27,7 +27,7 @@ use crate::worker::Worker;
 
 /// The answer has been passed on to its end.
 pub(crate) fn complete(worker: &mut Worker, key: Key<Stream>) {
-    attempt::end(worker, key, None);
+    closing::end(worker, key, None);
     let Some(stream) = worker.streams.get(key) else {
         return;
     };
@@ -52,7 +52,7 @@ pub(crate) fn complete(worker: &mut Worker, key: Key<Stream>) {
 
 /// The proxy ends the request with an error: a local reply, or a reset if an answer has begun.
 pub(crate) fn fail(worker: &mut Worker, key: Key<Stream>, failure: Failure) {
-    attempt::end(worker, key, Some(failure));
+    closing::end(worker, key, Some(failure));
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };
@@ -84,7 +84,7 @@ pub(crate) fn fail(worker: &mut Worker, key: Key<Stream>, failure: Failure) {
 
 /// An answer that has begun can't be completed: the caller's stream is reset.
 pub(crate) fn cut_off(worker: &mut Worker, key: Key<Stream>, failure: Failure, code: ErrorCode) {
-    attempt::end(worker, key, Some(failure));
+    closing::end(worker, key, Some(failure));
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };
@@ -130,13 +130,13 @@ pub(crate) fn on_downstream_reset(worker: &mut Worker, key: Key<Stream>, reason:
     };
     stream.record.flag = Some(flag);
     stream.record.details = details;
-    attempt::end(worker, key, Some(Failure::DownstreamGone));
+    closing::end(worker, key, Some(Failure::DownstreamGone));
     finish(worker, key);
 }
 
 /// The caller's codec found fault with the rest of a request that has begun: it is answered, and ends.
 pub(crate) fn refuse(worker: &mut Worker, key: Key<Stream>, status: u16, refusal: &Refusal) {
-    attempt::end(worker, key, Some(Failure::DownstreamGone));
+    closing::end(worker, key, Some(Failure::DownstreamGone));
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };
@@ -166,7 +166,7 @@ pub(crate) fn respond_directly(worker: &mut Worker, key: Key<Stream>, status: u1
 /// Answers with what a filter says.
 pub(super) fn reply(worker: &mut Worker, key: Key<Stream>, reply: LocalReply) {
     // An endpoint that has part of the request already learns that nobody waits for its answer.
-    attempt::end(worker, key, Some(Failure::DownstreamGone));
+    closing::end(worker, key, Some(Failure::DownstreamGone));
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };

@@ -13,7 +13,7 @@ use telemetry::stats::cluster as stat;
 use upstream::cluster::ClusterHandle;
 
 use super::attempt::{self, Why};
-use super::finish;
+use super::{closing, finish};
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::slab::Key;
@@ -177,7 +177,7 @@ pub(super) fn on_original_ended(worker: &mut Worker, mirrors: &[Key<Stream>]) {
 }
 
 fn drop_copy(worker: &mut Worker, mirror: Key<Stream>) {
-    attempt::end(worker, mirror, Some(Failure::DownstreamGone));
+    closing::end(worker, mirror, Some(Failure::DownstreamGone));
     end(worker, mirror);
 }
 
@@ -194,7 +194,7 @@ pub(super) fn on_head(worker: &mut Worker, mirror: Key<Stream>, head: &HeaderBlo
 
 /// All of a copy's answer has come, and been thrown away.
 pub(super) fn complete(worker: &mut Worker, mirror: Key<Stream>) {
-    attempt::end(worker, mirror, None);
+    closing::end(worker, mirror, None);
     end(worker, mirror);
 }
 

@@ -4,7 +4,7 @@ use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
 use config::listener::DrainType;
 
-use super::{attempt, filtering, finish, mirror, try_again};
+use super::{closing, filtering, finish, mirror, try_again};
 use crate::connection::{Connection, Role};
 use crate::response_headers;
 use crate::retry::grpc_status;
@@ -311,7 +311,7 @@ pub(super) fn send_head(worker: &mut Worker, key: Key<Stream>, head: &HeaderBloc
             // Larger than the caller accepts, or not a valid head: it can't be passed on.
             let (connection, id) = (stream.downstream, stream.downstream_id);
             super::reset(worker, connection, id, codec::event::ErrorCode::INTERNAL_ERROR);
-            attempt::end(worker, key, None);
+            closing::end(worker, key, None);
             return finish::abandon(worker, key);
         }
         found.wake();

@@ -9,7 +9,7 @@ use telemetry::access_log::ResponseFlag;
 use telemetry::stats::{Shard, cluster as stat};
 use upstream::outlier::Outcome;
 
-use super::{attempt, finish};
+use super::{attempt, closing, finish};
 use crate::failure::Failure;
 use crate::request_headers::decimal;
 use crate::retry::{self, Pushback, Retries};
@@ -182,7 +182,7 @@ fn decide(worker: &mut Worker, key: Key<Stream>, (answer, ended): (&HeaderBlock,
                 Some(Pushback::After(pause)) => Some(pause),
                 _ => None,
             };
-            attempt::close_latest(worker, key, attempt::Closing::Retried(outcome, ended));
+            closing::close_latest(worker, key, closing::Closing::Retried(outcome, ended));
             pause(worker, key, Some(answer), asked);
             return true;
         }
@@ -199,12 +199,12 @@ fn decide(worker: &mut Worker, key: Key<Stream>, (answer, ended): (&HeaderBlock,
     }
     if refused && stream.has_other_attempts() {
         // A bad answer, and a better one may still come.
-        attempt::close_latest(worker, key, attempt::Closing::Retried(outcome, ended));
+        closing::close_latest(worker, key, closing::Closing::Retried(outcome, ended));
         promote(worker, key);
         return true;
     }
     stream.retry = None;
-    attempt::close_beside(worker, key);
+    closing::close_beside(worker, key);
     false
 }
 
