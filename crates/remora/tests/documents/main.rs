@@ -19,10 +19,10 @@ writes this file; a test fails when it is stale). A field is one of:
 - **rejected**: a bootstrap that sets it does not start, a resource that sets it is refused (NACK), with the field's path
   and the reason given here.
 
-Some values of supported fields are refused by their parser, each by name: clusters of type
-`RING_HASH` and `MAGLEV`, `use_downstream_protocol_config`, and header values with command
-operators. HTTP filters: `envoy.filters.http.router`. Network filters: HTTP connection manager,
-`tcp_proxy`, `connection_limit`. Listener filters: `tls_inspector`, `http_inspector`, `original_dst`, `proxy_protocol`. Transport sockets: TLS and raw_buffer.
+Some values of supported fields are refused by their parser, each by name. HTTP filters: `router`, `buffer`, `cors`,
+`fault`, `grpc_stats`, `header_mutation`, `health_check`, and `upstream_codec` in clusters; Istio's telemetry filters are
+accepted without effect. Network filters: HTTP connection manager, `tcp_proxy`, `connection_limit`. Listener filters:
+`tls_inspector`, `http_inspector`, `original_dst`, `proxy_protocol`. Transport sockets: TLS and `raw_buffer`.
 ";
 
 fn section(out: &mut String, table: &Table) {
