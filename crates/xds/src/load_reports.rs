@@ -1,7 +1,7 @@
 //! LRS: what the upstreams were sent and how it went, told to a management server in the interval it asks for
 //! (`envoy.service.load_stats.v3`, `cluster_manager.load_stats_config`).
 //!
-//! [`Session`](session::Session) is free of I/O; [`LoadReporter`] is the session behind a real stream. Where the numbers
+//! The session is free of I/O; [`LoadReporter`] is the session behind a real stream. Where the numbers
 //! come from is the caller's: a [`LoadSource`].
 
 mod driver;
