@@ -1,11 +1,12 @@
-//! A management server that does what `xds_protocol.rst` says, in both protocols, and writes down what it is asked; and a
-//! server of load reports on the same port.
+//! A management server that does what `xds_protocol.rst` says, in both protocols, aggregated and type by type, and writes
+//! down what it is asked; and a server of load reports on the same port.
 //!
 //! It answers by itself from what a test says there is ([`ManagementServer::set`]); what it is sent it keeps as lines
 //! ([`ManagementServer::transcript`]). It runs on a thread of its own and is gone, connections and all, when it is dropped.
 
 mod delta;
 mod loads;
+mod services;
 mod sotw;
 mod transcript;
 mod world;
@@ -19,14 +20,19 @@ use tokio::sync::watch;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming};
+use xds_api::envoy::service::cluster::v3::cluster_discovery_service_server::ClusterDiscoveryServiceServer;
 use xds_api::envoy::service::discovery::v3::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
 };
 use xds_api::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
+use xds_api::envoy::service::endpoint::v3::endpoint_discovery_service_server::EndpointDiscoveryServiceServer;
+use xds_api::envoy::service::listener::v3::listener_discovery_service_server::ListenerDiscoveryServiceServer;
 use xds_api::envoy::service::load_stats::v3::load_reporting_service_server::LoadReportingServiceServer;
 use xds_api::envoy::service::load_stats::v3::{LoadStatsRequest, LoadStatsResponse};
+use xds_api::envoy::service::route::v3::route_discovery_service_server::RouteDiscoveryServiceServer;
+use xds_api::envoy::service::secret::v3::secret_discovery_service_server::SecretDiscoveryServiceServer;
 
 use world::World;
 
@@ -92,11 +98,17 @@ impl ManagementServer {
             .expect("a runtime can be had");
         let service = Service(Arc::clone(&shared));
         let loads = loads::Service(Arc::clone(&shared));
+        let types = services::Service(Arc::clone(&shared));
         runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime takes the socket");
             let served = tonic::transport::Server::builder()
                 .add_service(AggregatedDiscoveryServiceServer::new(service).max_decoding_message_size(usize::MAX))
                 .add_service(LoadReportingServiceServer::new(loads))
+                .add_service(ClusterDiscoveryServiceServer::new(types.clone()))
+                .add_service(EndpointDiscoveryServiceServer::new(types.clone()))
+                .add_service(ListenerDiscoveryServiceServer::new(types.clone()))
+                .add_service(RouteDiscoveryServiceServer::new(types.clone()))
+                .add_service(SecretDiscoveryServiceServer::new(types))
                 .serve_with_incoming(TcpListenerStream::new(listener));
             drop(served.await);
         });
