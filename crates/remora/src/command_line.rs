@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use telemetry::access_log::FlushSettings;
+use xds::DataErrors;
 use xds_api::envoy::admin::v3::{CommandLineOptions, command_line_options as proto};
 
 use crate::logging::{Component, DEFAULT_PATTERN, Level};
@@ -95,6 +96,10 @@ pub(crate) struct Options {
     /// Keep the last good dynamic resources in this folder, to start from while no control plane answers
     #[arg(long, value_name = "FOLDER", help_heading = "Configuration")]
     pub(crate) xds_cache: Option<PathBuf>,
+    /// What becomes of a dynamic resource that the control plane removes, sends wrong or denies. envoy: removed listeners
+    /// and clusters go; keep: the last good value always stays; drop: it always goes
+    #[arg(long, value_name = "POLICY", default_value = "envoy", help_heading = "Configuration")]
+    pub(crate) xds_data_errors: DataErrors,
     /// serve; validate: read and check the configuration, then exit; init_only: also build everything, then exit
     #[arg(long, default_value = "serve", value_name = "MODE", help_heading = "Configuration")]
     pub(crate) mode: Mode,

@@ -167,6 +167,7 @@ impl Control {
             cache_directory: options.xds_cache.clone(),
             settings: xds::Settings {
                 await_data_plane: true,
+                data_errors: options.xds_data_errors,
                 ..xds::Settings::default()
             },
         };

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use xds_api::envoy::config::core::v3::Node;
 
 use crate::backoff::Backoff;
+use crate::data_errors::DataErrors;
 use crate::decode::{DecodedResource, Decoder};
 use crate::driver::Shared;
 use crate::status::{Readiness, Status};
@@ -72,6 +73,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How often the last-good cache is written at most.
     pub cache_interval: Duration,
+    /// What becomes of values that are removed, refused or reported to be at fault (`--xds-data-errors`).
+    pub data_errors: DataErrors,
 }
 
 impl Default for Settings {
@@ -85,6 +88,7 @@ impl Default for Settings {
             keepalive: (Duration::from_secs(30), Duration::from_secs(10)),
             connect_timeout: Duration::from_secs(5),
             cache_interval: Duration::from_secs(5),
+            data_errors: DataErrors::default(),
         }
     }
 }

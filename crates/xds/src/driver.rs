@@ -74,6 +74,7 @@ impl Shared {
             cluster_wait: settings.cluster_wait,
             await_data_plane: settings.await_data_plane,
             does_not_exist_timeout: Some(settings.does_not_exist_timeout),
+            data_errors: settings.data_errors,
         };
         let mut engine = Engine::new(options, decoder, statistics, now(), SystemTime::now());
         if let Some(directory) = &cache_directory {

@@ -22,6 +22,7 @@ pub mod backoff;
 mod cache;
 pub mod client;
 pub mod csds;
+mod data_errors;
 pub mod decode;
 mod driver;
 pub mod engine;
@@ -37,6 +38,7 @@ pub mod status;
 pub mod store;
 
 pub use client::{Client, ConfigWatch, Connecting, Connector, Handle, Io, Options, Settings};
+pub use data_errors::DataErrors;
 pub use decode::{DecodedResource, Decoder, ExtensionsDecoder};
 pub use key::ResourceKey;
 pub use status::{Readiness, Status};

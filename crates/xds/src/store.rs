@@ -100,6 +100,12 @@ impl Store {
         Some(&self.entry(resource_type, name)?.accepted.as_ref()?.value)
     }
 
+    /// The version of the accepted value of a resource.
+    pub fn accepted_version(&self, key: &ResourceKey) -> Option<Arc<str>> {
+        let accepted = self.entry(key.resource_type, &key.name)?.accepted.as_ref()?;
+        Some(Arc::clone(&accepted.version))
+    }
+
     /// All resources of a type.
     pub fn entries(&self, resource_type: ResourceType) -> impl Iterator<Item = (&Arc<str>, &Entry)> {
         self.entries[resource_type as usize].iter()

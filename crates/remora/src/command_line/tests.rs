@@ -104,3 +104,14 @@ fn help_names_every_option_of_the_contract_and_ends_with_status_0() {
 fn no_workers_are_one_worker() {
     assert_eq!(read("--concurrency 0").expect("valid").options.workers(), 1);
 }
+
+#[test]
+fn data_errors_are_treated_as_in_envoy_unless_said_otherwise() {
+    let policy = |arguments: &str| read(arguments).map(|line| line.options.xds_data_errors);
+    assert_eq!(policy("-c a.yaml"), Ok(DataErrors::AsEnvoy));
+    assert_eq!(policy("-c a.yaml --xds-data-errors keep"), Ok(DataErrors::Keep));
+    assert_eq!(policy("-c a.yaml --xds-data-errors drop"), Ok(DataErrors::Drop));
+    let (words, status) = policy("-c a.yaml --xds-data-errors forget").expect_err("no such policy");
+    assert!(words.contains("expected envoy, keep or drop"), "{words}");
+    assert_eq!(status, 1);
+}

@@ -30,6 +30,9 @@ rejected. A second entry of `grpc_services` is a fallback in the sense of gRFC A
 - What is published is complete: a route table waits, for at most 15 seconds, for the clusters it names; a cluster that a
   published table names stays until the table is replaced.
 - A reconnect that brings the same content changes nothing: no listener, connection, health state or counter.
+- What becomes of a resource that the control plane removes, sends wrong or denies is chosen by `--xds-data-errors`: as in
+  Envoy, where removed listeners and clusters go; `keep`, where the last good value always stays; or `drop`, where it
+  always goes (gRFC A88).
 - The client's view, errors included, is at `/config_dump`, at `/init_dump`, and over gRPC (CSDS,
   `envoy.service.status.v3.ClientStatusDiscoveryService`) on the admin port.
 

@@ -91,7 +91,9 @@ impl Node {
     /// Whether nothing at all is known or asked about it.
     pub(super) fn is_empty(&self) -> bool {
         let unknown = self.target.is_none() && self.published.is_none();
-        unknown && !self.fixed && !self.subscribed && !self.is_referenced() && self.waiters.is_empty()
+        // One that still waits is known to those it waits for.
+        let waits = !self.waits_for.is_empty() || self.wait_deadline.is_some();
+        unknown && !waits && !self.fixed && !self.subscribed && !self.is_referenced() && self.waiters.is_empty()
     }
 }
 

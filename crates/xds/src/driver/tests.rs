@@ -3,6 +3,7 @@
 mod bad_input;
 mod failures;
 mod fallback;
+mod paused;
 mod sources;
 
 use std::collections::BTreeSet;

@@ -9,6 +9,7 @@ use xds_api::google::protobuf::Any;
 
 use super::Engine;
 use super::refusal::{Refusal, describe};
+use crate::data_errors::DataErrors;
 use crate::decode::{DecodedResource, name_hint};
 use crate::key::ResourceKey;
 use crate::session::{Incoming, Receipt, Update};
@@ -26,6 +27,18 @@ pub(super) struct Fault {
     encoded: Option<Vec<u8>>,
     /// Whether the server said so itself.
     reported: bool,
+    /// Whether it says nothing of the value that is held: the server is in trouble, not the resource.
+    is_passing: bool,
+}
+
+impl Fault {
+    /// What the server said itself.
+    fn reported(details: String) -> Self {
+        Self {
+            reported: true,
+            ..Self::from(details)
+        }
+    }
 }
 
 impl From<String> for Fault {
@@ -34,6 +47,7 @@ impl From<String> for Fault {
             details,
             encoded: None,
             reported: false,
+            is_passing: false,
         }
     }
 }
@@ -95,22 +109,25 @@ impl Engine {
             }
         }
         for name in removed.into_iter().filter(|name| !duplicates.contains(name)) {
-            self.remove(source, &ResourceKey { resource_type, name });
+            self.remove(source, &ResourceKey { resource_type, name }, now);
         }
-        for (name, message) in errors {
-            let key = ResourceKey { resource_type, name };
+        let reported: Vec<Arc<str>> = errors.iter().map(|error| Arc::clone(&error.name)).collect();
+        for error in errors {
+            let key = ResourceKey {
+                resource_type,
+                name: error.name,
+            };
             if self.is_wanted(source, &key) {
                 self.answered(source, &key);
-                let fault = Fault {
-                    reported: true,
-                    ..Fault::from(format!("the control plane reports: {message}"))
-                };
+                let mut fault = Fault::reported(format!("the control plane reports: {}", error.message));
+                fault.is_passing = !error.is_denied;
                 self.refuse(&key, &receipt.version, fault, now);
             }
         }
         if complete && !nameless {
-            let present: HashSet<&str> = names.iter().flatten().map(|name| &**name).collect();
-            self.remove_absent(source, resource_type, &present);
+            // What the server cannot send is not absent.
+            let present: HashSet<&str> = names.iter().flatten().chain(&reported).map(|name| &**name).collect();
+            self.remove_absent(source, resource_type, &present, now);
         }
         (receipt, refusal.finish())
     }
@@ -164,9 +181,8 @@ impl Engine {
             Err(faults) => describe(&faults),
         };
         Err(Fault {
-            details,
             encoded: Some(any.value),
-            reported: false,
+            ..Fault::from(details)
         })
     }
 
@@ -190,6 +206,7 @@ impl Engine {
     }
 
     fn refuse(&mut self, key: &ResourceKey, version: &Arc<str>, fault: Fault, now: Instant) {
+        let is_passing = fault.is_passing;
         let rejection = Rejection {
             version: Arc::clone(version),
             details: fault.details.into(),
@@ -200,17 +217,40 @@ impl Engine {
             reported: fault.reported,
             at: self.wall(now),
         };
+        if self.options.data_errors == DataErrors::Drop && !is_passing {
+            self.drop_value(key);
+        }
         self.store.reject(key, rejection);
         self.statistics.rejected(key);
         self.assembler.reject(key);
     }
 
+    /// The value that is held goes, whatever refers to it.
+    fn drop_value(&mut self, key: &ResourceKey) {
+        if self.store.value(key.resource_type, &key.name).is_none() {
+            return;
+        }
+        self.set_expiry(key, None);
+        self.store.remove(key);
+        self.assembler.expire(key);
+    }
+
     /// The server says that a resource does not exist (any more).
-    fn remove(&mut self, source: SourceId, key: &ResourceKey) {
+    fn remove(&mut self, source: SourceId, key: &ResourceKey, now: Instant) {
         if !self.is_wanted(source, key) {
             return;
         }
         self.answered(source, key);
+        let policy = self.options.data_errors;
+        if policy == DataErrors::Keep
+            && let Some(version) = self.store.accepted_version(key)
+        {
+            let fault = Fault::reported("the control plane has removed it; the last good value is kept".to_owned());
+            return self.refuse(key, &version, fault, now);
+        }
+        if policy == DataErrors::Drop {
+            self.drop_value(key);
+        }
         self.set_expiry(key, None);
         if is_named(key.resource_type) {
             self.store.remove(key)
@@ -221,7 +261,7 @@ impl Engine {
     }
 
     /// A complete set was received: what is not in it is gone.
-    fn remove_absent(&mut self, source: SourceId, resource_type: ResourceType, present: &HashSet<&str>) {
+    fn remove_absent(&mut self, source: SourceId, resource_type: ResourceType, present: &HashSet<&str>, now: Instant) {
         let absent = |name: &&Arc<str>| !present.contains(&***name);
         let names: Vec<_> = self
             .store
@@ -231,7 +271,7 @@ impl Engine {
             .cloned()
             .collect();
         for name in names {
-            self.remove(source, &ResourceKey { resource_type, name });
+            self.remove(source, &ResourceKey { resource_type, name }, now);
         }
     }
 

@@ -23,6 +23,7 @@ use telemetry::stats::Registry;
 use xds_api::envoy::config::core::v3::Node;
 
 use crate::assemble::{Assembler, AssemblerOptions, Interest};
+use crate::data_errors::DataErrors;
 use crate::decode::{DecodedResource, Decoder};
 use crate::key::ResourceKey;
 use crate::session::{Request, Response, Unexpected};
@@ -51,6 +52,8 @@ pub struct EngineOptions {
     pub await_data_plane: bool,
     /// See [`SessionOptions::does_not_exist_timeout`](crate::session::SessionOptions::does_not_exist_timeout).
     pub does_not_exist_timeout: Option<Duration>,
+    /// What becomes of values that are removed, refused or reported to be at fault.
+    pub data_errors: DataErrors,
 }
 
 /// A stream that the engine wants to have.

@@ -1,6 +1,7 @@
 //! Scripts: the server says, the client says, the configuration is.
 
 mod cached;
+mod data_errors;
 mod fallback;
 mod model;
 mod properties;

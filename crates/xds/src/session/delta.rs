@@ -7,10 +7,11 @@ use config::ResourceType;
 use xds_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource, ResourceError};
 
 use super::acknowledgements::Acknowledgement;
-use super::{Held, Incoming, Receipt, Request, Session, Unexpected, Update, positive, sotw};
+use super::{Held, Incoming, Receipt, ReportedError, Request, Session, Unexpected, Update, positive, sotw};
 
-/// gRPC's code for what does not exist.
+/// gRPC's codes for what does not exist and what we may not have.
 const NOT_FOUND: i32 = 5;
+const PERMISSION_DENIED: i32 = 7;
 
 pub(super) fn normalise(session: &mut Session, response: DeltaDiscoveryResponse) -> Result<Update, Unexpected> {
     let resource_type = session.expected(&response.type_url)?;
@@ -50,7 +51,7 @@ fn incoming(resource: Resource) -> Incoming {
 
 /// Sorts an error that a server reports for one resource: what is not found does not exist, anything else is an error
 /// (gRFC A88).
-pub(super) fn sort_error(error: ResourceError, removed: &mut Vec<Arc<str>>, errors: &mut Vec<(Arc<str>, String)>) {
+pub(super) fn sort_error(error: ResourceError, removed: &mut Vec<Arc<str>>, errors: &mut Vec<ReportedError>) {
     let status = error.error_detail.unwrap_or_default();
     let Some(name) = error.resource_name.map(|name| Arc::from(name.name)) else {
         return;
@@ -58,7 +59,11 @@ pub(super) fn sort_error(error: ResourceError, removed: &mut Vec<Arc<str>>, erro
     if status.code == NOT_FOUND {
         removed.push(name);
     } else {
-        errors.push((name, status.message));
+        errors.push(ReportedError {
+            name,
+            is_denied: status.code == PERMISSION_DENIED,
+            message: status.message,
+        });
     }
 }
 

@@ -75,8 +75,8 @@ pub struct Update {
     /// Whether the response holds all resources of the type, so that what it does not name is removed: state of the
     /// world, listeners and clusters only. For the other types absence says nothing.
     pub complete: bool,
-    /// Errors the server reports for resources it cannot send (gRFC A88): name and message.
-    pub errors: Vec<(Arc<str>, String)>,
+    /// Errors the server reports for resources it cannot send (gRFC A88).
+    pub errors: Vec<ReportedError>,
     /// The server's name for itself (`control_plane.identifier`), when it gives one.
     pub control_plane: Option<String>,
 }
@@ -89,6 +89,17 @@ pub struct Receipt {
     /// The version of the response as a whole.
     pub version: Arc<str>,
     nonce: String,
+}
+
+/// What a server says of a resource that it cannot send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedError {
+    /// The resource.
+    pub name: Arc<str>,
+    /// Whether we are not allowed to have it (gRPC's PERMISSION_DENIED).
+    pub is_denied: bool,
+    /// The server's words.
+    pub message: String,
 }
 
 /// One resource of an update.

@@ -450,7 +450,12 @@ fn delta_errors_say_what_does_not_exist_and_what_is_wrong() {
     };
     let update = script.session.receive(Response::Delta(response)).expect("subscribed");
     assert_eq!(update.removed, [Arc::from("old"), Arc::from("gone")]);
-    assert_eq!(update.errors, [(Arc::from("denied"), "not for you".to_owned())]);
+    let denied = ReportedError {
+        name: "denied".into(),
+        is_denied: true,
+        message: "not for you".to_owned(),
+    };
+    assert_eq!(update.errors, [denied]);
 }
 
 #[test]

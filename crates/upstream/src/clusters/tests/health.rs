@@ -261,3 +261,51 @@ fn an_endpoint_that_discovery_lost_goes_at_once_if_its_health_shall_be_ignored()
     scripted.set_endpoints("c", vec![locality(0, 0, 0, &[1])]);
     assert_eq!(scripted.addresses(), ["10.0.0.1:80"]);
 }
+
+#[test]
+fn trap_repushing_an_endpoint_keeps_its_health_and_its_ejection() {
+    let mut cluster = checked(eds(), testing::health_check(1, 1));
+    let detection = OutlierDetection {
+        max_ejection_percent: 50,
+        ..OutlierDetection::default()
+    };
+    cluster.outlier_detection = Some(Arc::new(detection));
+    let mut scripted = Scripted::with(cluster);
+    let mut members = locality(0, 0, 0, &[1, 1, 1]);
+    scripted.set_endpoints("c", vec![members.clone()]);
+    for (address, token) in scripted.checks() {
+        let result = if address == "10.0.0.1:80" {
+            CheckResult::Failure
+        } else {
+            SUCCESS
+        };
+        scripted.clusters.on_checked(token, result, None, scripted.now);
+    }
+    let ejected = scripted.endpoint("10.0.0.2:80");
+    for _ in 0..5 {
+        scripted
+            .handle()
+            .record_outcome(Shard::worker(0), &ejected, Outcome::Response(503), scripted.now);
+    }
+    let flags = |scripted: &Scripted| {
+        [1, 2, 3].map(|host| {
+            let endpoint = scripted.endpoint(&format!("10.0.0.{host}:80"));
+            endpoint.health_flags().to_string()
+        })
+    };
+    let expected = ["/failed_active_hc", "/failed_outlier_check", "healthy"];
+    assert_eq!(flags(&scripted), expected);
+    scripted.clusters.on_marked(scripted.now);
+    // The merge window passes.
+    scripted.advance(2 * SECOND);
+    // The same again, then with other weights: the endpoints are who they were.
+    for weight in [1, 5, 7] {
+        for endpoint in &mut members.endpoints {
+            endpoint.load_balancing_weight = weight;
+        }
+        scripted.set_endpoints("c", vec![members.clone()]);
+        assert_eq!(flags(&scripted), expected, "weight {weight}");
+        assert_eq!(scripted.healthy(), 1);
+        assert!(Arc::ptr_eq(&ejected, &scripted.endpoint("10.0.0.2:80")));
+    }
+}

@@ -87,6 +87,94 @@ fn a_type_may_have_a_server_and_a_stream_of_its_own() {
 }
 
 #[test]
+fn initial_metadata_comes_with_every_stream() {
+    both(|delta| async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let (streams, mut accepted) = mpsc::unbounded_channel();
+        let service = Service { streams, late: false };
+        let service = AggregatedDiscoveryServiceServer::with_interceptor(service, move |request: Request<()>| {
+            let _ = told.send(request.metadata().clone());
+            Ok(request)
+        });
+        let serving = tonic::transport::Server::builder()
+            .add_service(service)
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::spawn(async move { drop(serving.await) });
+        let mut options = options(delta, &[address]);
+        let mut api = ApiConfigSource::clone(options.ads_config.as_ref().expect("set"));
+        api.grpc_services[0].initial_metadata = vec![
+            ("x-token".into(), Arc::from(&b"secret"[..])),
+            ("x-raw-bin".into(), Arc::from(&[0u8, 255][..])),
+        ];
+        options.ads_config = Some(Arc::new(api));
+        let _handle = start(options);
+        for _ in 0..2 {
+            let metadata = tokio::time::timeout(SOON, heard.recv())
+                .await
+                .expect("in time")
+                .expect("a stream");
+            assert_eq!(
+                metadata.get("x-token").map(|value| value.as_bytes()),
+                Some(&b"secret"[..])
+            );
+            let raw = metadata.get_bin("x-raw-bin").and_then(|value| value.to_bytes().ok());
+            assert_eq!(raw.as_deref(), Some(&[0u8, 255][..]));
+            let stream: Conversation = accepted.recv().await.expect("a stream");
+            stream.fail(Status::unavailable("again"));
+        }
+    });
+}
+
+#[test]
+fn a_file_behind_a_link_is_read_again_when_its_watched_directory_changes() {
+    both(|delta| async move {
+        let directory = std::env::temp_dir().join(format!("xds-watched-{}-{delta}", std::process::id()));
+        // What the link leads to changes without a change of the link's own directory.
+        let (link, files, watched) = (
+            directory.join("link"),
+            directory.join("files"),
+            directory.join("watched"),
+        );
+        for folder in [&link, &files, &watched] {
+            std::fs::create_dir_all(folder).expect("a directory");
+        }
+        std::os::unix::fs::symlink(files.join("cds.pb"), link.join("cds.pb")).expect("a link");
+        let write = |fixtures: &[Fixture]| {
+            let resources = fixtures.iter().map(|fixture| fixture.any(CDS)).collect();
+            let response = DiscoveryResponse {
+                version_info: "1".into(),
+                resources,
+                ..Default::default()
+            };
+            std::fs::write(files.join("cds.pb"), response.encode_to_vec()).expect("writable");
+        };
+        let move_in = |name: &str| {
+            std::fs::write(directory.join("new"), name).expect("writable");
+            std::fs::rename(directory.join("new"), watched.join(name)).expect("movable");
+        };
+        write(&[fixture("a", &[])]);
+        let mut options = options(delta, &[]);
+        options.ads_config = None;
+        options.lds_config = None;
+        options.cds_config = Some(Arc::new(ConfigSource {
+            specifier: ConfigSourceSpecifier::Path {
+                path: link.join("cds.pb").to_str().expect("UTF-8").into(),
+                watched_directory: Some(watched.to_str().expect("UTF-8").into()),
+            },
+            initial_fetch_timeout: Duration::ZERO,
+        }));
+        let handle = start(options);
+        until(&handle, "cds:a").await;
+        write(&[fixture("b", &[])]);
+        move_in("signal");
+        until(&handle, "cds:b").await;
+        let _ = std::fs::remove_dir_all(&directory);
+    });
+}
+
+#[test]
 fn resources_come_from_files_and_follow_their_changes() {
     both(|delta| async move {
         let directory = std::env::temp_dir().join(format!("xds-files-{}-{delta}", std::process::id()));

@@ -3,15 +3,43 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use xds_api::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource,
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource, ResourceError,
+    ResourceName,
 };
+use xds_api::google::rpc::Status;
+use xds_api::prost::Message as _;
 
 use super::*;
 use crate::key::ResourceKey;
 
 /// What there is.
 #[derive(Debug, Clone, Default)]
-pub(super) struct World(pub(super) BTreeMap<ResourceKey, Fixture>);
+pub(super) struct World {
+    pub(super) resources: BTreeMap<ResourceKey, Fixture>,
+    /// For how many seconds a resource is good, where that is said.
+    pub(super) seconds: BTreeMap<ResourceKey, u8>,
+}
+
+impl World {
+    /// The names of a type that a stream asks for, with what they stand for.
+    fn of(&self, resource_type: ResourceType, subscribed: &Subscribed) -> BTreeMap<String, &Fixture> {
+        self.resources
+            .iter()
+            .filter(|(key, _)| key.resource_type == resource_type)
+            .filter(|(key, _)| subscribed.wildcard || subscribed.names.contains(&*key.name))
+            .map(|(key, fixture)| (key.name.to_string(), fixture))
+            .collect()
+    }
+
+    /// The time to live of a resource.
+    fn ttl(&self, resource_type: ResourceType, name: &str) -> Option<xds_api::google::protobuf::Duration> {
+        let seconds = *self.seconds.get(&ResourceKey::new(resource_type, name))?;
+        Some(xds_api::google::protobuf::Duration {
+            seconds: seconds.into(),
+            nanos: 0,
+        })
+    }
+}
 
 /// How a response is spoiled on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +51,10 @@ pub(super) enum Spoil {
     Duplicate,
     /// It holds a resource nobody asked for.
     Unasked,
+    /// What has a time to live comes without its body, which renews it.
+    Heartbeat,
+    /// With an error for the first resource, which is not sent: this code of gRPC's.
+    Reported(i32),
 }
 
 /// One stream as the server sees it.
@@ -44,8 +76,8 @@ struct Subscribed {
 
 impl Server {
     /// The client's requests, in order.
-    pub(super) fn hear(&mut self, engine: &mut Engine, now: Instant) {
-        while let Some(request) = engine.next_request(SourceId::ADS, now) {
+    pub(super) fn hear(&mut self, mut next: impl FnMut() -> Option<Request>) {
+        while let Some(request) = next() {
             match request {
                 Request::StateOfTheWorld(request) => self.hear_sotw(&request),
                 Request::Delta(request) => self.hear_delta(request),
@@ -70,8 +102,12 @@ impl Server {
         let subscribed = self.streams.entry(resource_type).or_default();
         if first {
             subscribed.wildcard = request.resource_names_subscribe.is_empty();
-            let version =
-                |(name, version): (String, String)| (name, version.parse().expect("our versions are numbers"));
+            // A version of another server is not claimed: the resource is, and it is sent unless there is none.
+            let number = |version: String| match version.as_str() {
+                "" => u32::MAX,
+                version => version.parse().expect("our versions are numbers"),
+            };
+            let version = |(name, version): (String, String)| (name, number(version));
             let versions: BTreeMap<_, _> = request.initial_resource_versions.into_iter().map(version).collect();
             assert!(
                 subscribed.wildcard
@@ -118,13 +154,7 @@ impl Server {
         spoil: Spoil,
     ) -> Option<Response> {
         let subscribed = self.streams.get_mut(&resource_type)?;
-        let wanted: BTreeMap<String, &Fixture> = world
-            .0
-            .iter()
-            .filter(|(key, _)| key.resource_type == resource_type)
-            .filter(|(key, _)| subscribed.wildcard || subscribed.names.contains(&*key.name))
-            .map(|(key, fixture)| (key.name.to_string(), fixture))
-            .collect();
+        let wanted = world.of(resource_type, subscribed);
         let versions: BTreeMap<String, u32> = wanted.iter().map(|(name, f)| (name.clone(), f.revision)).collect();
         self.nonce += 1;
         let nonce = self.nonce.to_string();
@@ -146,7 +176,9 @@ impl Server {
                 let sent = subscribed.sent.get_or_insert_default();
                 let owed = std::mem::take(&mut subscribed.owed);
                 let stale = |name: &String| sent.get(name) != versions.get(name) || owed.contains(name);
-                let names = wanted.iter().filter(|(name, _)| stale(name));
+                let mortal = |name: &String| world.ttl(resource_type, name).is_some();
+                let renewed = |name: &String| spoil == Spoil::Heartbeat && mortal(name);
+                let names = wanted.iter().filter(|(name, _)| stale(name) || renewed(name));
                 resources.extend(names.map(|(n, f)| (n.clone(), f.revision, f.any(resource_type))));
                 removed.extend(
                     sent.keys()
@@ -163,30 +195,52 @@ impl Server {
         }
         subscribed.sent = Some(versions);
         let version = world
-            .0
+            .resources
             .values()
             .map(|fixture| fixture.revision)
             .max()
             .unwrap_or_default();
+        let mut resource_errors = Vec::new();
+        if let (Spoil::Reported(code), false) = (spoil, resources.is_empty()) {
+            let (name, ..) = resources.remove(0);
+            // The client may have lost it by this: it is to be sent again.
+            subscribed.sent = match variant {
+                Variant::StateOfTheWorld => None,
+                Variant::Delta => subscribed.sent.take().map(|mut sent| {
+                    sent.remove(&name);
+                    sent
+                }),
+            };
+            resource_errors.push(reported(name, code));
+        }
         spoiled(&mut resources, resource_type, spoil);
+        let mut resources: Vec<Resource> = resources
+            .into_iter()
+            .map(|(name, version, any)| Resource {
+                ttl: world.ttl(resource_type, &name),
+                name,
+                version: version.to_string(),
+                resource: Some(any),
+                ..Default::default()
+            })
+            .collect();
+        if spoil == Spoil::Heartbeat {
+            for resource in resources.iter_mut().filter(|resource| resource.ttl.is_some()) {
+                resource.resource = None;
+            }
+        }
         Some(match variant {
             Variant::StateOfTheWorld => Response::StateOfTheWorld(DiscoveryResponse {
                 version_info: version.to_string(),
-                resources: resources.into_iter().map(|(_, _, any)| any).collect(),
+                resources: resources.into_iter().map(wrapped).collect(),
+                resource_errors,
                 type_url,
                 nonce,
                 ..Default::default()
             }),
             Variant::Delta => Response::Delta(DeltaDiscoveryResponse {
-                resources: resources
-                    .into_iter()
-                    .map(|(name, version, any)| Resource {
-                        name,
-                        version: version.to_string(),
-                        resource: Some(any),
-                        ..Default::default()
-                    })
-                    .collect(),
+                resources,
+                resource_errors,
                 removed_resources: removed,
                 type_url,
                 nonce,
@@ -196,9 +250,34 @@ impl Server {
     }
 }
 
+/// A resource as state of the world sends it: in a wrapper where there is more to say than what it is.
+fn wrapped(resource: Resource) -> Any {
+    match resource.resource {
+        Some(any) if resource.ttl.is_none() => any,
+        _ => Any {
+            type_url: "type.googleapis.com/envoy.service.discovery.v3.Resource".into(),
+            value: resource.encode_to_vec(),
+        },
+    }
+}
+
+fn reported(name: String, code: i32) -> ResourceError {
+    ResourceError {
+        resource_name: Some(ResourceName {
+            name,
+            ..Default::default()
+        }),
+        error_detail: Some(Status {
+            code,
+            message: "there is something wrong".into(),
+            ..Default::default()
+        }),
+    }
+}
+
 fn spoiled(resources: &mut Vec<(String, u32, Any)>, resource_type: ResourceType, spoil: Spoil) {
     match spoil {
-        Spoil::No => {}
+        Spoil::No | Spoil::Heartbeat | Spoil::Reported(_) => {}
         Spoil::Garbage => {
             let any = Any {
                 type_url: resource_type.type_url().into(),
