@@ -9,6 +9,10 @@ stamp=$environment/installed.txt
 if cmp -s "$requirements" "$stamp"; then
   exit 0
 fi
+if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+  echo "the test peers need Python's venv: on Debian and Ubuntu install python3-venv" >&2
+  exit 2
+fi
 echo "installing test peers into $environment"
 python3 -m venv "$environment"
 "$environment/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"

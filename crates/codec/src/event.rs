@@ -210,7 +210,7 @@ pub struct ConnectionError {
 pub struct Answer {
     /// The stream to answer on.
     pub stream: StreamId,
-    /// The status that fits: 400, 408, 413, 426, 431, 501, 505.
+    /// The status that fits: 400, 408, 413, 426, 431, 501.
     pub status: u16,
 }
 

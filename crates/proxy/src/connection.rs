@@ -35,6 +35,9 @@ use write::flush;
 /// Ciphertext held for one connection before plaintext is left in the codec instead.
 const CIPHERTEXT_HIGH: usize = 256 * 1024;
 
+/// How long the end of a connection waits for the peer's.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Who is at the other end.
 pub(crate) enum Role {
     /// A caller of the proxy.
@@ -156,6 +159,15 @@ impl Connection {
                 Role::Upstream(upstream) => upstream.has_streams(),
             },
         });
+    }
+
+    /// How long its end waits for the peer's. Where no answer can still be on its way there is nothing that a reset
+    /// could destroy, and a peer that says nothing holds nobody up.
+    pub(crate) fn linger(&self, now: Instant) -> Duration {
+        match &self.role {
+            Role::Downstream(downstream) if downstream.is_quiet(now) => Duration::ZERO,
+            Role::Downstream(_) | Role::Upstream(_) => LINGER,
+        }
     }
 
     /// Stops events and commands, and closes once the output is flushed.
@@ -316,5 +328,5 @@ pub(crate) fn count_codec(connection: &mut Connection) {
         Role::Downstream(downstream) => (downstream.codec_stats(codec.is_h2()), downstream.shard),
         Role::Upstream(upstream) => (upstream.codec_stats(codec.is_h2()), upstream.shard()),
     };
-    crate::codec_stats::add(&counted, codec.is_h2(), block.local(shard));
+    upstream::codec_stats::add(&counted, codec.is_h2(), block.local(shard));
 }

@@ -401,7 +401,7 @@ pub(crate) fn on_timer(worker: &mut Worker, key: Key<Connection>) {
         downstream.drain_started = None;
         // The second GOAWAY has gone out or goes now: what is in flight ends, then it closes.
         if downstream.active_streams == 0 {
-            connection.begin_close(Duration::from_secs(1));
+            connection.begin_close(connection.linger(now));
         }
     }
 }

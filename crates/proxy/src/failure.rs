@@ -189,7 +189,6 @@ impl Refusal {
             426 => "Upgrade Required",
             431 => "Request Header Fields Too Large",
             501 => "Not Implemented",
-            505 => "HTTP Version Not Supported",
             _ => "",
         };
         Refusal { details, body }

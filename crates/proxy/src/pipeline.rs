@@ -288,7 +288,8 @@ pub(crate) fn reset(worker: &mut Worker, connection: Key<Connection>, stream: St
 
 fn close(worker: &mut Worker, connection: Key<Connection>) {
     on_connection_closed(worker, connection, Failure::ConnectionTermination);
+    let now = worker.now;
     if let Some(found) = worker.connections.get_mut(connection) {
-        found.begin_close(std::time::Duration::from_secs(1));
+        found.begin_close(found.linger(now));
     }
 }

@@ -12,11 +12,11 @@ use upstream::cluster::ClusterHandle;
 
 use crate::access_log::LogSinks;
 use crate::chain::{Chain, ChainTls, Limiter, Terminal};
-use crate::codec_stats::ProcessCodecStats;
 use crate::listener::{CompiledListener, OpenConnections};
 use crate::listener_filters;
 use crate::local_info::LocalInfo;
 use crate::manager::{Manager, ProcessFacts};
+use crate::process_codec_stats::ProcessCodecStats;
 use crate::route_table::RouteTable;
 use crate::server::ConnectionLimits;
 use crate::slots::{Slot, SlotMap, Slots};

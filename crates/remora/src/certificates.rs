@@ -17,24 +17,36 @@ pub(crate) fn shown(authorities: &[CertificateDetails], chain: &[CertificateDeta
 }
 
 fn details(certificate: &CertificateDetails, now: SystemTime) -> admin::CertificateDetails {
-    let names = certificate.subject_alt_names.iter().map(|name| {
-        let text = name.text().into_owned();
-        let name = match name {
-            SubjectAltName::Uri(_) => Name::Uri(text),
-            SubjectAltName::IpAddress(_) => Name::IpAddress(text),
-            _ => Name::Dns(text),
-        };
-        SubjectAlternateName { name: Some(name) }
+    let mut names: Vec<Name> = certificate.subject_alt_names.iter().filter_map(shown_name).collect();
+    // As Envoy: by kind, whatever their order in the certificate.
+    names.sort_by_key(|name| match name {
+        Name::Dns(_) => 0,
+        Name::Uri(_) => 1,
+        Name::IpAddress(_) => 2,
     });
     admin::CertificateDetails {
         path: certificate.path.to_string(),
         serial_number: certificate.serial_number.to_string(),
-        subject_alt_names: names.collect(),
+        subject_alt_names: names
+            .into_iter()
+            .map(|name| SubjectAlternateName { name: Some(name) })
+            .collect(),
         days_until_expiration: certificate.days_until_expiration(now),
         valid_from: timestamp(certificate.valid_from),
         expiration_time: timestamp(certificate.expiration_time),
         ..admin::CertificateDetails::default()
     }
+}
+
+/// Only what the message has a place for.
+fn shown_name(name: &SubjectAltName) -> Option<Name> {
+    let text = || name.text().into_owned();
+    Some(match name {
+        SubjectAltName::Dns(_) => Name::Dns(text()),
+        SubjectAltName::Uri(_) => Name::Uri(text()),
+        SubjectAltName::IpAddress(_) => Name::IpAddress(text()),
+        _ => return None,
+    })
 }
 
 fn timestamp(time: SystemTime) -> Option<Timestamp> {

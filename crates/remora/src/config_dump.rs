@@ -102,7 +102,8 @@ impl Dump<'_> {
             .filter_map(|cluster| cluster.load_assignment.as_ref());
         let static_endpoints = assignments.map(|assignment| admin::endpoints_config_dump::StaticEndpointConfig {
             endpoint_config: Some(pack(&as_in_force(assignment.clone()))),
-            last_updated: self.started,
+            // Envoy says neither here nor for static secrets since when.
+            last_updated: None,
         });
         let dynamic = |status: &ResourceStatus| admin::endpoints_config_dump::DynamicEndpointConfig {
             version_info: version_of(status),
@@ -198,7 +199,7 @@ impl Dump<'_> {
             .flat_map(|resources| &resources.secrets)
             .map(|secret| StaticSecret {
                 name: secret.name.clone(),
-                last_updated: self.started,
+                last_updated: None,
                 secret: Some(pack(secret)),
             });
         let (active, warming): (Vec<_>, Vec<_>) = self

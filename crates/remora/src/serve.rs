@@ -260,6 +260,8 @@ impl Control {
     /// Serves until the end.
     async fn serve(&mut self, mode: Mode) -> Result<(), ServeError> {
         self.clusters = self.driver.reconcile(&self.config);
+        // What waits from the beginning, clusters of the bootstrap, is no news that `next` would wake up for.
+        self.driver.warm(&self.warming.current());
         self.lifecycle.set_state(ServerState::Initializing);
         let readiness = *self.readiness.borrow_and_update();
         self.begin_if_ready(readiness).await?;

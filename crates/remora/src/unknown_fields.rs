@@ -9,7 +9,7 @@ use telemetry::stats::{Block, Shard, server};
 use xds::{DecodedResource, Decoder};
 use xds_api::google::protobuf::Any;
 use xds_api::schema::MessageType;
-use xds_api::{UnknownField, type_name, unknown_fields};
+use xds_api::{UnknownField, UnknownKey, type_name, unknown_fields};
 
 use crate::command_line::Options;
 
@@ -48,8 +48,8 @@ pub(crate) struct FieldChecking<D> {
     inner: D,
     treatment: UnknownDynamicFields,
     stats: Arc<Block>,
-    /// Message and number of what was warned of already.
-    said: Mutex<HashSet<(&'static str, u32)>>,
+    /// Message and field of what was warned of already.
+    said: Mutex<HashSet<(&'static str, UnknownKey)>>,
 }
 
 impl<D> FieldChecking<D> {
@@ -66,7 +66,7 @@ impl<D> FieldChecking<D> {
     fn warn(&self, resource_type: ResourceType, name: &str, fields: &[UnknownField]) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         for field in fields {
-            if said.len() < REMEMBERED && said.insert((field.message, field.number)) {
+            if said.len() < REMEMBERED && said.insert((field.message, field.key.clone())) {
                 self.stats.local(Shard::CONTROL).add(server::DYNAMIC_UNKNOWN_FIELDS, 1);
                 tracing::warn!(
                     target: "config",
@@ -106,7 +106,7 @@ impl<D: Decoder> Decoder for FieldChecking<D> {
         self.warn(resource_type, decoded.name(), &unknown);
         let notes = unknown.iter().map(|field| WithoutEffect {
             path: FieldPath::new(field.field_path()),
-            reason: "no message has a field with this number here",
+            reason: "its message has no such field here",
         });
         decoded.without_effect.extend(notes);
         Ok(decoded)

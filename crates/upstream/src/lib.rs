@@ -10,6 +10,7 @@ pub mod breaker;
 pub mod cluster;
 pub mod cluster_state;
 pub mod clusters;
+pub mod codec_stats;
 pub mod dns;
 pub mod endpoint;
 pub mod health;

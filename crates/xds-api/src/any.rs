@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use prost::{Message, Name};
 
 use crate::document::{Document, Key, Mark, Node, Value};
-use crate::encode::{UnknownFields, encode_document, has_own_form};
+use crate::encode::{UnknownEntry, UnknownFields, encode_document, encode_leniently, has_own_form};
 use crate::error::FieldError;
 use crate::google::protobuf::{self, Any, Struct};
 use crate::schema::MessageType;
@@ -40,7 +40,8 @@ struct TypedStruct {
 /// The message inside the wrapper that a control plane may put around a filter's configuration: `TypedStruct`
 /// (`xds.type.v3` and the older `udpa.type.v1`), which carries the message as a free-form structure and its type's URL
 /// (<https://www.envoyproxy.io/docs/envoy/v1.39.0/configuration/overview/extension>). Wrappers inside wrappers are
-/// unwrapped as well; any other message is returned as it is.
+/// unwrapped as well; any other message is returned as it is. Fields that the message does not have are left out:
+/// [`unknown_fields`](crate::unknown_fields) finds them.
 ///
 /// # Errors
 /// A wrapper whose bytes, type or fields are wrong, with the path inside it.
@@ -48,10 +49,7 @@ pub fn unwrap_any(any: &Any) -> Result<Cow<'_, Any>, Vec<FieldError>> {
     let mut any = Cow::Borrowed(any);
     // Bounded: a wrapper is only as deep as its structure.
     for _ in 0..8 {
-        if !matches!(
-            type_name(&any.type_url),
-            "xds.type.v3.TypedStruct" | "udpa.type.v1.TypedStruct"
-        ) {
+        if !is_typed_struct(type_name(&any.type_url)) {
             return Ok(any);
         }
         any = Cow::Owned(from_typed_struct(&any)?);
@@ -66,10 +64,7 @@ pub fn unwrap_any(any: &Any) -> Result<Cow<'_, Any>, Vec<FieldError>> {
 /// The type URL of the message inside a `TypedStruct` wrapper, also of one that is not known here; that of the `Any`
 /// itself without a wrapper.
 pub fn inner_type_url(any: &Any) -> Cow<'_, str> {
-    if !matches!(
-        type_name(&any.type_url),
-        "xds.type.v3.TypedStruct" | "udpa.type.v1.TypedStruct"
-    ) {
+    if !is_typed_struct(type_name(&any.type_url)) {
         return Cow::Borrowed(&any.type_url);
     }
     // What does not decode is refused by whoever unwraps it.
@@ -94,22 +89,42 @@ fn from_typed_struct(any: &Any) -> Result<Any, Vec<FieldError>> {
             "the URL of a known type",
         )]);
     };
-    let mut root = structure(wrapper.value.unwrap_or_default());
-    if has_own_form(message.full_name())
-        && let Value::Map(entries) = &root.value
-        && let Some((_, value)) = entries.iter().find(|(key, _)| &*key.text == "value")
-    {
-        root = value.clone();
-    }
     let document = Document {
         source_name: String::new(),
-        root,
+        root: described(message, wrapper.value.unwrap_or_default()),
     };
-    let value = encode_document(&document, message, UnknownFields::Reject)?;
+    let value = encode_document(&document, message, UnknownFields::Allow(&mut Vec::new()))?;
     Ok(Any {
         type_url: wrapper.type_url,
         value,
     })
+}
+
+/// Whether a message of this full name is a wrapper around another one.
+pub(crate) fn is_typed_struct(full_name: &str) -> bool {
+    matches!(full_name, "xds.type.v3.TypedStruct" | "udpa.type.v1.TypedStruct")
+}
+
+/// The message in a wrapper, as far as its values fit, its type, and the keys that are none of its fields; `None` for
+/// bytes that are no wrapper, and for a type that is not known.
+pub(crate) fn look_into(typed_struct: &[u8]) -> Option<(MessageType, Vec<u8>, Vec<UnknownEntry>)> {
+    let wrapper = TypedStruct::decode(typed_struct).ok()?;
+    let message = MessageType::named(type_name(&wrapper.type_url))?;
+    let root = described(message, wrapper.value.unwrap_or_default());
+    let (bytes, unknown) = encode_leniently(&root, message);
+    Some((message, bytes, unknown))
+}
+
+/// What describes the message: a message with a JSON form of its own stands in the field `value`.
+fn described(message: MessageType, wrapped: Struct) -> Node {
+    let root = structure(wrapped);
+    if has_own_form(message.full_name())
+        && let Value::Map(entries) = &root.value
+        && let Some((_, value)) = entries.iter().find(|(key, _)| &*key.text == "value")
+    {
+        return value.clone();
+    }
+    root
 }
 
 fn error(path: &str, found: String, expected: &str) -> FieldError {

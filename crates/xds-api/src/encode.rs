@@ -60,22 +60,18 @@ pub fn encode_document(
     message: MessageType,
     unknown: UnknownFields<'_>,
 ) -> Result<Vec<u8>, Vec<FieldError>> {
-    let mut encoder = Encoder {
-        path: String::new(),
-        errors: Vec::new(),
-        unknown: Vec::new(),
-        depth: 0,
-    };
+    let mut encoder = Encoder::default();
     let mut bytes = Vec::new();
     encoder.message(message, &document.root, &mut bytes);
     let Encoder {
         mut errors,
-        unknown: mut found,
+        unknown: found,
         ..
     } = encoder;
+    let found = found.into_iter().map(|key| key.error);
     match unknown {
-        UnknownFields::Reject => errors.append(&mut found),
-        UnknownFields::Allow(list) => list.append(&mut found),
+        UnknownFields::Reject => errors.extend(found),
+        UnknownFields::Allow(list) => list.extend(found),
     }
     if errors.is_empty() {
         return Ok(bytes);
@@ -84,11 +80,30 @@ pub fn encode_document(
     Err(errors)
 }
 
+/// The message's bytes as far as the values fit, and the keys that are no fields of their messages.
+pub(crate) fn encode_leniently(root: &Node, message: MessageType) -> (Vec<u8>, Vec<UnknownEntry>) {
+    let mut encoder = Encoder::default();
+    let mut bytes = Vec::new();
+    encoder.message(message, root, &mut bytes);
+    (bytes, encoder.unknown)
+}
+
+/// A key that is no field of its message.
+pub(crate) struct UnknownEntry {
+    /// The key itself.
+    pub(crate) name: Box<str>,
+    /// The message it was found in.
+    pub(crate) message: &'static str,
+    /// Where, and what it might have been meant to be.
+    pub(crate) error: FieldError,
+}
+
+#[derive(Default)]
 struct Encoder {
     /// Of the value being read.
     path: String,
     errors: Vec<FieldError>,
-    unknown: Vec<FieldError>,
+    unknown: Vec<UnknownEntry>,
     depth: usize,
 }
 
@@ -157,8 +172,11 @@ impl Encoder {
         let mut read: Vec<(Field, Vec<u8>)> = Vec::new();
         for (key, node) in entries {
             let Some(field) = message.field_named(&key.text) else {
-                let error = self.key_error(key, field_names(message, &key.text));
-                self.unknown.push(error);
+                self.unknown.push(UnknownEntry {
+                    name: key.text.clone(),
+                    message: message.full_name(),
+                    error: self.key_error(key, field_names(message, &key.text)),
+                });
                 continue;
             };
             if node.value == Value::Null && !takes_null(field) {

@@ -37,5 +37,5 @@ pub use document::{Document, Key, Mark, Node, Value};
 pub use encode::{UnknownFields, encode_document, from_document};
 pub use error::{FieldError, ParseError};
 pub use print::{JsonStyle, any_to_json, message_to_json, to_json, to_json_styled};
-pub use unknown::{UnknownField, unknown_fields};
+pub use unknown::{UnknownField, UnknownKey, unknown_fields};
 pub use walk::{SetField, Walk, set_fields, walk_set_fields};

@@ -91,6 +91,11 @@ impl MessageType {
         u16::try_from(index).ok().map(Self)
     }
 
+    /// Every type.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..MESSAGES.len()).filter_map(|index| u16::try_from(index).ok().map(Self))
+    }
+
     fn row(self) -> &'static MessageRow {
         &MESSAGES[usize::from(self.0)]
     }

@@ -9,41 +9,54 @@ use crate::schema::{Field, Kind, MessageType};
 use crate::wire::{WireError, WireFields, WireValue};
 use crate::yaml::MAX_DEPTH;
 
-/// A field number that its message does not have.
+/// A field that its message does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UnknownField {
     /// The message that holds it, from the outermost one down; empty for the outermost itself.
     pub path: String,
     /// The full name of that message.
     pub message: &'static str,
-    /// The field's number.
-    pub number: u32,
+    /// What it is called.
+    pub key: UnknownKey,
+}
+
+/// How an unknown field is called where it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum UnknownKey {
+    /// By its number: on the wire a field has no name.
+    Number(u32),
+    /// By its name: in a `TypedStruct`, which is text.
+    Name(Box<str>),
 }
 
 impl UnknownField {
     /// The path of the field itself: its number stands where a known field has its name.
     pub fn field_path(&self) -> String {
-        if self.path.is_empty() {
-            self.number.to_string()
-        } else {
-            format!("{}.{}", self.path, self.number)
+        let divider = if self.path.is_empty() { "" } else { "." };
+        match &self.key {
+            UnknownKey::Number(number) => format!("{}{divider}{number}", self.path),
+            UnknownKey::Name(name) => format!("{}{divider}{name}", self.path),
         }
     }
 }
 
 impl fmt::Display for UnknownField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} has no field with the number {}", self.message, self.number)
+        match &self.key {
+            UnknownKey::Number(number) => write!(f, "{} has no field with the number {number}", self.message),
+            UnknownKey::Name(name) => write!(f, "{} has no field `{name}`", self.message),
+        }
     }
 }
 
 /// Every unknown field of the message `bytes` of type `message`, in the order of the wire, also inside an `Any` whose
-/// type is known; each once per message. At most `limit` are listed: a peer decides how many there are.
+/// type is known and inside a `TypedStruct`; each once per message. At most `limit` are listed: a peer decides how many there are.
 ///
 /// # Errors
 /// The bytes are not such a message.
 pub fn unknown_fields(message: MessageType, bytes: &[u8], limit: usize) -> Result<Vec<UnknownField>, WireError> {
     let mut search = Search {
+        above: String::new(),
         path: Vec::new(),
         found: Vec::new(),
         limit,
@@ -62,6 +75,8 @@ enum Step<'a> {
 }
 
 struct Search<'a> {
+    /// The path of the message that the search began with, where that is inside a `TypedStruct`.
+    above: String,
     path: Vec<Step<'a>>,
     found: Vec<UnknownField>,
     limit: usize,
@@ -119,6 +134,9 @@ impl<'a> Search<'a> {
         if message.full_name() == "google.protobuf.Any" {
             let (url, value) = entry(bytes)?;
             let url = std::str::from_utf8(url).map_err(|_| WireError)?;
+            if any::is_typed_struct(any::type_name(url)) {
+                return self.typed_struct(value, depth + 1);
+            }
             return match MessageType::named(any::type_name(url)) {
                 Some(message) if !has_own_form(message.full_name()) => self.message(message, value, depth + 1),
                 _ => Ok(()),
@@ -130,11 +148,42 @@ impl<'a> Search<'a> {
         self.message(message, bytes, depth + 1)
     }
 
-    fn report(&mut self, message: MessageType, number: u32) {
-        if self.found.len() >= self.limit {
-            return;
+    /// The message that a `TypedStruct` describes. What cannot be read is for whoever uses it to refuse.
+    fn typed_struct(&mut self, bytes: &[u8], depth: usize) -> Result<(), WireError> {
+        if depth > MAX_DEPTH {
+            return Err(WireError);
         }
-        let mut path = String::new();
+        let Some((message, bytes, unknown)) = any::look_into(bytes) else {
+            return Ok(());
+        };
+        let mut above = self.path();
+        if !above.is_empty() {
+            above.push('.');
+        }
+        above.push_str("value");
+        for unknown in unknown {
+            let divider = if unknown.error.path.is_empty() { "" } else { "." };
+            self.add(UnknownField {
+                path: format!("{above}{divider}{}", unknown.error.path),
+                message: unknown.message,
+                key: UnknownKey::Name(unknown.name),
+            });
+        }
+        // Wrappers inside the wrapper.
+        let mut inner = Search {
+            above,
+            path: Vec::new(),
+            found: std::mem::take(&mut self.found),
+            limit: self.limit,
+        };
+        let searched = inner.message(message, &bytes, depth);
+        self.found = inner.found;
+        searched
+    }
+
+    /// Of the message being searched.
+    fn path(&self) -> String {
+        let mut path = self.above.clone();
         for step in &self.path {
             if !path.is_empty() {
                 path.push('.');
@@ -148,13 +197,22 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        let field = UnknownField {
-            path,
-            message: message.full_name(),
-            number,
-        };
+        path
+    }
+
+    fn report(&mut self, message: MessageType, number: u32) {
+        if self.found.len() < self.limit {
+            self.add(UnknownField {
+                path: self.path(),
+                message: message.full_name(),
+                key: UnknownKey::Number(number),
+            });
+        }
+    }
+
+    fn add(&mut self, field: UnknownField) {
         // A repeated one is as unknown as its first.
-        if !self.found.contains(&field) {
+        if self.found.len() < self.limit && !self.found.contains(&field) {
             self.found.push(field);
         }
     }
@@ -185,12 +243,16 @@ mod tests {
     use crate::wire::put_field;
     use prost::Message as _;
 
+    /// Paths and numbers; 0 for what has a name.
     fn search(full_name: &str, bytes: &[u8]) -> Vec<(String, u32)> {
         let message = MessageType::named(full_name).expect("a known type");
         unknown_fields(message, bytes, 100)
             .expect("a message")
             .into_iter()
-            .map(|field| (field.path, field.number))
+            .map(|field| match field.key {
+                UnknownKey::Number(number) => (field.path, number),
+                UnknownKey::Name(_) => (field.field_path(), 0),
+            })
             .collect()
     }
 
@@ -277,5 +339,52 @@ mod tests {
         }
         let rules = MessageType::named("envoy.config.rbac.v3.Permission.Set").expect("a known type");
         assert!(unknown_fields(rules, &nested, 1).is_err());
+    }
+
+    #[test]
+    fn what_a_typed_struct_describes_is_searched_wrappers_inside_it_too() {
+        let text = r#"
+name: tls
+typed_config:
+  "@type": type.googleapis.com/xds.type.v3.TypedStruct
+  type_url: type.googleapis.com/envoy.config.cluster.v3.Cluster
+  value:
+    name: inner
+    nope: 1
+    circuit_breakers: {thresholds: [{max_connections: 1}, {neither: 2}]}
+    transport_socket:
+      name: inner
+      typed_config:
+        "@type": type.googleapis.com/udpa.type.v1.TypedStruct
+        type_url: type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment
+        value: {cluster_name: c, nor: 3}
+"#;
+        let document = crate::yaml::parse(text, "test").expect("YAML");
+        let socket: TransportSocket =
+            crate::from_document(&document, crate::UnknownFields::Reject).expect("a free form");
+        let mut found = search("envoy.config.core.v3.TransportSocket", &socket.encode_to_vec());
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                (
+                    "typed_config.value.circuit_breakers.thresholds[1].neither".to_owned(),
+                    0
+                ),
+                ("typed_config.value.nope".to_owned(), 0),
+                (
+                    "typed_config.value.transport_socket.typed_config.value.nor".to_owned(),
+                    0
+                ),
+            ]
+        );
+        let Some(ConfigType::TypedConfig(any)) = socket.config_type else {
+            panic!("it has one")
+        };
+        let inner = any::unwrap_any(&any).expect("they are left out");
+        assert_eq!(
+            Cluster::decode(inner.value.as_slice()).expect("a cluster").name,
+            "inner"
+        );
     }
 }

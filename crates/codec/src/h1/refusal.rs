@@ -52,8 +52,8 @@ refusals! {
     StatusLine => 502, RxMessagingError, "invalid status line (RFC 9112 section 4)";
     /// The version is not written as one.
     Version => 400, RxMessagingError, "invalid HTTP version (RFC 9112 section 2.3)";
-    /// A version with another major number than 1.
-    VersionNotSupported => 505, VersionRefused, "HTTP version not supported (RFC 9110 section 15.6.6)";
+    /// A version that is neither 1.0 nor 1.1. Envoy answers as it does to HTTP/1.0, without a 505.
+    VersionNotSupported => 426, VersionRefused, "HTTP version not supported (RFC 9110 section 15.5.22)";
     /// HTTP/1.0, which is not accepted.
     Http10 => 426, VersionRefused, "HTTP/1.0 is not accepted (RFC 9110 section 15.5.22)";
     /// LF without CR.

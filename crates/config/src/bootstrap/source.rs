@@ -4,8 +4,13 @@ use std::fmt;
 
 use xds_api::envoy::config::bootstrap::v3 as pb;
 use xds_api::envoy::config::core::v3 as core;
+use xds_api::prost::Name as _;
 use xds_api::prost::{DecodeError, Message as _};
-use xds_api::{Document, FieldError, ParseError, UnknownFields, from_document, json, yaml};
+use xds_api::schema::MessageType;
+use xds_api::{
+    Document, FieldError, ParseError, UnknownField, UnknownFields, UnknownKey, from_document, json, unknown_fields,
+    yaml,
+};
 
 use super::Bootstrap;
 use crate::extensions::Extensions;
@@ -73,6 +78,9 @@ pub struct NodeOptions {
     pub zone: Option<String>,
 }
 
+/// How many fields that do not exist are named of those that only a search finds.
+const NAMED: usize = 256;
+
 /// The bootstrap message and the texts it came from, so that a fault of the message can name its line.
 #[derive(Debug, Clone, Default)]
 pub struct BootstrapSource {
@@ -123,9 +131,33 @@ impl BootstrapSource {
                 message.encode_to_vec()
             }
         };
+        let hidden = self.hidden_unknown_fields(&bytes);
+        if allow_unknown {
+            self.unknown.extend(hidden);
+        } else if !hidden.is_empty() {
+            return Err(ReadError::Fields(hidden));
+        }
         self.message
             .merge(bytes.as_slice())
             .map_err(|error| syntax(name, &error))
+    }
+
+    /// Fields that do not exist where the text is free, in a `TypedStruct`, and those of a message that was no text.
+    fn hidden_unknown_fields(&self, bytes: &[u8]) -> Vec<Rejected> {
+        let found = MessageType::named(&pb::Bootstrap::full_name())
+            .and_then(|message| unknown_fields(message, bytes, NAMED).ok())
+            .unwrap_or_default();
+        let rejected = |field: UnknownField| {
+            let fault = match &field.key {
+                UnknownKey::Name(name) => format!("is field `{name}`, expected a field of {}", field.message),
+                UnknownKey::Number(number) => format!("is field {number}, expected a field of {}", field.message),
+            };
+            Rejected {
+                line: self.line(&field.field_path()).or_else(|| self.line(&field.path)),
+                ..Rejected::new(field.path.as_str(), fault)
+            }
+        };
+        found.into_iter().map(rejected).collect()
     }
 
     fn describe(&mut self, document: &Document, allow_unknown: bool) -> Result<pb::Bootstrap, ReadError> {

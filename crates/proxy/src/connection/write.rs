@@ -66,17 +66,9 @@ pub(super) fn flush(
         Lifecycle::Open => {
             if connection.codec.as_ref().is_some_and(Codec::is_closed) {
                 crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);
+                let now = worker.now;
                 if let Some(connection) = worker.connections.get_mut(key) {
-                    // Without an answer on its way there is nothing that a reset could destroy.
-                    let is_quiet = match &connection.role {
-                        Role::Downstream(downstream) => downstream.is_quiet(worker.now),
-                        Role::Upstream(_) => false,
-                    };
-                    connection.begin_close(if is_quiet {
-                        Duration::ZERO
-                    } else {
-                        Duration::from_secs(1)
-                    });
+                    connection.begin_close(connection.linger(now));
                     connection.scheduled = true;
                     context.waker().wake_by_ref();
                 }

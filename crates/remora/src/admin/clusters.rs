@@ -121,10 +121,7 @@ fn health_flags(health: Option<&admin::HostHealthStatus>) -> String {
         (health.failed_active_health_check, "/failed_active_hc"),
         (health.failed_outlier_check, "/failed_outlier_check"),
         (
-            matches!(
-                eds,
-                HealthStatus::Unhealthy | HealthStatus::Draining | HealthStatus::Timeout
-            ),
+            matches!(eds, HealthStatus::Unhealthy | HealthStatus::Timeout),
             "/failed_eds_health",
         ),
         (health.failed_active_degraded_check, "/degraded_active_hc"),
@@ -133,6 +130,7 @@ fn health_flags(health: Option<&admin::HostHealthStatus>) -> String {
         (health.pending_active_hc, "/pending_active_hc"),
         (health.excluded_via_immediate_hc_fail, "/excluded_via_immediate_hc_fail"),
         (health.active_hc_timeout, "/active_hc_timeout"),
+        (eds == HealthStatus::Draining, "/eds_status_draining"),
     ]
     .into_iter()
     .filter_map(|(set, flag)| set.then_some(flag))

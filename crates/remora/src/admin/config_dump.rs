@@ -28,14 +28,16 @@ pub(super) fn answer(request: &Request<'_>) -> Answer {
         Err(cause) => {
             return error(
                 StatusCode::BAD_REQUEST,
-                format!("Error while parsing name_regex: {cause}\n"),
+                format!(
+                    "Error while parsing name_regex from {}: {}",
+                    parameters.value("name_regex").unwrap_or_default(),
+                    telemetry::stats::regex_fault(&cause)
+                ),
             );
         }
     };
     let resource = parameters.non_empty("resource");
-    // An EDS resource is only there when endpoints are.
-    let include_eds = parameters.has("include_eds") || resource.is_some_and(|resource| resource.contains("endpoint"));
-    let mut configs = request.source.config_dump(include_eds);
+    let mut configs = request.source.config_dump(parameters.has("include_eds"));
     if let Some(regex) = &name_regex {
         for section in &mut configs {
             // A section that cannot be read is shown as it is.
@@ -55,7 +57,7 @@ pub(super) fn answer(request: &Request<'_>) -> Answer {
                 if !apply(mask, element) {
                     return error(
                         StatusCode::BAD_REQUEST,
-                        format!("FieldMask {mask} could not be successfully used.\n"),
+                        format!("FieldMask {mask} could not be successfully used."),
                     );
                 }
             }
@@ -63,7 +65,7 @@ pub(super) fn answer(request: &Request<'_>) -> Answer {
     } else if let Some(mask) = mask {
         configs.retain_mut(|section| apply(mask, section));
         if configs.is_empty() {
-            let text = format!("FieldMask {mask} could not be successfully applied to any configs.\n");
+            let text = format!("FieldMask {mask} could not be successfully applied to any configs.");
             return error(StatusCode::BAD_REQUEST, text);
         }
     }
@@ -99,10 +101,11 @@ fn elements(configs: &[Any], resource: &str) -> Result<Vec<Any>, Answer> {
         let Some(field) = message_of(section).and_then(|message| message.field_named(resource)) else {
             continue;
         };
-        let Kind::Message(element) = field.kind() else { continue };
+        let Kind::Message(element) = field.kind() else {
+            return Err(not_repeated(resource));
+        };
         if !field.is_list() {
-            let text = format!("{resource} is not a repeated field. Use ?mask={resource} to get only this field\n");
-            return Err(error(StatusCode::BAD_REQUEST, text));
+            return Err(not_repeated(resource));
         }
         let elements = WireFields::new(&section.value).filter_map(|found| match found {
             Ok((number, WireValue::Bytes(bytes))) if number == field.number() => Some(Any {
@@ -115,8 +118,13 @@ fn elements(configs: &[Any], resource: &str) -> Result<Vec<Any>, Answer> {
     }
     Err(error(
         StatusCode::NOT_FOUND,
-        format!("{resource} not found in config dump\n"),
+        format!("{resource} not found in config dump"),
     ))
+}
+
+fn not_repeated(resource: &str) -> Answer {
+    let text = format!("{resource} is not a repeated field. Use ?mask={resource} to get only this field");
+    error(StatusCode::BAD_REQUEST, text)
 }
 
 /// A section without the resources whose name does not match. Fields that are not lists of resources stay.

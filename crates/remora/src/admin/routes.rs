@@ -356,6 +356,11 @@ fn stats(request: &Request<'_>, prometheus: bool) -> Answer {
     if prometheus {
         query.format = telemetry::stats::Format::Prometheus;
     }
+    if query.format == telemetry::stats::Format::Prometheus
+        && let Err(error) = query.fits_prometheus()
+    {
+        return Answer::bad_request(error.to_string());
+    }
     let body = request.source.render_stats(&query).into_bytes();
     Answer {
         status: StatusCode::OK,

@@ -241,19 +241,20 @@ fn the_dump_is_narrowed_by_resource_mask_and_name() {
     let bad = |target: &str| get(target);
     assert_eq!(
         bad("/config_dump?resource=foo"),
-        (404, plain, "foo not found in config dump\n".into())
+        (404, plain, "foo not found in config dump".into())
     );
-    let text = "bootstrap is not a repeated field. Use ?mask=bootstrap to get only this field\n";
+    let text = "bootstrap is not a repeated field. Use ?mask=bootstrap to get only this field";
     assert_eq!(
         bad("/config_dump?resource=bootstrap&mask=node.id"),
         (400, plain, text.into())
     );
     for mask in ["bogus", "static_clusters.cluster"] {
-        let text = format!("FieldMask {mask} could not be successfully applied to any configs.\n");
+        let text = format!("FieldMask {mask} could not be successfully applied to any configs.");
         assert_eq!(bad(&format!("/config_dump?mask={mask}")), (400, plain, text));
     }
     assert_eq!(bad("/config_dump?resource=static_clusters&mask=bogus").0, 400);
-    assert_eq!(bad("/config_dump?name_regex=(").0, 400);
+    let text = "Error while parsing name_regex from (: unclosed group";
+    assert_eq!(bad("/config_dump?name_regex=("), (400, plain, text.into()));
 }
 
 #[test]
@@ -340,7 +341,11 @@ fn log_levels_are_shown_and_changed() {
             "level=bogus",
             "error: unknown logger level\n\nusage: /logging?<name>=<level> (change single level)\n",
         ),
-        ("level=", "error: unknown logger level\n"),
+        ("paths=upstream", "error: empty logger name or empty logger level\n"),
+        (
+            "group=x:info",
+            "error: group parameter requires fine-grain logging to be enabled\n",
+        ),
         ("bogus=debug", "error: unknown logger name\n"),
         ("paths=upstream:debug,b:info", "error: unknown logger name\n"),
         ("level=info&x=y", "error: invalid number of parameters\n"),
@@ -349,6 +354,7 @@ fn log_levels_are_shown_and_changed() {
         assert_eq!(status, 400, "{query}");
         assert!(body.starts_with(error), "{query}: {body}");
     }
+    assert_eq!(post("/logging?level=").0, 200, "nothing is asked for");
     assert!(
         post("/logging").2.contains("\n  upstream: trace\n"),
         "a change that is refused changes nothing"

@@ -482,3 +482,44 @@ fn the_log_file_is_opened_anew_on_sigusr1() {
             .contains("opening log files anew")
     );
 }
+
+#[test]
+fn a_peer_that_never_answers_holds_no_drain_up_once_it_was_told() {
+    let mut proxy = Proxy::start(&listener(1), &["--drain-time-s", "20"]);
+    let mut stream = TcpStream::connect(proxy.listener()).expect("it is listened on");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    // The preface and empty SETTINGS (RFC 9113 section 3.4), and not a word after it.
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .expect("it is taken");
+    stream.read_exact(&mut [0; 9]).expect("its SETTINGS");
+    proxy.signal("-TERM");
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("GOAWAY, PING, GOAWAY and the end");
+    let told = Instant::now();
+    assert_eq!(proxy.exit_status().code(), Some(0), "{}", proxy.log());
+    // It waited a second more for our end of the connection, which does not come.
+    assert!(told.elapsed() < Duration::from_millis(700), "{:?}", told.elapsed());
+}
+
+#[test]
+fn clusters_of_the_bootstrap_that_are_resolved_or_checked_first_hold_the_start_up_no_longer_than_that_takes() {
+    let endpoints = "load_assignment: {cluster_name: x, endpoints: [{lb_endpoints: [{endpoint: {address: \
+                     {socket_address: {address: localhost, port_value: 1}}}}]}]}";
+    let check = "health_checks: [{timeout: 1s, interval: 60s, unhealthy_threshold: 1, healthy_threshold: 1, \
+                 tcp_health_check: {}}]";
+    let bootstrap = format!(
+        "static_resources:\n  clusters:\n  \
+         - {{name: named, type: STRICT_DNS, {endpoints}}}\n  \
+         - {{name: checked, type: STRICT_DNS, {endpoints}, {check}}}\n"
+    );
+    let begin = Instant::now();
+    let proxy = Proxy::start(&bootstrap, &[]);
+    // What cannot be found out holds it up for 15 s.
+    assert!(begin.elapsed() < Duration::from_secs(10), "{}", proxy.log());
+    let (_, clusters) = proxy.get("/clusters");
+    assert!(
+        clusters.contains("checked::127.0.0.1:1::health_flags::/failed_active_hc"),
+        "{clusters}"
+    );
+}

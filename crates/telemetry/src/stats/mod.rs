@@ -25,6 +25,6 @@ pub use block::{Block, Local, Shard};
 pub use definition::{Codes, Counter, Gauge, Histogram, StatDef, Table, Text};
 pub use names::*;
 pub use registry::Registry;
-pub use render::{Format, HistogramBuckets, Kinds, Query, QueryError};
+pub use render::{Format, HistogramBuckets, Kinds, Query, QueryError, regex_fault};
 pub use scope::Scope;
 pub use settings::{NamePredicate, Settings, Tag, TagValue};

@@ -111,6 +111,7 @@ impl Checks {
             hostname: checked.endpoint.key().hostname.clone(),
             transport: handle.transport_for_check(&checked.endpoint, &self.settings).clone(),
             connection: checked.connection.take(),
+            cluster: Arc::clone(checked.endpoint.cluster()),
         };
         let token = Token {
             cluster: self.cluster,

@@ -8,6 +8,8 @@ use codec::event::{ConnectionError, Event, Scratch, StreamId};
 use codec::headers::HeaderBlock;
 use codec::{Connection, h1, h2};
 
+use telemetry::stats::{Block, Shard};
+
 use super::link::{Link, LinkError};
 
 /// A connection that speaks HTTP.
@@ -17,6 +19,8 @@ pub(super) struct HttpLink {
     /// Lent to the codec; a health check is too rare to share it with others.
     scratch: Scratch,
     input: Vec<u8>,
+    /// What the codec counts.
+    stats: Arc<Block>,
 }
 
 /// An answer.
@@ -42,28 +46,31 @@ pub(super) enum ExchangeError {
 }
 
 impl HttpLink {
-    /// Speaks HTTP/1.1.
-    pub(super) fn http1(link: Link) -> Self {
+    /// Speaks HTTP/1.1. `stats` is the block `http1.` of the cluster.
+    pub(super) fn http1(link: Link, stats: Arc<Block>) -> Self {
         Self::new(
             link,
+            stats,
             Connection::h1_client(&Arc::new(h1::Config::default()), Instant::now()),
         )
     }
 
-    /// Speaks HTTP/2, without asking whether the other side does.
-    pub(super) fn http2(link: Link) -> Self {
+    /// Speaks HTTP/2, without asking whether the other side does. `stats` is the block `http2.` of the cluster.
+    pub(super) fn http2(link: Link, stats: Arc<Block>) -> Self {
         Self::new(
             link,
+            stats,
             Connection::h2_client(&Arc::new(h2::Config::default()), Instant::now()),
         )
     }
 
-    fn new(link: Link, http: Connection) -> Self {
+    fn new(link: Link, stats: Arc<Block>, http: Connection) -> Self {
         Self {
             link,
             http: Box::new(http),
             scratch: Scratch::new(),
             input: Vec::new(),
+            stats,
         }
     }
 
@@ -167,6 +174,13 @@ impl HttpLink {
             complete |= answer.take(event, Some(stream), body_limit, http)?;
         }
         Ok(complete)
+    }
+}
+
+impl Drop for HttpLink {
+    fn drop(&mut self) {
+        let is_h2 = self.http.is_h2();
+        crate::codec_stats::add(&self.http.take_stats(), is_h2, self.stats.local(Shard::CONTROL));
     }
 }
 

@@ -4,10 +4,12 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
+use telemetry::stats::Shard;
 use tls::{Peer, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::cluster_state::ClusterState;
 use crate::endpoint::EndpointAddress;
 use crate::transport::Transport;
 
@@ -112,6 +114,13 @@ impl Link {
             tls.early = early;
         }
         Ok(())
+    }
+
+    /// Counts the handshake, if there was one.
+    pub(super) fn count_handshake(&self, cluster: &ClusterState) {
+        if let Some(tls) = &self.tls {
+            tls.session.count_handshake(cluster.ssl_stats().local(Shard::CONTROL));
+        }
     }
 
     /// Sends all of `data`.

@@ -20,6 +20,7 @@ use config::endpoint::EndpointHealthCheckConfig;
 pub use network::NetworkChecker;
 use state::CheckResult;
 
+use crate::cluster_state::ClusterState;
 use crate::endpoint::EndpointAddress;
 use crate::transport::Transport;
 
@@ -51,6 +52,8 @@ pub struct CheckRequest {
     pub transport: Transport,
     /// What the last check left.
     pub connection: Option<IdleConnection>,
+    /// In whose statistics its connection counts.
+    pub cluster: Arc<ClusterState>,
 }
 
 impl fmt::Debug for IdleConnection {

@@ -1,10 +1,13 @@
 //! Health checks over the network.
 
+use std::sync::Arc;
+
 use config::cluster::{GrpcHealthCheck, HealthCheck, HealthChecker, HttpHealthCheck, TcpHealthCheck};
+use telemetry::stats::{Shard, cluster as stat};
 use tracing::debug;
 
 use super::exchange::{ExchangeError, HttpLink};
-use super::link::Link;
+use super::link::{Link, LinkError};
 use super::state::CheckResult;
 use super::{Check, CheckRequest, Checking, IdleConnection, grpc, http};
 use crate::transport::Transport;
@@ -17,10 +20,15 @@ impl Check for NetworkChecker {
     fn check(&self, request: CheckRequest) -> Checking {
         Box::pin(async move {
             let timeout = request.settings.timeout;
-            let address = request.address.clone();
+            let (address, cluster) = (request.address.clone(), Arc::clone(&request.cluster));
             match tokio::time::timeout(timeout, checked(request)).await {
                 Ok(Ok((result, connection))) => (result, connection),
                 Ok(Err(error)) => {
+                    if let ExchangeError::Codec(_) = error {
+                        cluster
+                            .stats()
+                            .increment(Shard::CONTROL, stat::UPSTREAM_CX_PROTOCOL_ERROR);
+                    }
                     debug!(endpoint = %address, %error, "health check");
                     (CheckResult::NetworkFailure, None)
                 }
@@ -94,9 +102,9 @@ async fn http_link(request: &mut CheckRequest, http2: bool) -> Result<HttpLink, 
     let fallback: &[&[u8]] = if http2 { &[b"h2"] } else { &[b"http/1.1"] };
     let link = connect(request, Some(fallback)).await?;
     Ok(if http2 {
-        HttpLink::http2(link)
+        HttpLink::http2(link, Arc::clone(request.cluster.http2_stats()))
     } else {
-        HttpLink::http1(link)
+        HttpLink::http1(link, Arc::clone(request.cluster.http1_stats()))
     })
 }
 
@@ -113,7 +121,14 @@ async fn connect(request: &mut CheckRequest, fallback_alpn: Option<&[&[u8]]>) ->
         [] => fallback_alpn,
         configured => Some(configured),
     };
-    Ok(Link::connect(&request.address, &request.transport, &request.hostname, alpn).await?)
+    let connected = Link::connect(&request.address, &request.transport, &request.hostname, alpn).await;
+    // As any other connection to the cluster.
+    match &connected {
+        Ok(link) => link.count_handshake(&request.cluster),
+        Err(LinkError::Tls(error)) => request.cluster.ssl_stats().increment(Shard::CONTROL, error.stat()),
+        Err(LinkError::Io(_) | LinkError::NotReady(_) | LinkError::Closed) => {}
+    }
+    Ok(connected?)
 }
 
 /// The connection, for the next check.

@@ -69,6 +69,18 @@ fn nearest<'a>(found: &str, candidates: impl Iterator<Item = &'a str>) -> Option
         .map(|(_, candidate)| candidate)
 }
 
+/// The message that may be meant by a full name that is none: one whose own name is nearly the same, of the nearest
+/// package.
+pub(super) fn nearest_type(found: &str) -> Option<&'static str> {
+    let own = |name: &str| name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    let short: String = found.chars().take(200).collect();
+    let wanted = own(&short);
+    MessageType::all()
+        .map(MessageType::full_name)
+        .filter(|name| name.len() < 200 && distance(own(name).as_bytes(), wanted.as_bytes()) <= 2)
+        .min_by_key(|name| distance(name.as_bytes(), short.as_bytes()))
+}
+
 /// Levenshtein distance.
 fn distance(a: &[u8], b: &[u8]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -1,6 +1,10 @@
 //! The messages of google.protobuf that have a JSON form of their own.
 
+use super::expected::nearest_type;
 use super::*;
+
+/// Types that are not known are told which they might have been meant to be up to this many errors.
+const MAX_SUGGESTED_TYPES: usize = 16;
 
 /// The wrapper messages, whose one field is `value`.
 fn is_wrapper(full_name: &str) -> bool {
@@ -112,11 +116,7 @@ impl Encoder {
             _ => None,
         };
         let Some((url, message)) = message else {
-            self.fail(
-                type_node,
-                "the URL of a known type, such as type.googleapis.com/envoy.config.cluster.v3.Cluster",
-            );
-            return;
+            return self.fail_type(type_node);
         };
         let mut bytes = Vec::new();
         if has_own_form(message.full_name()) {
@@ -133,6 +133,36 @@ impl Encoder {
         }
         put_field(out, 1, WireValue::Bytes(url.as_bytes()));
         put_field(out, 2, WireValue::Bytes(&bytes));
+    }
+
+    /// The message's type is not known. Its URL is shown whole: the end is what differs.
+    fn fail_type(&mut self, node: &Node) {
+        let found = match &node.value {
+            Value::String(url) => format!("type {url:?}"),
+            other => describe(other),
+        };
+        let meant = match &node.value {
+            // Looking for it takes a while.
+            Value::String(url) if self.errors.len() < MAX_SUGGESTED_TYPES => nearest_type(any::type_name(url)),
+            _ => None,
+        };
+        let expected = match meant {
+            Some(name) => format!("the URL of a known type; did you mean {:?}?", any::type_url(name)),
+            None => {
+                "the URL of a known type, such as \"type.googleapis.com/envoy.config.cluster.v3.Cluster\"".to_owned()
+            }
+        };
+        let (line, column) = (node.mark.line, node.mark.column);
+        self.below("@type", |this| {
+            let path = this.path.clone();
+            this.errors.push(FieldError {
+                path,
+                line,
+                column,
+                found,
+                expected,
+            });
+        });
     }
 
     fn structure(&mut self, node: &Node, out: &mut Vec<u8>) {

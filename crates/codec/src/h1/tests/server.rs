@@ -66,7 +66,7 @@ fn section_2_3_versions() {
         refused("GET / HTTP/2.0\r\nhost: a\r\n\r\n"),
         Refusal::VersionNotSupported
     );
-    assert_eq!(refused("GET / HTTP/1.2\r\nhost: a\r\n\r\n").status(), 505);
+    assert_eq!(refused("GET / HTTP/1.2\r\nhost: a\r\n\r\n").status(), 426);
     assert_eq!(refused("GET / http/1.1\r\nhost: a\r\n\r\n"), Refusal::Version);
     assert_eq!(refused("GET / HTTP/1\r\nhost: a\r\n\r\n"), Refusal::Version);
     assert_eq!(refused("GET / HTTP/1.1x\r\nhost: a\r\n\r\n").status(), 400);

@@ -6,7 +6,7 @@ mod prometheus;
 mod query;
 mod text;
 
-pub use query::{Format, HistogramBuckets, Kinds, Query, QueryError};
+pub use query::{Format, HistogramBuckets, Kinds, Query, QueryError, regex_fault};
 
 use std::sync::Arc;
 

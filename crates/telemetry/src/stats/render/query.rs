@@ -103,9 +103,9 @@ impl Query {
                 "usedonly" => parsed.used_only = true,
                 "text_readouts" => parsed.text_readouts = true,
                 "filter" if !value.is_empty() => {
-                    let filter =
-                        Regex::new(&value).map_err(|error| QueryError(format!("Invalid re2 regex: {error}")))?;
-                    parsed.filter = Some(filter);
+                    let filter = Regex::new(&value);
+                    let fault = |error| QueryError(format!("Invalid re2 regex: {}", regex_fault(&error)));
+                    parsed.filter = Some(filter.map_err(fault)?);
                 }
                 "format" => {
                     parsed.format = match value.as_str() {
@@ -145,8 +145,30 @@ impl Query {
         Ok(parsed)
     }
 
+    /// Whether Prometheus has a form for the histograms that were asked for.
+    ///
+    /// # Errors
+    /// It has none: what Envoy answers with status 400.
+    pub fn fits_prometheus(&self) -> Result<(), QueryError> {
+        match self.histogram_buckets {
+            HistogramBuckets::Disjoint | HistogramBuckets::Detailed => {
+                Err(QueryError("unsupported prometheus histogram bucket mode".into()))
+            }
+            HistogramBuckets::Unset | HistogramBuckets::Cumulative | HistogramBuckets::Summary => Ok(()),
+        }
+    }
+
     pub(super) fn wants(&self, name: &str) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.is_match(name))
+    }
+}
+
+/// What is wrong with a regular expression, in one line.
+pub fn regex_fault(error: &regex::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once("error: ") {
+        Some((_, fault)) => fault.trim_end().to_owned(),
+        None => text,
     }
 }
 

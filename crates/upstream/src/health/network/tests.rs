@@ -9,6 +9,7 @@ use config::cluster::{HttpHealthCheck, StatusRange};
 use config::data_source::DataSource;
 use config::header_mutation::{HeaderAppendAction, HeaderMutations, HeaderValueOption};
 use server::{Answer, NOT_SERVING, SERVING, Server, scripted, tls_server};
+use telemetry::stats::ssl as stats;
 use tls::{
     CertificateValidationContext, Certificates, CommonTlsContext, Loader, Parameters, UpstreamTlsContext, Validation,
 };
@@ -65,6 +66,7 @@ fn request(address: &EndpointAddress, settings: &HealthCheck) -> CheckRequest {
         hostname: "".into(),
         transport: Transport::RawBuffer,
         connection: None,
+        cluster: testing::cluster_of(&testing::registry(), "cart"),
     }
 }
 
@@ -274,11 +276,23 @@ async fn a_check_is_secured_as_the_cluster_is() {
         .await;
     assert_eq!((result, server.connections()), (SUCCESS, 1));
 
+    let counted = request(&address.into(), &grpc_check());
+    let cluster = Arc::clone(&counted.cluster);
+    NetworkChecker
+        .check(CheckRequest {
+            transport: client(&ca),
+            ..counted
+        })
+        .await;
+    let ssl = cluster.ssl_stats();
+    let counts = (ssl.counter(stats::HANDSHAKE), ssl.counter(stats::VERSIONS_TLSV1_3));
+    assert_eq!(counts, (1, 1), "it counts as any other connection");
+
     let (_, other_ca) = tls_server(&server).await;
-    assert_eq!(
-        NetworkChecker.check(secured(client(&other_ca))).await.0,
-        CheckResult::NetworkFailure
-    );
+    let untrusted = secured(client(&other_ca));
+    let cluster = Arc::clone(&untrusted.cluster);
+    assert_eq!(NetworkChecker.check(untrusted).await.0, CheckResult::NetworkFailure);
+    assert_eq!(cluster.ssl_stats().counter(stats::FAIL_VERIFY_ERROR), 1);
     let not_ready = Transport::NotReady {
         reason: "no secret".into(),
     };

@@ -1,41 +1,11 @@
 //! What codecs count, added to the statistics that Envoy has for it.
 
-use std::sync::{Arc, OnceLock};
-
 use codec::stats::{Stat, Stats};
-use telemetry::stats::{Block, Counter, Local, Registry, Scope, http1, http2 as stat};
-
-/// What codecs of callers count, for the whole process. There once such a connection was.
-#[derive(Debug)]
-pub(crate) struct ProcessCodecStats {
-    registry: Arc<Registry>,
-    http1: OnceLock<Arc<Block>>,
-    http2: OnceLock<Arc<Block>>,
-}
-
-impl ProcessCodecStats {
-    pub(crate) fn new(registry: &Arc<Registry>) -> Self {
-        Self {
-            registry: Arc::clone(registry),
-            http1: OnceLock::new(),
-            http2: OnceLock::new(),
-        }
-    }
-
-    pub(crate) fn of(&self, is_h2: bool) -> &Block {
-        if is_h2 {
-            let make = || self.registry.block(Scope::Process("http2."), &stat::TABLE);
-            self.http2.get_or_init(make)
-        } else {
-            let make = || self.registry.block(Scope::Process("http1."), &http1::TABLE);
-            self.http1.get_or_init(make)
-        }
-    }
-}
+use telemetry::stats::{Counter, Local, http2 as stat};
 
 /// Adds the counts of one connection to `http2.` or `http1.`. HTTP/1.1 has none of them: Envoy's counters there are of
 /// options that do not exist here.
-pub(crate) fn add(counted: &Stats, is_h2: bool, stats: Local<'_>) {
+pub fn add(counted: &Stats, is_h2: bool, stats: Local<'_>) {
     if !is_h2 {
         return;
     }
