@@ -8,7 +8,7 @@ use xds_api::envoy::admin::v3 as admin;
 use xds_api::{JsonStyle, to_json_styled};
 
 use super::query::Parameters;
-use super::source::{AdminSource, ServerState};
+use super::source::{AdminSource, LAST_GOOD, ServerState};
 use super::{Answer, clusters, config_dump, drain, home, listeners, log_levels, memory, runtime, server_info};
 
 /// A request: its path is already known.
@@ -206,7 +206,11 @@ pub(super) const ROUTES: &[Route] = &[
             } else {
                 StatusCode::SERVICE_UNAVAILABLE
             };
-            Answer::text(status, format!("{}\n", state.name()))
+            let mut body = format!("{}\n", state.name());
+            if request.source.serves_last_good() {
+                body.push_str(&format!("configuration: {LAST_GOOD}\n"));
+            }
+            Answer::text(status, body)
         },
     },
     Route {

@@ -1,11 +1,16 @@
 //! `/server_info`.
 
 use xds_api::envoy::admin::v3::ServerInfo;
-use xds_api::google::protobuf::Duration;
+use xds_api::envoy::config::core::v3::Node;
+use xds_api::google::protobuf::{Duration, Value, value};
 use xds_api::{JsonStyle, to_json_styled};
 
 use super::Answer;
 use super::routes::Request;
+use super::source::LAST_GOOD;
+
+/// The message has no field for where the configuration comes from: it is said in the node's metadata under this name.
+const CONFIGURATION: &str = "remora.configuration";
 
 pub(super) fn answer(request: &Request<'_>) -> Answer {
     let source = request.source;
@@ -18,7 +23,11 @@ pub(super) fn answer(request: &Request<'_>) -> Answer {
         uptime_all_epochs: Some(uptime),
         hot_restart_version: source.hot_restart_version().to_owned(),
         command_line_options: Some(source.command_line_options()),
-        node: Some(source.node()),
+        node: Some(if source.serves_last_good() {
+            with_configuration(source.node(), LAST_GOOD)
+        } else {
+            source.node()
+        }),
         ..ServerInfo::default()
     };
     Answer::json(to_json_styled(
@@ -29,4 +38,13 @@ pub(super) fn answer(request: &Request<'_>) -> Answer {
             redact: false,
         },
     ))
+}
+
+fn with_configuration(mut node: Node, text: &str) -> Node {
+    let value = Value {
+        kind: Some(value::Kind::StringValue(text.to_owned())),
+    };
+    let metadata = node.metadata.get_or_insert_default();
+    metadata.fields.insert(CONFIGURATION.to_owned(), value);
+    node
 }

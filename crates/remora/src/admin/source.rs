@@ -7,6 +7,9 @@ use xds_api::envoy::admin::v3 as admin;
 use xds_api::envoy::config::core::v3::Node;
 use xds_api::google::protobuf::Any;
 
+/// What is said of a configuration that comes from the last-good cache.
+pub(crate) const LAST_GOOD: &str = "from the last-good cache, not confirmed by a control plane";
+
 /// Where the process is in its life. The numbers are those of the gauge `server.state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ServerState {
@@ -121,6 +124,12 @@ pub(crate) trait AdminSource: Send + Sync + 'static {
     /// The xDS client, whose view CSDS shows; none where there is no such client.
     fn xds_client(&self) -> Option<xds::Handle> {
         None
+    }
+
+    /// Whether what is served comes from the last-good cache (`--xds-cache`) and no control plane has confirmed it yet.
+    fn serves_last_good(&self) -> bool {
+        self.xds_client()
+            .is_some_and(|client| client.readiness().borrow().from_cache)
     }
 
     /// Opens access logs anew, after they were moved away.

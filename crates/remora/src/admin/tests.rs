@@ -152,6 +152,26 @@ fn listeners_are_shown_with_their_addresses() {
 }
 
 #[test]
+fn a_configuration_from_the_last_good_cache_is_named() {
+    let mut source = Scripted::new();
+    source.serves_last_good = true;
+    let (status, _, body) = ask(&source, &Method::GET, "/ready");
+    assert_eq!(
+        (status, body.as_str()),
+        (
+            200,
+            "LIVE\nconfiguration: from the last-good cache, not confirmed by a control plane\n"
+        )
+    );
+    let (_, _, info) = ask(&source, &Method::GET, "/server_info");
+    assert!(
+        info.contains("\"remora.configuration\": \"from the last-good cache, not confirmed by a control plane\""),
+        "{info}"
+    );
+    assert!(!get("/server_info").2.contains("remora.configuration"));
+}
+
+#[test]
 fn the_server_describes_itself_with_every_field() {
     let (status, content_type, body) = get("/server_info");
     assert_eq!((status, content_type), (200, JSON));

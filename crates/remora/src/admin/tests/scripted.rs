@@ -16,6 +16,7 @@ use super::super::*;
 
 pub(super) struct Scripted {
     pub(super) state: Mutex<ServerState>,
+    pub(super) serves_last_good: bool,
     stats: Arc<Registry>,
     layers: Vec<RuntimeLayer>,
     asked: Mutex<Vec<String>>,
@@ -27,6 +28,7 @@ impl Scripted {
         let values = [(Arc::from("a"), Value::Struct(nested))].into_iter().collect();
         Self {
             state: Mutex::new(ServerState::Live),
+            serves_last_good: false,
             stats: Registry::new(1),
             layers: vec![RuntimeLayer {
                 name: "static".into(),
@@ -59,6 +61,10 @@ fn socket(port: u32) -> Option<core::Address> {
 impl AdminSource for Scripted {
     fn state(&self) -> ServerState {
         *self.state.lock().expect("no panic")
+    }
+
+    fn serves_last_good(&self) -> bool {
+        self.serves_last_good
     }
 
     fn uptime(&self) -> Duration {
