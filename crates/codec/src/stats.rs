@@ -70,6 +70,8 @@ stats! {
     InboundPingFlood = "inbound_ping_flood",
     /// A header block of too many frames (CVE-2024-27316).
     InboundContinuationFlood = "inbound_continuation_flood",
+    /// Too many RST_STREAM frames.
+    InboundResetFlood = "inbound_reset_flood",
     /// Too many streams opened and reset by the peer (CVE-2023-44487).
     RapidReset = "rapid_reset",
     /// Too many streams we were made to reset (CVE-2025-8671).

@@ -19,7 +19,9 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper::{Request, body};
 use hyper_util::rt::TokioIo;
-use messages::{Comparison, Outcome, Random, Taken, fields_of, fields_of_map, seeds};
+use messages::{
+    Comparison, Outcome, Random, Taken, announce_length, chunks, damage, fields_of, fields_of_map, seeds, write_head,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// What we refuse and hyper takes, and why that is meant.
@@ -252,12 +254,7 @@ fn generate(random: &mut Random) -> Vec<Exchange> {
             }
             respond(random, method == "HEAD", &mut response);
             if random.chance(10) {
-                let at = random.below(response.len());
-                match random.below(3) {
-                    0 => response[at] = b"\r\n\0 :;,=x0\x7f\xff\t"[random.below(13)],
-                    1 => drop(response.remove(at)),
-                    _ => response.insert(at, b"\r\n\0 :;,=x0\x7f\xff\t"[random.below(13)]),
-                }
+                damage(random, &mut response);
             }
             if random.chance(3) {
                 response.truncate(random.below(response.len()));
@@ -297,18 +294,12 @@ fn respond(random: &mut Random, to_head: bool, input: &mut Vec<u8>) {
     }
     let has_content = !to_head && !matches!(status, "204" | "304" | "101");
     let content = &"0123456789abcdefghij"[..random.below(21)];
-    let mut body = String::new();
-    match random.below(8) {
+    let body = match random.below(8) {
         // Until the connection closes.
-        0 => body = content.to_owned(),
+        0 => content.to_owned(),
         1..=4 => {
-            let length = content.len().to_string();
-            let odd = ["+5", "5 ", "05", "0x5", "5, 5", "-1", "", "99999999999999999999"];
-            lines.push(format!("Content-Length: {}", random.pick(&length, &odd)));
-            if random.chance(3) {
-                lines.push(format!("Content-Length: {length}"));
-            }
-            body = content.to_owned();
+            announce_length(random, content, &mut lines);
+            content.to_owned()
         }
         _ => {
             let odd = [
@@ -319,32 +310,10 @@ fn respond(random: &mut Random, to_head: bool, input: &mut Vec<u8>) {
                 "chunked, chunked",
                 " chunked ",
             ];
-            lines.push(format!("Transfer-Encoding: {}", random.pick("chunked", &odd)));
-            if random.chance(3) {
-                lines.push("Content-Length: 5".to_owned());
-            }
-            for chunk in content.as_bytes().chunks(7) {
-                let size = format!("{:x}", chunk.len());
-                let padded = format!("00{size}");
-                let odd = [padded.as_str(), "0x7", "-1", "fffffffffffffffff", " 7", "7 "];
-                let extension = random.pick("", &[";a", ";a=b", "; a=\"b;c\"", ";\u{1}"]);
-                let chunk = String::from_utf8_lossy(chunk);
-                let end = random.pick("\r\n", &["\n", "", "x\r\n"]);
-                body += &format!("{}{extension}\r\n{chunk}{end}", random.pick(&size, &odd));
-            }
-            body += "0\r\n";
-            if random.chance(30) {
-                let odd = ["Content-Length: 3", "Host: x", "no colon", "X-Sum : 1", "x-empty:"];
-                body += &format!("{}\r\n", random.pick("X-Sum: 1", &odd));
-            }
-            body += "\r\n";
+            chunks(random, content, &odd, &mut lines)
         }
-    }
-    lines.push(String::new());
-    for line in lines {
-        input.extend_from_slice(line.as_bytes());
-        input.extend_from_slice(if random.chance(1) { b"\n" } else { b"\r\n" });
-    }
+    };
+    write_head(random, lines, input);
     // A server that sends content where there is none is rare, and has to be met.
     if has_content || random.chance(5) {
         input.extend_from_slice(body.as_bytes());

@@ -20,7 +20,9 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use messages::{Comparison, Outcome, Random, Taken, fields_of, fields_of_map, seeds};
+use messages::{
+    Comparison, Outcome, Random, Taken, announce_length, chunks, damage, fields_of, fields_of_map, seeds, write_head,
+};
 use tokio::io::AsyncWriteExt;
 
 /// What we refuse and hyper takes, and why that is meant. There is nothing that hyper refuses and we take.
@@ -195,12 +197,7 @@ fn generate(random: &mut Random) -> Vec<u8> {
     }
     if random.chance(15) {
         for _ in 0..1 + random.below(3) {
-            let at = random.below(input.len());
-            match random.below(3) {
-                0 => input[at] = b"\r\n\0 :;,=x0\x7f\xff\t"[random.below(13)],
-                1 => drop(input.remove(at)),
-                _ => input.insert(at, b"\r\n\0 :;,=x0\x7f\xff\t"[random.below(13)]),
-            }
+            damage(random, &mut input);
         }
     }
     if random.chance(5) {
@@ -253,12 +250,7 @@ fn request(random: &mut Random, input: &mut Vec<u8>) {
     match random.below(3) {
         0 => {}
         1 => {
-            let length = content.len().to_string();
-            let odd = ["+5", "5 ", "05", "0x5", "5, 5", "-1", "", "99999999999999999999"];
-            lines.push(format!("Content-Length: {}", random.pick(&length, &odd)));
-            if random.chance(3) {
-                lines.push(format!("Content-Length: {length}"));
-            }
+            announce_length(random, content, &mut lines);
             body = content.to_owned();
         }
         _ => {
@@ -271,32 +263,10 @@ fn request(random: &mut Random, input: &mut Vec<u8>) {
                 " chunked ",
                 "xchunked",
             ];
-            lines.push(format!("Transfer-Encoding: {}", random.pick("chunked", &odd)));
-            if random.chance(3) {
-                lines.push("Content-Length: 5".to_owned());
-            }
-            for chunk in content.as_bytes().chunks(7) {
-                let size = format!("{:x}", chunk.len());
-                let padded = format!("00{size}");
-                let odd = [padded.as_str(), "0x7", "-1", "fffffffffffffffff", " 7", "7 "];
-                let extension = random.pick("", &[";a", ";a=b", "; a=\"b;c\"", ";\u{1}"]);
-                let chunk = String::from_utf8_lossy(chunk);
-                let end = random.pick("\r\n", &["\n", "", "x\r\n"]);
-                body += &format!("{}{extension}\r\n{chunk}{end}", random.pick(&size, &odd));
-            }
-            body += "0\r\n";
-            if random.chance(30) {
-                let odd = ["Content-Length: 3", "Host: x", "no colon", "X-Sum : 1", "x-empty:"];
-                body += &format!("{}\r\n", random.pick("X-Sum: 1", &odd));
-            }
-            body += "\r\n";
+            body = chunks(random, content, &odd, &mut lines);
         }
     }
-    lines.push(String::new());
-    for line in lines {
-        input.extend_from_slice(line.as_bytes());
-        input.extend_from_slice(if random.chance(1) { b"\n" } else { b"\r\n" });
-    }
+    write_head(random, lines, input);
     input.extend_from_slice(body.as_bytes());
 }
 

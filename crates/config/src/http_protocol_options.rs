@@ -115,6 +115,8 @@ pub struct Http2ProtocolOptions {
     pub max_inbound_priority_frames_per_stream: Option<u32>,
     /// Limit on received WINDOW_UPDATE frames, for each DATA frame sent. Absent is 10.
     pub max_inbound_window_update_frames_per_data_frame_sent: Option<u32>,
+    /// Whether strings are Huffman coded where that is shorter. Absent is true.
+    pub enable_huffman_encoding: Option<bool>,
     /// Whether an invalid message ends only its own stream.
     pub override_stream_error_on_invalid_http_message: Option<bool>,
     /// PING keepalive.

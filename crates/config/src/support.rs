@@ -31,7 +31,6 @@ pub const NOT_YET: &str = "the proxy does not act on it yet";
 const LOGGED_AT_THE_END: &str = "a request is logged when it has ended";
 const NO_MORE_STATS: &str = "there are no such statistics";
 const NO_RUNTIME: &str = "no runtime value is read for this field: the configured one applies";
-const OWN_RESET_LIMIT: &str = "the codec has a limit of its own on streams that a peer resets";
 const NO_CONFIG_DISCOVERY: &str = "extensions cannot be discovered by themselves (ECDS): write typed_config";
 const NO_EXTENSION: &str = "there is no such extension";
 const DEPRECATED_CORS: &str = "configure the filter envoy.filters.http.cors (typed_per_filter_config)";

@@ -18,7 +18,7 @@ const DRAIN_ROUND_TRIP: Duration = Duration::from_secs(1);
 /// HTTP/2 towards callers.
 pub(crate) fn h2_server(manager: &HttpConnectionManager) -> h2::Config {
     let mut config = h2(&manager.http2_protocol_options);
-    config.max_header_list_size = manager.max_request_headers_kb * 1024;
+    header_list(&mut config, manager.max_request_headers_kb);
     if let Some(count) = manager.common_http_protocol_options.max_headers_count {
         config.max_headers_count = count;
     }
@@ -44,11 +44,19 @@ pub(crate) fn h2_client(options: &HttpProtocolOptions) -> h2::Config {
         .common
         .max_response_headers_kb
         .unwrap_or(DEFAULT_MAX_RESPONSE_HEADERS_KB);
-    config.max_header_list_size = kilobytes * 1024;
+    header_list(&mut config, kilobytes);
     if let Some(count) = options.common.max_headers_count {
         config.max_headers_count = count;
     }
     config
+}
+
+/// The size of header lists, which must fit into the frames that a header block may have.
+fn header_list(config: &mut h2::Config, kilobytes: u32) {
+    config.max_header_list_size = kilobytes * 1024;
+    let frames = config.max_header_list_size.div_ceil(config.max_frame_size);
+    let most = &mut config.limits.max_continuation_frames;
+    *most = (*most).max(frames);
 }
 
 fn h2(options: &Http2ProtocolOptions) -> h2::Config {
@@ -82,6 +90,13 @@ fn h2(options: &Http2ProtocolOptions) -> h2::Config {
         &mut limits.max_inbound_window_update_frames_per_data_frame_sent,
         options.max_inbound_window_update_frames_per_data_frame_sent,
     );
+    if let Some(limit) = options.stream_reset_limit {
+        limits.reset_frames = h2::Rate {
+            burst: u32::try_from(limit.burst).unwrap_or(u32::MAX),
+            per_second: u32::try_from(limit.rate).unwrap_or(u32::MAX),
+        };
+    }
+    set(&mut config.enable_huffman_encoding, options.enable_huffman_encoding);
     if let Some(only_the_stream) = options.override_stream_error_on_invalid_http_message {
         config.stream_error_on_invalid_http_message = only_the_stream;
     }

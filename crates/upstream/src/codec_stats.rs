@@ -16,7 +16,7 @@ pub fn add(counted: &Stats, is_h2: bool, stats: Local<'_>) {
     }
 }
 
-/// Envoy's counter of the same thing, where it has one.
+/// The counter of the same thing: Envoy's, where it has one.
 fn of_http2(counted: Stat) -> Option<Counter> {
     Some(match counted {
         Stat::RxMessagingError | Stat::AmbiguousFraming => stat::RX_MESSAGING_ERROR,
@@ -34,18 +34,17 @@ fn of_http2(counted: Stat) -> Option<Counter> {
         Stat::InboundEmptyFramesFlood => stat::INBOUND_EMPTY_FRAMES_FLOOD,
         Stat::InboundPriorityFramesFlood => stat::INBOUND_PRIORITY_FRAMES_FLOOD,
         Stat::InboundWindowUpdateFramesFlood => stat::INBOUND_WINDOW_UPDATE_FRAMES_FLOOD,
-        Stat::GoawayGracefulSent
-        | Stat::HpackError
-        | Stat::SettingsTimeout
-        | Stat::InboundUselessFramesFlood
-        | Stat::InboundSettingsFlood
-        | Stat::InboundPingFlood
-        | Stat::InboundContinuationFlood
-        | Stat::RapidReset
-        | Stat::MadeYouReset
-        | Stat::HeadersTimeout
-        | Stat::VersionRefused
-        | Stat::UnsolicitedResponse
-        | Stat::IncompleteMessage => return None,
+        Stat::GoawayGracefulSent => stat::GOAWAY_GRACEFUL_SENT,
+        Stat::HpackError => stat::HPACK_ERROR,
+        Stat::SettingsTimeout => stat::SETTINGS_TIMEOUT,
+        Stat::InboundUselessFramesFlood => stat::INBOUND_USELESS_FRAMES_FLOOD,
+        Stat::InboundSettingsFlood => stat::INBOUND_SETTINGS_FLOOD,
+        Stat::InboundPingFlood => stat::INBOUND_PING_FLOOD,
+        Stat::InboundContinuationFlood => stat::INBOUND_CONTINUATION_FLOOD,
+        Stat::InboundResetFlood => stat::INBOUND_RESET_FLOOD,
+        Stat::RapidReset => stat::RAPID_RESET,
+        Stat::MadeYouReset => stat::MADE_YOU_RESET,
+        Stat::HeadersTimeout => stat::HEADERS_TIMEOUT,
+        Stat::VersionRefused | Stat::UnsolicitedResponse | Stat::IncompleteMessage => return None,
     })
 }

@@ -374,11 +374,11 @@ fn status_line(status: u16, output: &mut Vec<u8>) {
     output.extend_from_slice(b"\r\n");
 }
 
-/// The reason phrase of RFC 9110 section 15; empty for other codes.
+/// The reason phrase of RFC 9110 section 15; for other codes Envoy's.
 fn reason(status: u16) -> &'static [u8] {
     http::StatusCode::from_u16(status)
         .ok()
         .and_then(|status| status.canonical_reason())
-        .unwrap_or_default()
+        .unwrap_or("Unknown")
         .as_bytes()
 }

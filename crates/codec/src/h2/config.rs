@@ -16,6 +16,9 @@ pub struct Config {
     pub initial_stream_window_size: u32,
     /// The same for the connection; at least 65,535, which every connection starts with. Default 24 MiB.
     pub initial_connection_window_size: u32,
+    /// The connection's window begins as above and grows with what comes in during a round trip, up to this; `None`
+    /// leaves it as it is. Default `None`.
+    pub max_connection_window_size: Option<u32>,
     /// Largest frame payload the peer may send, 16,384 to 16,777,215 octets. Default 16,384.
     pub max_frame_size: u32,
     /// Largest list of header fields taken, counted as RFC 9113 section 6.5.2 does (32 octets more a field), in
@@ -57,6 +60,7 @@ impl Default for Config {
             max_concurrent_streams: 1024,
             initial_stream_window_size: 16 * 1024 * 1024,
             initial_connection_window_size: 24 * 1024 * 1024,
+            max_connection_window_size: None,
             max_frame_size: 16_384,
             max_header_list_size: 60 * 1024,
             max_headers_count: 100,
@@ -134,6 +138,9 @@ pub struct Limits {
     /// Stream errors the peer makes us signal, CVE-2025-8671 "made you reset", in a burst and per second afterwards
     /// (`made_you_reset`).
     pub stream_errors: Rate,
+    /// Server: RST_STREAM frames in a burst and per second afterwards, CVE-2023-44487 (`inbound_reset_flood`). Envoy's
+    /// `stream_reset_burst` and `stream_reset_rate`. Default 1,000 and 33.
+    pub reset_frames: Rate,
     /// Streams after which more than half reset by the peer within `premature_reset_min_stream_lifetime` ends the
     /// connection, CVE-2023-44487 "rapid reset" (`rapid_reset`). Envoy's runtime key
     /// `overload.premature_reset_total_stream_count`. Default 500; 0 disables.
@@ -167,6 +174,10 @@ impl Default for Limits {
             stream_errors: Rate {
                 burst: 100,
                 per_second: 10,
+            },
+            reset_frames: Rate {
+                burst: 1_000,
+                per_second: 33,
             },
             premature_reset_total_stream_count: 500,
             premature_reset_min_stream_lifetime: Duration::from_secs(1),

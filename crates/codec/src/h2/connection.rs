@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::adaptive::Measurement;
 use super::config::Config;
 use super::drain::Drain;
 use super::ending::RecentResets;
@@ -70,6 +71,8 @@ pub struct Connection {
     pub(super) send_window: i32,
     /// Octets we let the peer send on the connection.
     pub(super) recv_window: i32,
+    /// How that window grows, where it may.
+    pub(super) adaptive: Option<Box<Measurement>>,
     /// Octets given back on the connection that no WINDOW_UPDATE has announced yet.
     pub(super) credit: u32,
     /// Streams with queued data whose own window is open, in turn; the connection's window or the output is not.
@@ -169,6 +172,9 @@ impl Connection {
             output,
             send_window: DEFAULT_WINDOW as i32,
             recv_window: window as i32,
+            adaptive: config
+                .max_connection_window_size
+                .map(|limit| Box::new(Measurement::new(window, limit))),
             credit: 0,
             ready: VecDeque::new(),
             stale_ready: 0,

@@ -46,7 +46,11 @@ impl Connection {
     #[inline]
     pub(super) fn return_to_connection(&mut self, count: u32) {
         self.credit += count;
-        if self.credit >= self.config.initial_connection_window_size.clamp(DEFAULT_WINDOW, MAX_31) / 2 {
+        let window = match &self.adaptive {
+            Some(measurement) => measurement.window,
+            None => self.config.initial_connection_window_size.clamp(DEFAULT_WINDOW, MAX_31),
+        };
+        if self.credit >= window / 2 {
             let credit = std::mem::take(&mut self.credit);
             self.recv_window += credit as i32;
             frame::write_u32(self.output.frame(), frame::WINDOW_UPDATE, 0, credit);

@@ -83,6 +83,7 @@ violations! {
     SettingsFlood: ENHANCE_YOUR_CALM, "CVE-2019-9515", InboundSettingsFlood, "too many SETTINGS frames";
     PingFlood: ENHANCE_YOUR_CALM, "CVE-2019-9512", InboundPingFlood, "too many PING frames";
     UselessFrames: ENHANCE_YOUR_CALM, "RFC 9113 section 10.5", InboundUselessFramesFlood, "too many frames without use";
+    ResetFlood: ENHANCE_YOUR_CALM, "CVE-2023-44487", InboundResetFlood, "too many RST_STREAM frames";
     RapidReset: ENHANCE_YOUR_CALM, "CVE-2023-44487", RapidReset, "most streams were reset prematurely";
     MadeYouReset: ENHANCE_YOUR_CALM, "CVE-2025-8671", MadeYouReset, "too many stream errors";
     OutboundFlood: ENHANCE_YOUR_CALM, "CVE-2019-9517", OutboundFlood, "too much output is not being read";

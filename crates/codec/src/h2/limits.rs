@@ -46,8 +46,23 @@ pub(crate) struct Counters {
     pub(crate) exchanged_since_ping: u32,
     pub(crate) settings: Bucket,
     pub(crate) pings: Bucket,
+    /// Of what most connections never see.
+    provoked: Option<Box<Provoked>>,
+}
+
+/// Buckets for what a peer does that is of no use, or worse.
+#[derive(Debug, Default)]
+pub(crate) struct Provoked {
     pub(crate) useless: Bucket,
     pub(crate) stream_errors: Bucket,
+    pub(crate) resets: Bucket,
+}
+
+impl Counters {
+    /// Made when they are first asked for.
+    pub(crate) fn provoked(&mut self) -> &mut Provoked {
+        self.provoked.get_or_insert_default()
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 //!   owes; a stream that ended may be `reset` for that, nothing is sent then;
 //! - after an error, flush the output (the GOAWAY is in it) and close the transport.
 
+mod adaptive;
 mod config;
 mod connection;
 mod credit;

@@ -357,7 +357,12 @@ impl Connection {
     /// A frame that is legal and of no use.
     pub(super) fn useless_frame(&mut self) -> Result<(), Violation> {
         let now = self.milliseconds();
-        if self.counters.useless.take(self.config.limits.useless_frames, now) {
+        if self
+            .counters
+            .provoked()
+            .useless
+            .take(self.config.limits.useless_frames, now)
+        {
             Ok(())
         } else {
             Err(Violation::UselessFrames)
@@ -389,12 +394,20 @@ impl Connection {
         let refusal = violation == Violation::TooManyStreams;
         // Before our SETTINGS are acknowledged the peer can't know how many streams it may open.
         let excused = refusal && self.settings_unacknowledged;
-        if !excused && !self.counters.stream_errors.take(self.config.limits.stream_errors, now) {
+        if !excused
+            && !self
+                .counters
+                .provoked()
+                .stream_errors
+                .take(self.config.limits.stream_errors, now)
+        {
             return Err(Violation::MadeYouReset);
         }
         self.stats.count(violation.stat());
         self.last_violation = Some(violation);
         self.write_reset(stream, violation.code());
+        // Before the stream goes: if this ends the connection, it is one of those that are told of.
+        self.check_outbound()?;
         match self.streams.find(stream) {
             Some(slot) => {
                 let record = self.remove(slot, false);
@@ -406,7 +419,6 @@ impl Connection {
             }
             None => self.remember_reset(stream, self.local_initial_window().max(0) as u32),
         }
-        self.check_outbound()?;
         Ok(known.then(|| Outcome::Reset {
             stream,
             reason: ResetReason {

@@ -1,5 +1,6 @@
 //! Receiving everything that carries no message: RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, PRIORITY.
 
+use super::adaptive::WINDOW_PING;
 use super::connection::{Connection, NEVER, Pending};
 use super::drain::DRAIN_PING;
 use super::error::Violation;
@@ -23,6 +24,17 @@ impl Connection {
             return Err(Violation::IdleStream);
         }
         self.stats.count(Stat::RxReset);
+        if self.server {
+            let now = self.milliseconds();
+            if !self
+                .counters
+                .provoked()
+                .resets
+                .take(self.config.limits.reset_frames, now)
+            {
+                return Err(Violation::ResetFlood);
+            }
+        }
         let Some(slot) = self.streams.find(header.stream) else {
             self.useless_frame()?;
             return Ok(None);
@@ -37,11 +49,12 @@ impl Connection {
         }
         let unanswered = stream.local == Side::Head;
         let started = stream.started;
-        let tag = self.remove(slot, true).tag;
-        self.last_event = (header.stream, tag);
         if self.server && unanswered {
+            // Before the stream goes: if this ends the connection, it is one of those that are told of.
             self.count_premature_reset(started)?;
         }
+        let tag = self.remove(slot, true).tag;
+        self.last_event = (header.stream, tag);
         let code = ErrorCode(frame::u32_at(payload, 0));
         let reason = ResetReason {
             code,
@@ -56,7 +69,8 @@ impl Connection {
     }
 
     /// Rapid reset (CVE-2023-44487), judged as Envoy does: once a number of streams is complete, no more than half
-    /// may have been reset right after their start; before that, as soon as that half is certain.
+    /// may have been reset right after their start; before that, as soon as that half is certain. The stream at hand
+    /// has not been closed yet.
     fn count_premature_reset(&mut self, started: u32) -> Result<(), Violation> {
         let limits = &self.config.limits;
         let lifetime = u128::from(self.milliseconds().saturating_sub(started));
@@ -69,6 +83,7 @@ impl Connection {
         let total = self
             .counters
             .streams_closed
+            .saturating_add(1)
             .max(limits.premature_reset_total_stream_count);
         if u64::from(self.counters.premature_resets) * 2 > u64::from(total) {
             return Err(Violation::RapidReset);
@@ -186,6 +201,9 @@ impl Connection {
         }
         if payload == DRAIN_PING {
             self.finish_drain();
+            return Ok(None);
+        }
+        if payload == WINDOW_PING && self.on_measured() {
             return Ok(None);
         }
         self.useless_frame()?;

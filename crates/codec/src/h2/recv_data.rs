@@ -46,6 +46,9 @@ impl Connection {
             return Err(Violation::WindowExceeded);
         }
         self.recv_window -= length as i32;
+        if self.adaptive.is_some() {
+            self.measure(length);
+        }
         // What is left to read of the frame if its content does not matter.
         let rest = length - u32::from(padding.is_some());
         let Some(slot) = self.streams.find(header.stream) else {
@@ -55,6 +58,7 @@ impl Connection {
         };
         let is_client = !self.server;
         let stream = self.streams.get_mut(slot);
+        // The whole connection need not suffer from content that should not be there; nor does it in Envoy.
         let fault = if stream.remote == Side::Ended {
             if stream.is_closed() {
                 return Err(Violation::ClosedStream);
@@ -68,11 +72,10 @@ impl Connection {
         } else if i64::from(length) > i64::from(stream.recv_window) {
             Some((Violation::WindowExceeded, false))
         } else if stream.flags & NO_CONTENT != 0 && content > 0 {
-            Some((Violation::NoContent, true))
+            Some((Violation::NoContent, false))
         } else if stream.remaining != NO_LENGTH
             && (u64::from(content) > stream.remaining || (end && u64::from(content) != stream.remaining))
         {
-            // The whole connection need not suffer from it; nor does it in Envoy.
             Some((Violation::ContentLength, false))
         } else {
             None

@@ -221,7 +221,7 @@ impl Connection {
             Decoded::Malformed(malformed) => return self.malformed(id, violation(malformed), false),
         }
         if end_stream && length != 0 && length != NO_LENGTH {
-            return self.stream_error(id, Violation::ContentLength, false);
+            return self.malformed(id, Violation::ContentLength, false);
         }
         if self.active >= self.config.max_concurrent_streams {
             return self.stream_error(id, Violation::TooManyStreams, false);
@@ -256,7 +256,7 @@ impl Connection {
         } else if let Some(Ok(length)) = head.content_length() {
             stream.remaining = length;
             if end_stream && length != 0 {
-                return self.stream_error(id, Violation::ContentLength, true);
+                return self.malformed(id, Violation::ContentLength, true);
             }
         }
         stream.remote = Side::Body;
@@ -274,7 +274,7 @@ impl Connection {
         }
         let stream = self.streams.get_mut(slot);
         if stream.remaining != NO_LENGTH && stream.remaining != 0 {
-            return self.stream_error(id, Violation::ContentLength, true);
+            return self.malformed(id, Violation::ContentLength, true);
         }
         self.last_event = (id, stream.tag);
         stream.remote = Side::Ended;

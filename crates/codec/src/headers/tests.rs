@@ -1,4 +1,4 @@
-use super::validate::{Kind, Malformed, message};
+use super::validate::{self, Kind, Malformed, message};
 use super::*;
 use proptest::prelude::*;
 
@@ -462,5 +462,33 @@ proptest! {
                 prop_assert_eq!(block.contains(name), first.is_some());
             }
         }
+    }
+}
+
+#[test]
+fn rfc_3986_section_3_2_an_authority_is_a_host_and_a_port() {
+    for good in [
+        "",
+        "a",
+        "a.b",
+        "a:",
+        "a:80",
+        "a:65535",
+        "[::1]",
+        "[::1]:80",
+        "[fe80::1%25eth0]:80",
+        "::1",
+        "1.2.3.4:5",
+        "a_b",
+        "*",
+        ":80",
+    ] {
+        assert!(validate::is_authority(good.as_bytes()), "{good}");
+    }
+    for bad in [
+        "u@a", "a b", "a/b", "a?b", "a#b", "t:80:80", "a:8x", "a:-1", "a:123456", "[::1", "::1]", "[]", "[::1]x",
+        "[::1]80", "[::1]:x", "a[b]", "[[::1]]", "a\\b", "a\x7f",
+    ] {
+        assert!(!validate::is_authority(bad.as_bytes()), "{bad}");
     }
 }

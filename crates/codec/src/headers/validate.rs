@@ -197,10 +197,35 @@ pub fn has_only_value_characters(value: &[u8]) -> bool {
     }) == 0
 }
 
-/// A host with optional port, without user information. Empty is valid here.
+/// A host with optional port, without user information. Empty is valid here, and so is an IPv6 address without brackets.
 #[inline]
 pub fn is_authority(authority: &[u8]) -> bool {
-    all(authority, AUTHORITY)
+    all(authority, AUTHORITY) && (!authority.iter().any(|byte| b":[]".contains(byte)) || has_host_and_port(authority))
+}
+
+/// The shape of an authority that has more than a name (RFC 3986 section 3.2).
+fn has_host_and_port(authority: &[u8]) -> bool {
+    let is_port = |port: &[u8]| port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    let is_address = |host: &[u8]| host.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte));
+    if let Some(rest) = authority.strip_prefix(b"[") {
+        let Some(end) = rest.iter().position(|&byte| byte == b']') else {
+            return false;
+        };
+        let (host, rest) = (&rest[..end], &rest[end + 1..]);
+        // RFC 6874 zones and RFC 3986's future addresses have other characters.
+        let is_host = !host.is_empty() && !host.contains(&b'[');
+        return is_host && (rest.is_empty() || rest.strip_prefix(b":").is_some_and(is_port));
+    }
+    if authority.iter().any(|byte| b"[]".contains(byte)) {
+        return false;
+    }
+    match authority.iter().position(|&byte| byte == b':') {
+        Some(colon) => {
+            let port = &authority[colon + 1..];
+            is_port(port) || (port.contains(&b':') && is_address(authority))
+        }
+        None => true,
+    }
 }
 
 /// A URI scheme.

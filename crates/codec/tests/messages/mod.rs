@@ -79,6 +79,63 @@ impl Random {
     }
 }
 
+/// Octets that stand where they should not.
+const ODD_OCTETS: &[u8; 13] = b"\r\n\0 :;,=x0\x7f\xff\t";
+
+/// Changes, takes out or puts in an octet somewhere.
+pub(crate) fn damage(random: &mut Random, input: &mut Vec<u8>) {
+    let at = random.below(input.len());
+    match random.below(3) {
+        0 => input[at] = ODD_OCTETS[random.below(ODD_OCTETS.len())],
+        1 => drop(input.remove(at)),
+        _ => input.insert(at, ODD_OCTETS[random.below(ODD_OCTETS.len())]),
+    }
+}
+
+/// Announces content by its length, mostly rightly, in the lines of a head.
+pub(crate) fn announce_length(random: &mut Random, content: &str, lines: &mut Vec<String>) {
+    let length = content.len().to_string();
+    let odd = ["+5", "5 ", "05", "0x5", "5, 5", "-1", "", "99999999999999999999"];
+    lines.push(format!("Content-Length: {}", random.pick(&length, &odd)));
+    if random.chance(3) {
+        lines.push(format!("Content-Length: {length}"));
+    }
+}
+
+/// Announces chunks, mostly rightly (else by one of `odd` codings), in the lines of a head, and returns them.
+pub(crate) fn chunks(random: &mut Random, content: &str, odd: &[&str], lines: &mut Vec<String>) -> String {
+    lines.push(format!("Transfer-Encoding: {}", random.pick("chunked", odd)));
+    if random.chance(3) {
+        lines.push("Content-Length: 5".to_owned());
+    }
+    let mut body = String::new();
+    for chunk in content.as_bytes().chunks(7) {
+        let size = format!("{:x}", chunk.len());
+        let padded = format!("00{size}");
+        let odd = [padded.as_str(), "0x7", "-1", "fffffffffffffffff", " 7", "7 "];
+        let extension = random.pick("", &[";a", ";a=b", "; a=\"b;c\"", ";\u{1}"]);
+        let chunk = String::from_utf8_lossy(chunk);
+        let end = random.pick("\r\n", &["\n", "", "x\r\n"]);
+        body += &format!("{}{extension}\r\n{chunk}{end}", random.pick(&size, &odd));
+    }
+    body += "0\r\n";
+    if random.chance(30) {
+        let odd = ["Content-Length: 3", "Host: x", "no colon", "X-Sum : 1", "x-empty:"];
+        body += &format!("{}\r\n", random.pick("X-Sum: 1", &odd));
+    }
+    body += "\r\n";
+    body
+}
+
+/// Writes a head's lines, hardly ever one that ends with LF alone, and the empty one.
+pub(crate) fn write_head(random: &mut Random, mut lines: Vec<String>, input: &mut Vec<u8>) {
+    lines.push(String::new());
+    for line in lines {
+        input.extend_from_slice(line.as_bytes());
+        input.extend_from_slice(if random.chance(1) { b"\n" } else { b"\r\n" });
+    }
+}
+
 /// How the two differ, if they do.
 pub(crate) enum Difference {
     /// We refused what they took, with the divergence's position in the list.

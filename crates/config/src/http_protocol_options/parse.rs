@@ -158,6 +158,7 @@ impl Http2ProtocolOptions {
                 .override_stream_error_on_invalid_http_message
                 .map(|flag| flag.value)
                 .or(deprecated),
+            enable_huffman_encoding: message.enable_huffman_encoding.map(|flag| flag.value),
             connection_keepalive: connection_keepalive?,
             max_header_field_size_kb: field_size?,
             stream_reset_limit,

@@ -2,7 +2,6 @@
 
 use xds_api::envoy::config::core::v3 as pb;
 
-use super::OWN_RESET_LIMIT;
 use crate::support;
 
 support! {
@@ -51,11 +50,11 @@ support! {
         connection_keepalive: supported,
         use_oghttp2_codec: without_effect("there is one codec"),
         max_metadata_size: without_effect("METADATA frames are not passed on"),
-        enable_huffman_encoding: without_effect("what is shorter is sent"),
+        enable_huffman_encoding: supported,
         max_header_field_size_kb: without_effect("a field may be as long as the head that it is in"),
         disallow_obs_text: rejected("bytes beyond ASCII in header values pass"),
-        stream_reset_burst: without_effect(OWN_RESET_LIMIT),
-        stream_reset_rate: without_effect(OWN_RESET_LIMIT),
+        stream_reset_burst: supported,
+        stream_reset_rate: supported,
     }
 
     message pb::KeepaliveSettings as "envoy.config.core.v3.KeepaliveSettings" {

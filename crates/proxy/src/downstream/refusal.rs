@@ -30,6 +30,10 @@ pub(crate) fn on_codec_error(worker: &mut Worker, key: Key<Connection>, error: &
         .stats
         .local(downstream.shard)
         .add(stat::DOWNSTREAM_CX_PROTOCOL_ERROR, 1);
+    if error.stat == Stat::RapidReset {
+        let stats = manager.stats.local(downstream.shard);
+        stats.add(stat::DOWNSTREAM_RQ_TOO_MANY_PREMATURE_RESETS, 1);
+    }
     let linger = manager.config.delayed_close_timeout.unwrap_or_default();
     let is_h2 = downstream.protocol == Some(Protocol::Http2);
     let refusal = Refusal::of(error, is_h2);

@@ -34,6 +34,8 @@ fn rapid_reset_ends_the_connection_once_half_of_the_streams_are_certain_to_be_ba
     script.feed(&headers(501, GET, true));
     script.feed_error(&rst(501, ErrorCode::CANCEL), CALM);
     assert_counted(&script, Stat::RapidReset);
+    // Whoever serves it hears of its end.
+    assert_eq!(script.events(), ["RESET 501 ENHANCE_YOUR_CALM local"]);
 }
 
 #[test]
@@ -41,6 +43,8 @@ fn resets_of_answered_or_old_streams_and_of_a_minority_are_no_rapid_reset() {
     let mut script = server(Limits::default());
     for n in 0..3_000 {
         let stream = 2 * n + 1;
+        // Slow enough for the number of RST_STREAM frames.
+        script.now += Duration::from_millis(30);
         script.feed(&headers(stream, GET, true));
         match n % 5 {
             0 | 1 => {
@@ -59,6 +63,44 @@ fn resets_of_answered_or_old_streams_and_of_a_minority_are_no_rapid_reset() {
         script.feed(&headers(2 * n + 1, GET, true));
         script.now += Duration::from_secs(1);
         script.feed(&rst(2 * n + 1, ErrorCode::CANCEL));
+    }
+    script.assert_usable();
+}
+
+/// CVE-2023-44487, however old or answered the streams are; Envoy's defaults.
+#[test]
+fn reset_flood_ends_the_connection() {
+    let mut script = server(Limits::default());
+    let reset = |n: u32, script: &mut Script| {
+        let stream = 2 * n + 1;
+        script.feed(&headers(stream, POST, false));
+        script.respond(stream, OK, false);
+        script.sent();
+        rst(stream, ErrorCode::CANCEL)
+    };
+    for n in 0..1_000 {
+        let frame = reset(n, &mut script);
+        script.feed(&frame);
+    }
+    // Time makes room for 33 more each second.
+    script.now += Duration::from_secs(1);
+    for n in 1_000..1_033 {
+        let frame = reset(n, &mut script);
+        script.feed(&frame);
+    }
+    let frame = reset(1_033, &mut script);
+    script.feed_error(&frame, CALM);
+    assert_counted(&script, Stat::InboundResetFlood);
+}
+
+/// A server may reset as many streams as it likes: it is who is asked.
+#[test]
+fn resets_of_a_server_are_not_counted() {
+    let mut script = Script::client();
+    for _ in 0..1_100 {
+        let stream = script.request(GET, true);
+        script.feed(&rst(stream, ErrorCode::CANCEL));
+        script.sent();
     }
     script.assert_usable();
 }
@@ -309,6 +351,30 @@ fn answers_that_are_not_read_end_the_connection() {
     for _ in 0..500 {
         script.feed(&ping(b"12345678"));
         script.sent();
+    }
+}
+
+/// Resets that are not read pile up: the stream whose reset was one too many ends with an event, too.
+#[test]
+fn no_stream_is_forgotten_when_its_own_error_ends_the_connection() {
+    for provoke in [
+        |stream| window_update(stream, 0),
+        |stream| data(stream, b"abcd", false),
+        |stream| headers(stream, &[("t", "1")], false),
+    ] {
+        let mut script = server(Limits {
+            max_outbound_control_frames: 10,
+            ..Limits::default()
+        });
+        let short: Vec<_> = [POST, &[("content-length", "3")]].concat();
+        for n in 0..10 {
+            script.feed(&headers(2 * n + 1, &short, false));
+            assert_eq!(script.feed(&provoke(2 * n + 1)).len(), 1);
+        }
+        script.feed(&headers(21, &short, false));
+        let error = script.try_feed(&provoke(21)).unwrap_err().1;
+        assert_eq!(error.stat, Stat::OutboundControlFlood);
+        assert_eq!(script.events(), ["RESET 21 ENHANCE_YOUR_CALM local"]);
     }
 }
 

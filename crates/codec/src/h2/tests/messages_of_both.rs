@@ -151,15 +151,12 @@ fn connection_specific_fields_are_never_sent() {
     assert_eq!(server.sent(), ["HEADERS 1 103 x-end=1", "HEADERS 1 200 x-end=1 END"]);
 }
 
-/// Section 8.1.1: content that disagrees with its length ends its stream only, in Envoy too, whatever is configured.
+/// Section 8.1.1: content that disagrees with its length ends its stream only, whatever is configured; a head or
+/// trailers that do are malformed as any other message. Envoy has it so.
 #[test]
-fn a_length_that_does_not_fit_never_ends_the_connection() {
+fn content_that_does_not_fit_never_ends_the_connection() {
     let with_length: Fields<'_> = &[POST, &[("content-length", "3")]].concat();
-    for rest in [
-        data(1, b"abcd", false),
-        data(1, b"ab", true),
-        headers(1, &[("t", "1")], true),
-    ] {
+    for rest in [data(1, b"abcd", false), data(1, b"ab", true)] {
         let mut server = Script::server_with(Config::default());
         server.feed(&headers(1, with_length, false));
         server.feed_stream_error(&rest, 1, ErrorCode::PROTOCOL_ERROR);
@@ -169,10 +166,39 @@ fn a_length_that_does_not_fit_never_ends_the_connection() {
         client.feed(&headers(1, &[(":status", "200"), ("content-length", "3")], false));
         client.feed_stream_error(&rest, 1, ErrorCode::PROTOCOL_ERROR);
     }
-    let mut server = Script::server_with(Config::default());
-    server.feed_stream_error(&headers(1, with_length, true), 1, ErrorCode::PROTOCOL_ERROR);
-    let mut client = Script::client_with(Config::default());
-    client.request(GET, true);
-    let head = headers(1, &[(":status", "200"), ("content-length", "3")], true);
-    client.feed_stream_error(&head, 1, ErrorCode::PROTOCOL_ERROR);
+    for status in ["204", "304"] {
+        let mut client = Script::client_with(Config::default());
+        client.request(GET, true);
+        client.feed(&headers(1, &[(":status", status)], false));
+        client.feed_stream_error(&data(1, b"x", true), 1, ErrorCode::PROTOCOL_ERROR);
+    }
+
+    let of_three: Fields<'_> = &[(":status", "200"), ("content-length", "3")];
+    let trailers = headers(1, &[("t", "1")], true);
+    for is_tolerant in [true, false] {
+        let config = || Config {
+            stream_error_on_invalid_http_message: is_tolerant,
+            ..Config::default()
+        };
+        let ends = |mut script: Script, input: &[u8]| {
+            if is_tolerant {
+                script.feed_stream_error(input, 1, ErrorCode::PROTOCOL_ERROR);
+            } else {
+                script.feed_error(input, ErrorCode::PROTOCOL_ERROR);
+            }
+        };
+        ends(Script::server_with(config()), &headers(1, with_length, true));
+        let mut server = Script::server_with(config());
+        server.feed(&headers(1, with_length, false));
+        ends(server, &trailers);
+        let client = || {
+            let mut client = Script::client_with(config());
+            client.request(GET, true);
+            client
+        };
+        ends(client(), &headers(1, of_three, true));
+        let mut answered = client();
+        answered.feed(&headers(1, of_three, false));
+        ends(answered, &trailers);
+    }
 }

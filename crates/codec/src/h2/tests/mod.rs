@@ -2,6 +2,7 @@
 
 mod abuse;
 mod abuse_by_server;
+mod adaptive;
 mod chunking;
 mod flow;
 mod flow_of_uploads;

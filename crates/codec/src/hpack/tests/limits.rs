@@ -157,6 +157,36 @@ fn a_bomb_of_references_is_bounded_by_the_list_size() {
     assert!(block.capacity() < 256 * 1024, "{}", block.capacity());
 }
 
+/// An octet that stands for a large entry costs no copy of it once the block is refused.
+#[test]
+fn a_refused_block_copies_nothing_out_of_the_table() {
+    let limits = Limits {
+        list_size: 60 * 1024,
+        fields: 100,
+    };
+    let mut decoder = Decoder::new(4096);
+    let mut block = HeaderBlock::new();
+    let large = get_with(&literal(&[b'n'; 1_800], &[b'v'; 1_800], 0x40));
+    assert_eq!(
+        decoder.decode(&large, REQUEST, limits, &mut block),
+        Ok(Decoded::Complete)
+    );
+    let references = [
+        // The whole entry, again and again.
+        vec![0x80 | 62; 1_000],
+        // Its name, with values of one octet that are not indexed.
+        [0x0f, 62 - 15, 1, b'a'].repeat(1_000),
+    ];
+    for references in references {
+        let mut block = HeaderBlock::new();
+        let refused = get_with(&[literal(b"X", b"", 0), references].concat());
+        let decoded = decoder.decode(&refused, REQUEST, limits, &mut block);
+        assert!(matches!(decoded, Ok(Decoded::Malformed(_))), "{decoded:?}");
+        let capacity = block.bytes.capacity();
+        assert!(capacity < 1_800, "the buffer has grown to {capacity} octets");
+    }
+}
+
 #[test]
 fn a_malformed_block_leaves_the_state_in_step_and_stays_malformed_by_index() {
     let mut decoder = Decoder::new(4096);
