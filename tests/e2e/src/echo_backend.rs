@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use testkit::http1;
 
@@ -9,11 +10,16 @@ use testkit::http1;
 ///
 /// By the end of the path it answers with an `error`, with headers of a `server`, or with `trailers`; any other path
 /// with the request's head, fields sorted, and its body. After an upgrade it sends everything back between angle
-/// brackets, and `bye` when the caller has ended.
+/// brackets, and `bye` when the caller has ended. A request with `x-answer` is answered with that as it is, where `^`
+/// stands for CRLF, `|` for LF and `` ` `` for CR; with `x-end` as well the connection ends then.
 #[derive(Debug)]
 pub struct EchoBackend {
     port: u16,
+    seen: Seen,
 }
+
+/// The request lines that came.
+type Seen = Arc<Mutex<Vec<String>>>;
 
 impl EchoBackend {
     /// Starts one on a free port.
@@ -24,12 +30,21 @@ impl EchoBackend {
     pub fn start() -> Self {
         let listener: TcpListener = testkit::ports::listener();
         let port = listener.local_addr().expect("it is bound").port();
+        let seen = Seen::default();
+        let noted = Arc::clone(&seen);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                std::thread::spawn(move || serve(stream));
+                let seen = Arc::clone(&noted);
+                std::thread::spawn(move || serve(stream, &seen));
             }
         });
-        Self { port }
+        Self { port, seen }
+    }
+
+    /// The request lines of all requests that came.
+    #[must_use]
+    pub fn request_lines(&self) -> Vec<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Its port.
@@ -40,13 +55,24 @@ impl EchoBackend {
 }
 
 /// Serves a connection until it ends; what can't be written ends it too.
-fn serve(mut stream: TcpStream) -> Option<()> {
+fn serve(mut stream: TcpStream, seen: &Seen) -> Option<()> {
     let _ = stream.set_nodelay(true);
     let mut input = BufReader::new(stream.try_clone().ok()?);
     while let Some(mut request) = http1::read_head(&mut input).ok()? {
+        seen.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(request.start.clone());
         let upgrades = request.field("upgrade").is_some();
         if !upgrades {
             http1::read_body(&mut input, &mut request, false, false).ok()?;
+        }
+        if let Some(answer) = request.field("x-answer") {
+            let answer = answer.replace('^', "\r\n").replace('|', "\n").replace('`', "\r");
+            stream.write_all(answer.as_bytes()).ok()?;
+            if request.field("x-end").is_some() {
+                return Some(());
+            }
+            continue;
         }
         let mut fields: Vec<String> = request
             .fields

@@ -3,6 +3,10 @@
 pub mod differential;
 pub mod dynamic;
 pub mod echo_backend;
+pub mod h2_case;
+pub mod h2_client_cases;
+pub mod h2_server_cases;
+pub mod h2_wire;
 pub mod proxy;
 pub mod sections;
 pub mod tcp;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use e2e::h2_case::{assert_openings_are_refused, serve_cases};
+use e2e::h2_server_cases;
 use peers::{Peer, envoy, program, python, run, run_until_killed};
 use serde_json::json;
 use testkit::Directory;
@@ -372,4 +374,26 @@ fn envoy_as_backend_and_as_client() {
     for peer in [&mut behind, &mut before, &mut envoy] {
         peer.assert_alive();
     }
+}
+
+/// What suites from outside check, on the example they are run on.
+#[test]
+fn forward_is_a_conformant_server() {
+    let Some(python) = python() else { return };
+    let directory = Directory::new("interop");
+    let backend = Peer::server(&directory, "h2_backend", 1, |ports| {
+        let mut command = Command::new(&python);
+        command
+            .arg(root().join("tests/peers/h2_backend.py"))
+            .arg(ports[0].to_string());
+        command
+    });
+    let mut forward = Peer::forward(&directory, &[backend.port]);
+    let mut cases = h2_server_cases::all();
+    // It allows more streams than that, and this backend's answers to HEAD have content.
+    cases.retain(|case| !case.name.starts_with("5.1.2") && case.name != "8 HEAD");
+    let (_, faults) = serve_cases(forward.port, &cases);
+    assert!(faults.is_empty(), "{faults}");
+    assert_openings_are_refused(forward.port);
+    forward.assert_alive();
 }
