@@ -43,6 +43,8 @@ pub enum ExtensionKind {
     HttpFilterPerRoute,
     /// A network filter other than the HTTP connection manager and the TCP proxy, which are parsed here.
     NetworkFilter,
+    /// A network filter of a cluster.
+    UpstreamNetworkFilter,
     /// A listener filter.
     ListenerFilter,
     /// The transport socket of a filter chain.
@@ -61,6 +63,7 @@ impl fmt::Display for ExtensionKind {
             Self::HttpFilter => "HTTP filter",
             Self::HttpFilterPerRoute => "per-route filter configuration",
             Self::NetworkFilter => "network filter",
+            Self::UpstreamNetworkFilter => "upstream network filter",
             Self::ListenerFilter => "listener filter",
             Self::DownstreamTransportSocket => "downstream transport socket",
             Self::UpstreamTransportSocket => "upstream transport socket",

@@ -41,7 +41,6 @@ const NO_SPANS: &str = "spans are not exported";
 const NO_FILTER_STATE: &str = "there is no filter state to hash";
 const NO_NAMED_PORT: &str = "write the port as a number (port_value)";
 const NO_SOCKET_OPTIONS: &str = "raw socket options are not set";
-const NO_UPSTREAM_FILTERS: &str = "filters stand in listeners, not in clusters";
 const NO_TYPED_METADATA: &str = "no part of the proxy reads typed metadata";
 
 /// What becomes of a field when it is set.

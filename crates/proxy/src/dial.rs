@@ -71,13 +71,14 @@ fn keep_alive(stream: &TcpStream, settings: &TcpKeepalive) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
-/// Whom the TLS session is made to. Without protocols in the TLS context, those of the cluster's
-/// HTTP version are offered, as in Envoy.
+/// Whom the TLS session is made to. `offered` are the protocols that the requests' filters ask for; without those and
+/// without protocols in the TLS context, those of the cluster's HTTP version are offered, as in Envoy.
 pub(crate) fn tls_peer<'a>(
     cluster: &ClusterHandle,
     endpoint: &'a EndpointState,
     context: &ClientContext,
     kind: Kind<'a>,
+    offered: Option<&'a [&'a [u8]]>,
 ) -> Peer<'a> {
     let alpn: &'static [&'static [u8]] = match &cluster.config().http_protocol_options.upstream_protocol {
         UpstreamProtocol::Http1(_) => &[b"http/1.1"],
@@ -94,6 +95,6 @@ pub(crate) fn tls_peer<'a>(
         },
         host: (!host.is_empty()).then_some(host),
         server_name: kind.server_name,
-        alpn: context.alpn_protocols().is_empty().then_some(alpn),
+        alpn: offered.or_else(|| context.alpn_protocols().is_empty().then_some(alpn)),
     }
 }

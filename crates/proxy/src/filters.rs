@@ -12,6 +12,7 @@ mod header_lookup;
 mod header_mutation;
 mod health_check;
 pub(crate) mod http_filter;
+pub(crate) mod istio_alpn;
 mod istio_telemetry;
 pub(crate) mod per_route;
 pub(crate) mod router;
@@ -24,6 +25,7 @@ pub fn register(extensions: &mut Extensions) {
     grpc_stats::register(extensions);
     header_mutation::register(extensions);
     health_check::register(extensions);
+    istio_alpn::register(extensions);
     istio_telemetry::register(extensions);
     extensions.register_formats(crate::header_operations::compile);
     router::register(extensions);

@@ -17,6 +17,7 @@ use upstream::endpoint::EndpointState;
 
 use crate::connection::Connection;
 use crate::failure::Failure;
+use crate::filters::istio_alpn::Protocols;
 use crate::slab::{Key, Slab};
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -38,29 +39,36 @@ pub(crate) struct Kind<'a> {
     pub(crate) http2: Option<bool>,
     /// The server name of TLS, where the request decides that (`auto_sni`).
     pub(crate) server_name: Option<&'a str>,
+    /// What TLS offers, where the request's filters decide that (`istio.alpn`).
+    pub(crate) alpn: Option<&'a Arc<Protocols>>,
 }
 
 impl<'a> Kind<'a> {
     /// What a request of this caller needs.
-    fn of(worker: &'a Worker, stream: Key<Stream>, cluster: &ClusterHandle) -> Kind<'a> {
+    fn of(
+        stream: &'a Stream,
+        connections: &'a Slab<Connection>,
+        cluster: &ClusterHandle,
+    ) -> Kind<'a> {
         let options = &cluster.config().http_protocol_options;
         let follows = matches!(options.upstream_protocol, UpstreamProtocol::UseDownstream { .. });
-        if !follows && !options.upstream.auto_sni {
+        let overrides = stream.manager.chain.alpn_overrides(stream.filters.skipped);
+        if !follows && !options.upstream.auto_sni && overrides.is_none() {
             return Kind::default();
         }
-        let Some(stream) = worker.streams.get(stream) else {
-            return Kind::default();
-        };
-        let caller = worker.connections.get(stream.downstream);
+        let caller = connections.get(stream.downstream);
         let codec = caller.and_then(|caller| caller.codec.as_ref());
         let host = match &options.upstream.override_auto_sni_header {
             Some(header) => stream.request.get_bytes(header.as_bytes()),
             None => None,
         };
         let host = host.or_else(|| stream.request.authority()).unwrap_or_default();
+        let http2 = follows.then(|| codec.is_some_and(codec::Connection::is_h2));
+        let overrides = overrides.filter(|_| cluster.allows_alpn_override());
         Kind {
-            http2: follows.then(|| codec.is_some_and(codec::Connection::is_h2)),
+            http2,
             server_name: options.upstream.auto_sni.then(|| server_name(host)).flatten(),
+            alpn: overrides.and_then(|overrides| overrides.of(http2.unwrap_or_else(|| may_speak_http2(cluster)))),
         }
     }
 }
@@ -81,6 +89,7 @@ pub(crate) struct Pool {
     pub(crate) endpoint: Arc<EndpointState>,
     http2: Option<bool>,
     server_name: Option<Box<str>>,
+    alpn: Option<Arc<Protocols>>,
     /// The endpoint's next pool, of another kind. Nearly every endpoint has one pool.
     next: Key<Pool>,
     /// Its place among the cluster's pools, where their number is limited.
@@ -146,6 +155,7 @@ impl Pools {
             endpoint: Arc::clone(endpoint),
             http2: kind.http2,
             server_name: kind.server_name.map(Into::into),
+            alpn: kind.alpn.cloned(),
             next: first,
             _permit: permit,
             cluster: Arc::clone(cluster),
@@ -197,6 +207,7 @@ impl Pool {
         Kind {
             http2: self.http2,
             server_name: self.server_name.as_deref(),
+            alpn: self.alpn.as_ref(),
         }
     }
 
@@ -285,13 +296,9 @@ fn pool_for(
     cluster: &Arc<ClusterHandle>,
     priority: RoutingPriority,
 ) -> Result<Key<Pool>, Failure> {
-    let kind = Kind::of(worker, stream, cluster);
-    // Owned only where the request has a say in it, so that the worker is free again.
-    let (http2, name) = (kind.http2, kind.server_name.map(str::to_owned));
-    let kind = Kind {
-        http2,
-        server_name: name.as_deref(),
-    };
+    let stream = worker.streams.get(stream);
+    let kind = stream.map(|stream| Kind::of(stream, &worker.connections, cluster));
+    let kind = kind.unwrap_or_default();
     worker
         .pools
         .of_endpoint(endpoint, cluster, kind, priority, worker.shard)

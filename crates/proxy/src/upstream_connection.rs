@@ -233,7 +233,8 @@ fn on_connected(worker: &mut Worker, key: Key<Connection>) -> bool {
             true
         }
         Transport::Tls(context) => {
-            let peer = tls_peer(&cluster, &endpoint, context, kind);
+            let offered = kind.alpn.map(|protocols| protocols.offered());
+            let peer = tls_peer(&cluster, &endpoint, context, kind, offered.as_deref());
             let begun = connection.begin_tls(context, &peer);
             if let Err(error) = &begun {
                 tracing::warn!(target: "upstream", cluster = cluster.name(), %error, "TLS can't be set up");

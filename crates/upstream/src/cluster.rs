@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use config::cluster::{BindConfig, Cluster, Discovery, HealthCheck, OriginalDst, TransportSocketMatch};
+use config::metadata::Value;
 use telemetry::stats::{self, Shard, cluster as stat};
 
 use crate::balancer::{LbTable, NoEndpoint, PickContext, WorkerLb};
@@ -23,6 +24,7 @@ pub struct ClusterHandle {
     state: Arc<ClusterState>,
     table: ArcSwap<LbTable>,
     transports: Transports,
+    allows_alpn_override: bool,
 }
 
 impl ClusterHandle {
@@ -36,11 +38,15 @@ impl ClusterHandle {
             // Shown from now on, as in Envoy.
             state.ssl_stats();
         }
+        // Istio's word for clusters whose own protocols are to be offered.
+        let alpn_override = config.metadata.value("istio", &["alpn_override"]);
+        let allows_alpn_override = !matches!(alpn_override, Some(Value::String(text)) if **text == *"false");
         Self {
             config,
             state,
             table: ArcSwap::new(table),
             transports,
+            allows_alpn_override,
         }
     }
 
@@ -60,6 +66,12 @@ impl ClusterHandle {
             .upstream_bind_config
             .as_ref()
             .or(self.state.place().bind_config.as_ref())
+    }
+
+    /// Whether a request's filters may change which application protocols TLS offers (`istio.alpn_override` in the
+    /// cluster's metadata is not `"false"`).
+    pub fn allows_alpn_override(&self) -> bool {
+        self.allows_alpn_override
     }
 
     /// What outlives this configuration.

@@ -23,6 +23,7 @@ pub mod any;
 mod document;
 mod encode;
 mod error;
+pub mod istio;
 pub mod json;
 mod print;
 mod scalar;

@@ -1,5 +1,5 @@
 //! A management server that does what `xds_protocol.rst` says, in both protocols, aggregated and type by type, and writes
-//! down what it is asked; and a server of load reports on the same port.
+//! down what it is asked; and a server of load reports at the same address, a port or a Unix socket.
 //!
 //! It answers by itself from what a test says there is ([`ManagementServer::set`]); what it is sent it keeps as lines
 //! ([`ManagementServer::transcript`]). It runs on a thread of its own and is gone, connections and all, when it is dropped.
@@ -11,14 +11,17 @@ mod sotw;
 mod transcript;
 mod world;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_stream::Stream;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tonic::transport::server::Router;
 use tonic::{Request, Response, Status, Streaming};
 use xds_api::envoy::service::cluster::v3::cluster_discovery_service_server::ClusterDiscoveryServiceServer;
 use xds_api::envoy::service::discovery::v3::aggregated_discovery_service_server::{
@@ -42,7 +45,7 @@ type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// A running server.
 #[derive(Debug)]
 pub struct ManagementServer {
-    address: SocketAddr,
+    port: u16,
     shared: Arc<Shared>,
     /// None once it was dropped.
     runtime: Option<tokio::runtime::Runtime>,
@@ -75,8 +78,32 @@ impl ManagementServer {
     #[must_use]
     pub fn at(port: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port is free");
-        let address = listener.local_addr().expect("it is bound");
+        let port = listener.local_addr().expect("it is bound").port();
         listener.set_nonblocking(true).expect("a socket can be non-blocking");
+        Self::serve(port, |router| async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime takes the socket");
+            router.serve_with_incoming(TcpListenerStream::new(listener)).await
+        })
+    }
+
+    /// A server on a Unix socket that has nothing.
+    ///
+    /// # Panics
+    /// There can be no such socket, or there is no thread.
+    #[must_use]
+    pub fn on_unix_socket(path: &Path) -> Self {
+        let listener = UnixListener::bind(path).expect("there is nothing at the path");
+        listener.set_nonblocking(true).expect("a socket can be non-blocking");
+        Self::serve(0, |router| async move {
+            let listener = tokio::net::UnixListener::from_std(listener).expect("a runtime takes the socket");
+            router.serve_with_incoming(UnixListenerStream::new(listener)).await
+        })
+    }
+
+    fn serve<F>(port: u16, listen: impl FnOnce(Router) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<(), tonic::transport::Error>> + Send + 'static,
+    {
         let shared = Arc::new(Shared {
             world: watch::Sender::new(World::default()),
             lines: Mutex::default(),
@@ -100,29 +127,27 @@ impl ManagementServer {
         let loads = loads::Service(Arc::clone(&shared));
         let types = services::Service(Arc::clone(&shared));
         runtime.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime takes the socket");
-            let served = tonic::transport::Server::builder()
+            let router = tonic::transport::Server::builder()
                 .add_service(AggregatedDiscoveryServiceServer::new(service).max_decoding_message_size(usize::MAX))
                 .add_service(LoadReportingServiceServer::new(loads))
                 .add_service(ClusterDiscoveryServiceServer::new(types.clone()))
                 .add_service(EndpointDiscoveryServiceServer::new(types.clone()))
                 .add_service(ListenerDiscoveryServiceServer::new(types.clone()))
                 .add_service(RouteDiscoveryServiceServer::new(types.clone()))
-                .add_service(SecretDiscoveryServiceServer::new(types))
-                .serve_with_incoming(TcpListenerStream::new(listener));
-            drop(served.await);
+                .add_service(SecretDiscoveryServiceServer::new(types));
+            drop(listen(router).await);
         });
         Self {
-            address,
+            port,
             shared,
             runtime: Some(runtime),
         }
     }
 
-    /// Its port.
+    /// Its port; 0 for one on a Unix socket.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.address.port()
+        self.port
     }
 
     /// Says what there is of a type from now on, as YAML documents, under a version. The streams learn of it at once.

@@ -110,7 +110,7 @@ impl StatsSettings {
 
 fn parse_config(context: &mut Context<'_>, message: &metrics::StatsConfig) -> Result<StatsSettings, Reported> {
     context.check(message);
-    let tags = context.each("stats_tags", &message.stats_tags, parse_tag);
+    let tags: Result<Vec<_>, _> = context.each("stats_tags", &message.stats_tags, parse_tag);
     let matcher = context.optional("stats_matcher", message.stats_matcher.as_ref(), parse_matcher);
     let buckets = context.each(
         "histogram_bucket_settings",
@@ -120,14 +120,18 @@ fn parse_config(context: &mut Context<'_>, message: &metrics::StatsConfig) -> Re
     Ok(StatsSettings {
         flush_interval: StatsSettings::DEFAULT_FLUSH_INTERVAL,
         flush_on_admin: false,
-        tags: tags?,
+        tags: tags?.into_iter().flatten().collect(),
         use_all_default_tags: bool_or(message.use_all_default_tags.as_ref(), true),
         matcher: matcher?,
         histogram_buckets: buckets?,
     })
 }
 
-fn parse_tag(context: &mut Context<'_>, message: &metrics::TagSpecifier) -> Result<TagSpecifier, Reported> {
+/// What only expressions begin that no linear matcher has.
+const LOOKS_AROUND: [&str; 4] = ["(?=", "(?!", "(?<=", "(?<!"];
+
+/// `None` for a tag that cannot be told by an expression of ours.
+fn parse_tag(context: &mut Context<'_>, message: &metrics::TagSpecifier) -> Result<Option<TagSpecifier>, Reported> {
     use metrics::tag_specifier::TagValue as Value;
     context.check(message);
     let name = context.text("tag_name", &message.tag_name);
@@ -136,14 +140,19 @@ fn parse_tag(context: &mut Context<'_>, message: &metrics::TagSpecifier) -> Resu
         Some(Value::FixedValue(value)) => Ok(TagValue::Fixed(shared(value))),
         // As in Envoy an empty expression means the default tag.
         Some(Value::Regex(source)) if source.is_empty() => Ok(TagValue::Default),
+        // Envoy reads these expressions, and no others, as ECMAScript; Istio's bootstrap has one that looks ahead.
+        Some(Value::Regex(source)) if LOOKS_AROUND.iter().any(|sign| source.contains(sign)) => {
+            context.without_effect("regex", "expressions do not look around: the statistics keep their full names");
+            return Ok(None);
+        }
         Some(Value::Regex(source)) => Regex::new(source)
             .map(TagValue::Regex)
             .map_err(|reason| context.reject_field("regex", reason)),
     };
-    Ok(TagSpecifier {
+    Ok(Some(TagSpecifier {
         name: name?,
         value: value?,
-    })
+    }))
 }
 
 fn parse_matcher(context: &mut Context<'_>, message: &metrics::StatsMatcher) -> Result<StatsMatcher, Reported> {

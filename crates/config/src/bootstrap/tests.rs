@@ -288,6 +288,18 @@ stats_config:
 }
 
 #[test]
+fn a_tag_that_looks_ahead_is_left_out_as_istios_bootstrap_has_one() {
+    let text = r#"
+stats_config:
+  stats_tags: [{tag_name: a, regex: "^listener(?=\\.).*?\\.http\\.((x)\\.)"}, {tag_name: b, regex: "^(x)"}]
+"#;
+    let parsed = parse(text).expect("valid");
+    let names: Vec<_> = parsed.value.stats.tags.iter().map(|tag| &*tag.name).collect();
+    assert_eq!(names, ["b"]);
+    assert_eq!(parsed.without_effect[0].path.to_string(), "stats_config.stats_tags[0].regex");
+}
+
+#[test]
 fn a_text_that_is_neither_yaml_nor_json_names_its_line() {
     let error = |text: &[u8], format| {
         BootstrapSource::new()

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::address;
 use crate::context::Context;
-use crate::extensions::ExtensionKind;
+use crate::extensions::{ExtensionKind, message_name};
 use crate::listener::{TcpKeepalive, TransportSocket};
 use crate::metadata::{Metadata, parse_struct};
 use crate::rejected::Reported;
@@ -78,6 +78,7 @@ impl Cluster {
             message.preconnect_policy.as_ref(),
             Preconnect::parse,
         );
+        let filters = parse_filters(context, &message.filters);
         let cleanup_interval = context.positive_duration("cleanup_interval", message.cleanup_interval.as_ref());
         let track = message.track_cluster_stats.as_ref();
         let track = context.optional("track_cluster_stats", track, |context, track| {
@@ -89,6 +90,7 @@ impl Cluster {
             })
         });
         let metadata = Metadata::parse_optional(context, "metadata", message.metadata.as_ref());
+        filters?;
         let (lb_policy, common_lb_config) = lb_policy?;
         let mut track_cluster_stats = track?.unwrap_or_default();
         track_cluster_stats.timeout_budgets |= message.track_timeout_budgets;
@@ -124,6 +126,27 @@ impl Cluster {
             fingerprint,
         })
     }
+}
+
+/// Network filters of a cluster's connections: there are none that do anything, only some that are passed over.
+fn parse_filters(context: &mut Context<'_>, filters: &[pb::Filter]) -> Result<(), Reported> {
+    let _: Vec<()> = context.each("filters", filters, |context, filter| {
+        context.check(filter);
+        context.text("name", &filter.name)?;
+        let Some(any) = &filter.typed_config else {
+            return Err(context.reject_field("typed_config", "is required"));
+        };
+        context.at("typed_config", |context| {
+            let kind = ExtensionKind::UpstreamNetworkFilter;
+            let Some(reason) = context.ignored(kind, any) else {
+                let name = message_name(&any.type_url);
+                return Err(context.reject(format!("{kind} {name:?} is not supported: filters stand in listeners")));
+            };
+            context.without_effect("", reason);
+            Ok(())
+        })
+    })?;
+    Ok(())
 }
 
 /// A gRPC health check needs HTTP/2, as every gRPC call does.

@@ -185,11 +185,11 @@ impl FilterChain {
         let filter_chain_match = context.optional("filter_chain_match", criteria, FilterChainMatch::parse);
         let last = message.filters.len().saturating_sub(1);
         let mut index = 0;
-        let filters = context.each("filters", &message.filters, |context, filter| {
+        let filters: Result<Vec<_>, _> = context.each("filters", &message.filters, |context, filter| {
             let at = index;
             index += 1;
             let filter = NetworkFilter::parse(context, filter)?;
-            match (filter.is_terminal(), at == last) {
+            match (filter.as_ref().is_some_and(NetworkFilter::is_terminal), at == last) {
                 (true, false) => Err(context.reject("is a terminal filter, which must be the last of its chain")),
                 (false, true) => Err(context.reject("is the last filter, which must be a terminal one")),
                 _ => Ok(filter),
@@ -209,7 +209,7 @@ impl FilterChain {
         Ok(Self {
             name: shared(&message.name),
             filter_chain_match: filter_chain_match?.unwrap_or_default(),
-            filters: filters?,
+            filters: filters?.into_iter().flatten().collect(),
             transport_socket: transport_socket?,
             transport_socket_connect_timeout: connect_timeout?,
             fingerprint: chain_fingerprint(message, &metadata),
@@ -234,20 +234,23 @@ fn chain_fingerprint(message: &pb::FilterChain, metadata: &Metadata) -> Fingerpr
 }
 
 impl NetworkFilter {
-    fn parse(context: &mut Context<'_>, message: &pb::Filter) -> Result<Self, Reported> {
+    /// `None` for a filter that is passed over.
+    fn parse(context: &mut Context<'_>, message: &pb::Filter) -> Result<Option<Self>, Reported> {
         context.check(message);
         let name = context.text("name", &message.name);
         let config = match &message.config_type {
-            Some(pb::filter::ConfigType::TypedConfig(any)) => {
-                context.at("typed_config", |context| NetworkFilterConfig::parse(context, any))
-            }
+            Some(pb::filter::ConfigType::TypedConfig(any)) => context.at("typed_config", |context| {
+                if let Some(reason) = context.ignored(ExtensionKind::NetworkFilter, any) {
+                    context.without_effect("", reason);
+                    return Ok(None);
+                }
+                NetworkFilterConfig::parse(context, any).map(Some)
+            }),
             Some(pb::filter::ConfigType::ConfigDiscovery(_)) => Err(context.reported()),
             None => Err(context.reject_field("typed_config", "is required")),
         };
-        Ok(Self {
-            name: name?,
-            config: config?,
-        })
+        let name = name?;
+        Ok(config?.map(|config| Self { name, config }))
     }
 
     fn is_terminal(&self) -> bool {

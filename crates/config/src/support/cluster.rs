@@ -4,7 +4,7 @@ use xds_api::envoy::config::cluster::v3 as pb;
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::extensions::upstreams::http::v3 as http;
 
-use super::{NO_EXTENSION, NO_MORE_STATS, NO_UPSTREAM_FILTERS};
+use super::{NO_CONFIG_DISCOVERY, NO_EXTENSION, NO_MORE_STATS};
 use crate::support;
 
 const NO_DNS_RESOLVER: &str = "names are resolved by the system's resolvers (/etc/resolv.conf)";
@@ -57,7 +57,7 @@ support! {
         upstream_connection_options: supported,
         close_connections_on_host_health_failure: supported,
         ignore_health_on_host_removal: supported,
-        filters: rejected(NO_UPSTREAM_FILTERS),
+        filters: supported,
         load_balancing_policy: supported,
         lrs_server: without_effect(NO_LOAD_REPORTS),
         lrs_report_endpoint_metrics: without_effect(NO_LOAD_REPORTS),
@@ -78,6 +78,12 @@ support! {
         OriginalDstLbConfig => original_dst_lb_config: supported,
         LeastRequestLbConfig => least_request_lb_config: supported,
         RoundRobinLbConfig => round_robin_lb_config: supported,
+    }
+
+    message pb::Filter as "envoy.config.cluster.v3.Filter" {
+        name: supported,
+        typed_config: supported,
+        config_discovery: rejected(NO_CONFIG_DISCOVERY),
     }
 
     message pb::cluster::EdsClusterConfig as "envoy.config.cluster.v3.Cluster.EdsClusterConfig" {

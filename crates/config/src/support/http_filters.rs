@@ -6,6 +6,7 @@ use xds_api::envoy::extensions::filters::common::fault::v3 as common_fault;
 use xds_api::envoy::extensions::filters::http::{
     buffer, cors, fault, grpc_stats, header_mutation, health_check, router, upstream_codec,
 };
+use xds_api::istio::alpn;
 
 use super::{NO_RUNTIME, NO_SPANS};
 use crate::support;
@@ -14,6 +15,15 @@ const NO_UPSTREAM_LOGS: &str = "requests are logged by the connection manager's 
 
 support! {
     TABLES;
+
+    message alpn::FilterConfig as "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig" {
+        alpn_override: supported,
+    }
+
+    message alpn::AlpnOverride as "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride" {
+        upstream_protocol: supported,
+        alpn_override: supported,
+    }
 
     message buffer::v3::Buffer as "envoy.extensions.filters.http.buffer.v3.Buffer" {
         max_request_bytes: supported,

@@ -4,6 +4,7 @@ use config::ExtensionConfig;
 use config::http_connection_manager::HttpFilter as Configuration;
 
 use super::http_filter::{BuildContext, Configured, HttpFilter};
+use super::istio_alpn::AlpnOverrides;
 use super::per_route::FilterId;
 use super::router::Router;
 
@@ -20,6 +21,8 @@ pub(crate) struct Chain {
     response_data: u64,
     response_trailers: u64,
     finish: u64,
+    /// Those that say what TLS with an endpoint offers.
+    alpn: u64,
     /// The router's `suppress_envoy_headers`.
     pub(crate) suppresses_envoy_headers: bool,
 }
@@ -71,6 +74,7 @@ impl Chain {
                 (&mut chain.response_data, wants.response_data),
                 (&mut chain.response_trailers, wants.response_trailers),
                 (&mut chain.finish, wants.finish),
+                (&mut chain.alpn, filter.alpn_overrides().is_some()),
             ] {
                 if wanted {
                     *mask |= bit;
@@ -106,6 +110,12 @@ impl Chain {
     /// Those that are off unless a route turns them on.
     pub(crate) fn disabled(&self) -> u64 {
         self.disabled
+    }
+
+    /// What TLS with an endpoint offers for a request for which some filters are off; the last filter that says it counts.
+    pub(crate) fn alpn_overrides(&self, skipped: u64) -> Option<&AlpnOverrides> {
+        let position = (self.alpn & !skipped).checked_ilog2()?;
+        self.filter(position as usize).alpn_overrides()
     }
 
     pub(crate) fn filter(&self, position: usize) -> &dyn HttpFilter {

@@ -15,6 +15,7 @@ use telemetry::access_log::ResponseFlag;
 use telemetry::stats::Registry;
 
 use super::exchange::Exchange;
+use super::istio_alpn::AlpnOverrides;
 use crate::local_info::LocalInfo;
 use crate::slots::Slots;
 
@@ -129,6 +130,11 @@ pub(crate) trait HttpFilter: fmt::Debug + Send + Sync {
     /// The trailers of the answer.
     fn on_response_trailers(&self, exchange: &mut Exchange<'_>, trailers: &mut HeaderBlock) {
         let _ = (exchange, trailers);
+    }
+
+    /// What TLS with an endpoint offers in place of the cluster's own protocols.
+    fn alpn_overrides(&self) -> Option<&AlpnOverrides> {
+        None
     }
 
     /// The request has ended, whatever way.

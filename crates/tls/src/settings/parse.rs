@@ -28,6 +28,9 @@ use certificates::{certificate, validation};
 /// one connection each, and there are several workers.
 const DEFAULT_MAX_SESSION_KEYS: usize = 8;
 
+/// By this protocol Istio's proxies agree to send each other metadata before anything else; we have none to send.
+const METADATA_EXCHANGE: &str = "istio-peer-exchange";
+
 /// Adds the parsers of TLS transport sockets, of the plaintext one and of secrets.
 pub fn register(extensions: &mut Extensions) {
     extensions
@@ -171,6 +174,11 @@ fn common(context: &mut Context<'_>, message: &pb::CommonTlsContext) -> Result<C
     for protocol in message.alpn_protocols.iter().flat_map(|entry| entry.split(',')) {
         if protocol.is_empty() || protocol.len() > 255 {
             bad_alpn = Some(context.reject_field("alpn_protocols", "holds a protocol that is not 1 to 255 bytes long"));
+        } else if protocol == METADATA_EXCHANGE {
+            context.without_effect(
+                "alpn_protocols",
+                "istio-peer-exchange is neither offered nor selected: peers exchange no metadata",
+            );
         } else {
             alpn_protocols.push(protocol.as_bytes().into());
         }

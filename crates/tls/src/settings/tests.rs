@@ -88,7 +88,9 @@ require_client_certificate: true
 ",
     );
     assert!(settings.require_client_certificate);
-    assert_eq!(settings.common.alpn_protocols.len(), 3);
+    // A peer with which it were settled on would wait for metadata, or take our first bytes for it.
+    let protocols: Vec<_> = settings.common.alpn_protocols.iter().map(|name| &**name).collect();
+    assert_eq!(protocols, [&b"h2"[..], b"http/1.1"]);
     let Certificates::Sds(secrets) = &settings.common.certificates else {
         panic!("{settings:?}")
     };

@@ -1,0 +1,192 @@
+//! A mesh of the shape that istiod sends to default sidecars: everything in it is taken, and traffic goes where it goes in
+//! Istio. Envoy as it can be installed lacks Istio's own filters; it stands in for Istio's proxy without them.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use e2e::istio::Sidecar;
+use e2e::proxy::Kind;
+use serde_json::{Value, json};
+use testkit::certificates::Authority;
+use testkit::{Directory, peers};
+
+const SERVER: &str = "10.10.2.1";
+const PLAIN: &str = "10.10.3.1";
+
+/// Where the sidecar's connections to its application come from.
+const SIDECAR: &str = "127.0.0.6";
+
+/// `unshare`, or why there are no network namespaces here.
+fn network_namespace(command: &Command) -> Command {
+    let mut all = Command::new("unshare");
+    all.args(["--user", "--map-root-user", "--net"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    all
+}
+
+/// Whether the system allows pods: namespaces, a bridge, redirection.
+fn can_have_pods() -> bool {
+    let mut probe = Command::new("sh");
+    probe.args([
+        "-c",
+        "ip link add mesh type bridge && iptables -t nat -A OUTPUT -p tcp -m mark --mark 1 -j REDIRECT --to-ports 1",
+    ]);
+    let probed = network_namespace(&probe).output();
+    let can = probed.as_ref().is_ok_and(|output| output.status.success());
+    if !can {
+        eprintln!("skipped: no network namespaces with a bridge and iptables: {probed:?}");
+    }
+    can
+}
+
+/// Has the pods make their calls; what came of them.
+fn run(sidecars: &[(&str, &Sidecar, &[&str])], calls: &Value) -> Value {
+    let sidecars: serde_json::Map<String, Value> = sidecars
+        .iter()
+        .map(|(name, sidecar, stats)| {
+            let wanted = json!({"command": sidecar.command(), "folder": sidecar.folder, "stats": stats});
+            ((*name).to_owned(), wanted)
+        })
+        .collect();
+    let mut child = network_namespace(&peers::script("istio_pods.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("unshare was there before");
+    let mut input = child.stdin.take().expect("it was piped");
+    let wanted = json!({"sidecars": sidecars, "calls": calls});
+    input
+        .write_all(wanted.to_string().as_bytes())
+        .expect("the script reads what is wanted");
+    drop(input);
+    let output = child.wait_with_output().expect("the script ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("the script prints an object")
+}
+
+/// An answer of a pod's application.
+fn answered(pod: &str, from: &str) -> Value {
+    json!({"status": 200, "body": {"pod": pod, "from": from, "xfcc": ""}})
+}
+
+/// Takes who called, as the application was told by its sidecar, out of an answer.
+fn take_caller(answer: &mut Value) -> String {
+    let told = answer["body"]["xfcc"].take().as_str().unwrap_or_default().to_owned();
+    answer["body"]["xfcc"] = "".into();
+    let uri = told.split([';', ',']).find_map(|part| part.strip_prefix("URI="));
+    uri.unwrap_or(&told).to_owned()
+}
+
+fn calls() -> Value {
+    json!({
+        "client": [
+            ["http", "get", "10.96.0.10", 9080, "/ reviews:9080", true],
+            ["http again", "get", "10.96.0.10", 9080, "/ reviews.default.svc.cluster.local", true],
+            ["http to a pod without a sidecar", "get", "10.96.0.11", 9080, "/ ratings:9080", true],
+            ["strict", "get", "10.96.0.15", 9081, "/ payments", true],
+            ["to http2", "get", "10.96.0.12", 7070, "/ echo", true],
+            ["tcp", "tcp", "10.96.0.13", 3306, "hello", true],
+            ["not named, http", "get", "10.96.0.14", 8000, "/ auto:8000", true],
+            ["not named, tcp", "tcp", "10.96.0.14", 8000, "neither HTTP nor TLS", true],
+            ["nobody's address", "tcp", PLAIN, 8081, "hello", true],
+            ["nobody's host", "get", PLAIN, 9080, "/ unknown.example", true],
+            ["nobody's port of a sidecar", "get", SERVER, 9999, "/ unknown.example", true],
+            ["black hole", "get", "10.96.0.16", 9080, "/ blocked", true],
+            ["straight to outbound", "tcp", "127.0.0.1", 15001, "hello", false],
+            ["straight to inbound", "tcp", "127.0.0.1", 15006, "hello", false],
+        ],
+        "plain": [
+            ["cleartext http", "get", SERVER, 9080, "/ reviews", false],
+            ["cleartext tcp", "tcp", SERVER, 3306, "hello", false],
+            ["cleartext, not named, http", "get", SERVER, 8000, "/ auto", false],
+            ["cleartext, not named, tcp", "tcp", SERVER, 8000, "neither HTTP nor TLS", false],
+            ["cleartext to strict", "get", SERVER, 9081, "/ payments", false],
+            ["a port without a service, http", "get", SERVER, 9999, "/ unknown", false],
+            ["a port without a service, tcp", "tcp", SERVER, 8081, "hello", false],
+            ["the inbound port", "tcp", SERVER, 15006, "hello", false],
+            ["statistics", "get", SERVER, 15090, "/stats/prometheus", false],
+        ],
+    })
+}
+
+#[test]
+fn what_istiod_sends_a_default_sidecar_is_taken_and_traffic_flows() {
+    if !can_have_pods() {
+        return;
+    }
+    for kind in [Kind::Remora, Kind::Envoy] {
+        let directory = Directory::new(&format!("istio-{}", kind.name()));
+        let authority = Authority::new(&directory, "root");
+        let client = Sidecar::new(Kind::Remora, &directory, &authority, "client", "10.10.1.1");
+        let server = Sidecar::new(kind, &directory, &authority, "server", SERVER);
+        let rejections = ["cluster_manager.cds.update_rejected", "listener_manager.lds.update_rejected"];
+        let handshakes = [
+            "cluster.outbound|9080||reviews.default.svc.cluster.local.ssl.handshake",
+            "cluster.outbound|9080||ratings.default.svc.cluster.local.ssl.handshake",
+            "cluster.outbound|3306||mysql.default.svc.cluster.local.ssl.handshake",
+        ];
+        let stats = [&rejections[..], &handshakes].concat();
+        let sidecars = [("client", &client, &stats[..]), ("server", &server, &rejections[..])];
+        let mut result = run(&sidecars, &calls());
+        for sidecar in [&client, &server] {
+            assert_eq!(sidecar.refused(), Vec::<String>::new());
+        }
+        for name in rejections {
+            assert_eq!(result["stats"]["client"][name], 0, "{name}");
+            assert_eq!(result["stats"]["server"][name], 0, "{name}");
+        }
+        assert_eq!(result["stats"]["client"][handshakes[0]], 1, "both calls took one connection");
+        assert_eq!(result["stats"]["client"][handshakes[1]], 0, "there is nobody who speaks TLS");
+        assert_eq!(result["stats"]["client"][handshakes[2]], 1);
+
+        let made = &mut result["calls"]["client"];
+        for name in ["http", "http again", "strict", "to http2", "not named, http"] {
+            let caller = take_caller(&mut made[name]);
+            assert_eq!(caller, "spiffe://cluster.local/ns/default/sa/client", "{name}: {}", made[name]);
+            assert_eq!(made[name], answered("server", SIDECAR), "{name}");
+        }
+        assert_eq!(made["http to a pod without a sidecar"], answered("plain", "10.10.1.1"));
+        assert_eq!(made["tcp"], format!("server {SIDECAR} hello"));
+        assert_eq!(made["not named, tcp"], format!("server {SIDECAR} neither HTTP nor TLS"));
+        assert_eq!(made["nobody's address"], "plain 10.10.1.1 hello");
+        assert_eq!(made["nobody's host"], answered("plain", "10.10.1.1"));
+        assert_eq!(made["nobody's port of a sidecar"], answered("server", SIDECAR));
+        assert_eq!(made["black hole"], json!({"status": 503, "body": "no healthy upstream"}));
+        assert_eq!(made["straight to outbound"], "closed");
+        assert_eq!(made["straight to inbound"], "closed");
+
+        let made = &mut result["calls"]["plain"];
+        for name in ["cleartext http", "cleartext, not named, http", "a port without a service, http"] {
+            assert_eq!(made[name], answered("server", SIDECAR), "{name}");
+        }
+        assert_eq!(made["cleartext tcp"], format!("server {SIDECAR} hello"));
+        assert_eq!(
+            made["cleartext, not named, tcp"],
+            format!("server {SIDECAR} neither HTTP nor TLS")
+        );
+        assert_eq!(made["a port without a service, tcp"], format!("server {SIDECAR} hello"));
+        assert_eq!(made["cleartext to strict"], "closed");
+        assert_eq!(made["the inbound port"], "closed");
+        assert_eq!(made["statistics"]["status"], 200);
+
+        // What was agreed on by ALPN shows in the chains that the server chose.
+        let log = std::fs::read_to_string(server.folder.join("access.log")).expect("it was written");
+        for (chain, protocol) in [
+            ("0.0.0.0_9080", "HTTP/1.1"),
+            ("0.0.0.0_7070", "HTTP/2"),
+            ("0.0.0.0_8000", "HTTP/1.1"),
+            ("0.0.0.0_8000", "-"),
+            ("0.0.0.0_3306", "-"),
+        ] {
+            let is_it = |line: &&str| {
+                line.starts_with(&format!("{chain} {protocol} ")) && line.contains("spiffe://cluster.local/ns/default/sa/client")
+            };
+            assert!(log.lines().any(|line| is_it(&line)), "{chain} {protocol}:\n{log}");
+        }
+        for name in ["client", "server"] {
+            assert_eq!(result[format!("exit of {name}")], 0);
+        }
+    }
+}
