@@ -5,6 +5,7 @@
 //! namespace once per namespace; what is a node's own, when it is asked for.
 
 mod cluster;
+mod inbound;
 mod listener;
 pub mod names;
 mod parts;
@@ -120,7 +121,7 @@ impl Snapshot {
     pub fn sidecar_view(&self, workload: &Workload) -> (View, Vec<Withheld>) {
         let mut view = self.scope_view(Flavor::Sidecar, &workload.identity.pod.namespace);
         let settings = &self.mesh.settings;
-        let inbound = listener::inbound(settings, workload);
+        let inbound = inbound::inbound(settings, workload);
         let listeners = inbound.into_iter().chain([listener::outbound(&workload.identity)]);
         let listeners = listeners.map(|built| Resource::new(ResourceType::Listener, built.name.as_str(), &built));
         let clusters = workload.app_ports.iter().map(|(number, port)| {

@@ -1,3 +1,4 @@
+mod inbound;
 mod routes;
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use testkit::{Directory, Process, peers, ports, wait, wait_until};
 
 /// Each test's pods are in a network of their own, so that tests and a demo's mesh can run at the same time.
-const NETWORKS: [&str; 2] = ["127.0.8.", "127.0.9."];
+const NETWORKS: [&str; 3] = ["127.0.8.", "127.0.9.", "127.0.12."];
 
 const GREETERS: [(&str, u8, &str); 3] = [
     ("greeter-v1-a", 2, "v1"),
@@ -76,7 +76,18 @@ fn greeters(directory: &Directory, network: &str) -> Vec<Process> {
 }
 
 fn sidecar(kind: Kind, api_type: &str, directory: &Directory, control_plane: u16, pod: &str, host: u8) -> Proxy {
-    let network = NETWORKS[0];
+    sidecar_in(NETWORKS[0], kind, api_type, directory, control_plane, pod, host)
+}
+
+fn sidecar_in(
+    network: &str,
+    kind: Kind,
+    api_type: &str,
+    directory: &Directory,
+    control_plane: u16,
+    pod: &str,
+    host: u8,
+) -> Proxy {
     let bootstrap = include_str!("../src/sidecar.yaml")
         .replace("{ip}", &format!("{network}{host}"))
         .replace("{pod}", pod)
@@ -223,4 +234,94 @@ fn a_grpc_client_gets_its_configuration_itself() {
     );
     let v2 = by["greeter-v2-a"].as_u64().unwrap_or(0);
     assert!((5..=75).contains(&v2), "one in ten goes to version 2: {ended}");
+}
+
+/// Two ports of one Service in cleartext and over mutual TLS: `{ip}` stands for the network.
+const PERMISSIVE: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: greeter, namespace: demo}
+spec:
+  selector: {app: greeter}
+  ports: [{name: grpc, port: 50051}, {name: grpc-other, port: 80, targetPort: 50052}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: greeter-a, namespace: demo, labels: {app: greeter}}
+spec: {serviceAccountName: greeter, containers: []}
+status: {podIP: {ip}2}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: greeter-b, namespace: demo, labels: {app: greeter}}
+spec: {serviceAccountName: greeter, containers: []}
+status: {podIP: {ip}3}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: frontend, namespace: demo}
+spec: {serviceAccountName: frontend, containers: []}
+status: {podIP: {ip}1}
+---
+apiVersion: policy.remora.dev/v1alpha1
+kind: ServicePolicy
+metadata: {name: greeter, namespace: demo}
+spec:
+  targetRefs: [{kind: Service, name: greeter}]
+  mtls: {mode: Permissive}
+";
+
+/// Calls one after the other until all of `backends` have answered: who did, and whom they took for the caller.
+fn call(directory: &Directory, target: &str, authority: &str, backends: usize) -> (Vec<String>, Vec<String>) {
+    let name = format!("calls-{target}-{authority}").replace(':', "-");
+    let mut command = Command::new(peers::binary("frontend"));
+    command.args(["--target", target, "--authority", authority, "--rate", "100", "--report-every", "20"]);
+    command.args(["--duration", "60"]);
+    let calls = Process::start(&name, directory, &mut command);
+    let keys = |report: &Value, key: &str| -> Vec<String> {
+        report[key].as_object().map(|by| by.keys().cloned().collect()).unwrap_or_default()
+    };
+    wait_until(20, &format!("{backends} backends have answered {authority} at {target}"), || {
+        keys(&report(&calls), "by_backend").len() >= backends
+    });
+    let last = report(&calls);
+    assert_eq!(last["failures"], 0, "{last}");
+    (keys(&last, "by_backend"), keys(&last, "callers"))
+}
+
+#[test]
+fn a_permissive_services_ports_are_reached_over_mutual_tls_and_in_cleartext() {
+    let directory = Directory::new("permissive");
+    let network = NETWORKS[2];
+    std::fs::create_dir_all(directory.path().join("mesh")).expect("a directory can be made");
+    directory.write("mesh/mesh.yaml", &PERMISSIVE.replace("{ip}", network));
+    let control_plane = control_plane(&directory);
+    let mut greeters = Vec::new();
+    for (pod, host) in [("a", 2), ("b", 3)] {
+        for port in [50051, 50052] {
+            let (name, listen) = (format!("{pod}-{port}"), format!("{network}{host}:{port}"));
+            let mut command = Command::new(peers::binary("greeter"));
+            command.args(["--listen", &listen, "--version", "v", "--name", &name]);
+            greeters.push(Process::start(&name, &directory, &mut command));
+            wait_until(10, &format!("{name} listens"), || std::net::TcpStream::connect(&listen).is_ok());
+        }
+    }
+    let start = |kind, pod, host| sidecar_in(network, kind, "DELTA_GRPC", &directory, control_plane.port, pod, host);
+    let _sidecars = [
+        start(Kind::Envoy, "greeter-a", 2),
+        start(Kind::Remora, "greeter-b", 3),
+        start(Kind::Remora, "frontend", 1),
+    ];
+    for (authority, port) in [("greeter:50051", 50051), ("greeter:80", 50052)] {
+        let answered = call(&directory, &format!("{network}1:15001"), authority, 2);
+        let both = vec![format!("a-{port}"), format!("b-{port}")];
+        let caller = vec!["spiffe://cluster.local/ns/demo/sa/frontend".to_owned()];
+        assert_eq!(answered, (both, caller), "from a sidecar to {authority}");
+        // Somebody in no mesh, at the sidecar's own port: the host says which port of the application is meant.
+        for (pod, host) in [("a", 2), ("b", 3)] {
+            let answered = call(&directory, &format!("{network}{host}:15006"), authority, 1);
+            let one = vec![format!("{pod}-{port}")];
+            assert_eq!(answered, (one, Vec::new()), "in cleartext to {authority} of {pod}");
+        }
+    }
 }

@@ -5,10 +5,11 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use e2e::istio::Sidecar;
-use e2e::proxy::Kind;
+use e2e::proxy::{Kind, Proxy};
 use serde_json::{Value, json};
 use testkit::certificates::Authority;
-use testkit::{Directory, peers};
+use testkit::http1::Client;
+use testkit::{Directory, peers, ports};
 
 const SERVER: &str = "10.10.2.1";
 const PLAIN: &str = "10.10.3.1";
@@ -188,5 +189,66 @@ fn what_istiod_sends_a_default_sidecar_is_taken_and_traffic_flows() {
         for name in ["client", "server"] {
             assert_eq!(result[format!("exit of {name}")], 0);
         }
+    }
+}
+
+/// A chain of the backend for TLS in which this protocol is offered.
+fn backend_chain(authority: &Authority<'_>, protocol: &str) -> String {
+    let name = protocol.replace('/', "-");
+    let own = authority.issue(&name, "spiffe://cluster.local/ns/default/sa/backend");
+    format!(
+        r#"    - filter_chain_match: {{transport_protocol: tls, application_protocols: ["{protocol}"]}}
+      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context: {{alpn_protocols: [h2, http/1.1], tls_certificates: [{{certificate_chain: {{filename: "{}"}}, private_key: {{filename: "{}"}}}}]}}
+      filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: backend
+          route_config: {{virtual_hosts: [{{name: all, domains: ["*"], routes: [{{match: {{prefix: /}}, direct_response: {{status: 200, body: {{inline_string: "{protocol}"}}}}}}]}}]}}
+          http_filters: [{{name: router, typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}]
+"#,
+        own.certificate.display(),
+        own.key.display()
+    )
+}
+
+#[test]
+fn a_requests_filter_decides_what_tls_offers_and_no_connection_serves_two_offers() {
+    let directory = Directory::new("istio-alpn");
+    let authority = Authority::new(&directory, "root");
+    let chains: String = ["istio-http/1.1", "istio-h2", "own"]
+        .map(|protocol| backend_chain(&authority, protocol))
+        .concat();
+    let backend_port = ports::free_port();
+    let backend = include_str!("../src/istio/alpn_backend.yaml")
+        .replace("{listener}", &backend_port.to_string())
+        .replace("{chains}", &chains);
+    let _backend = Proxy::start(Kind::Envoy, &directory, "backend", &backend);
+    let (with, without) = (ports::free_port(), ports::free_port());
+    let bootstrap = include_str!("../src/istio/alpn.yaml")
+        .replace("{with}", &with.to_string())
+        .replace("{without}", &without.to_string())
+        .replace("{backend}", &backend_port.to_string())
+        .replace("{authority}", &authority.certificate.display().to_string());
+    let proxy = Proxy::start(Kind::Remora, &directory, "remora", &bootstrap);
+    let get = |port, path: &str| {
+        let answer = Client::get(port, path).expect("there is an answer");
+        String::from_utf8_lossy(&answer.body).into_owned()
+    };
+    for _ in 0..3 {
+        assert_eq!(get(with, "/http1"), "istio-http/1.1");
+        assert_eq!(get(without, "/http1"), "own");
+        assert_eq!(get(with, "/off"), "own", "the route turns the filter off");
+        assert_eq!(get(with, "/http2"), "istio-h2");
+        assert_eq!(get(with, "/follow"), "istio-http/1.1", "the caller speaks HTTP/1.1");
+        assert_eq!(get(with, "/own"), "own", "the cluster's metadata keeps the filter away");
+    }
+    for (cluster, connections) in [("http1", 2), ("http2", 1), ("follow", 1), ("own", 1)] {
+        let made = proxy.stat(&format!("cluster.{cluster}.upstream_cx_total"));
+        assert_eq!(made, connections, "{cluster}");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use xds_api::envoy::config::bootstrap::v3 as pb;
 use xds_api::envoy::config::core::v3 as core;
+use xds_api::any::inner_type_url;
 use xds_api::prost::Message as _;
 use xds_api::type_name;
 
@@ -240,11 +241,12 @@ fn note_inert(context: &mut Context<'_>, config: &core::TypedExtensionConfig, in
         None => {
             context.reject_field("typed_config", "is required");
         }
-        Some(any) if type_name(&any.type_url) == inert => context.without_effect("typed_config", why),
+        // Istio's bootstrap has them wrapped.
+        Some(any) if type_name(&inner_type_url(any)) == inert => context.without_effect("typed_config", why),
         Some(any) => {
             let found = format!(
                 "is {:?}, which is not supported: there is no such extension",
-                any.type_url
+                inner_type_url(any)
             );
             context.reject_field("typed_config", found);
         }

@@ -233,6 +233,12 @@ fn inert_extensions_are_noted_and_others_rejected() {
         parsed.without_effect[0].path.as_str(),
         "bootstrap_extensions[0].typed_config"
     );
+    let wrapped = extension("udpa.type.v1.TypedStruct").replace(
+        "TypedStruct}",
+        "TypedStruct, type_url: type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener, value: \
+         {buffer_size_kb: 64}}",
+    );
+    assert_eq!(parse(&wrapped).expect("inert").without_effect.len(), 1);
     let found = faults(&extension("envoy.extensions.wasm.v3.WasmService"));
     assert!(
         found[0].starts_with("1 bootstrap_extensions[0].typed_config: "),
