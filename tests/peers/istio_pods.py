@@ -221,7 +221,9 @@ def main():
                 if isinstance(ready, dict) and ready["status"] == 200:
                     break
                 if time.monotonic() > deadline or pods[name].proxy.poll() is not None:
-                    sys.exit(f"{name}'s sidecar is not ready ({ready}):\n{(pods[name].folder / 'errors.log').read_text()[-4000:]}")
+                    waits = admin(callers[name], "/init_dump")
+                    log = (pods[name].folder / "errors.log").read_text()[-4000:]
+                    sys.exit(f"{name}'s sidecar is not ready ({ready}, {waits}):\n{log}")
                 time.sleep(0.02)
         result["calls"] = {name: make(wanted["calls"].get(name, [])) for name, make in callers.items()}
         result["stats"] = {name: statistics(callers[name], sidecar["stats"]) for name, sidecar in wanted["sidecars"].items()}

@@ -13,6 +13,7 @@ use telemetry::access_log::{
     TimePoint, TlsField, Writer,
 };
 use telemetry::stats::Shard;
+use tls::PeerIdentity;
 use upstream::endpoint::EndpointAddress;
 
 use crate::downstream::{Downstream, Protocol};
@@ -301,20 +302,29 @@ impl LogContext for Entry<'_> {
         let (Side::Downstream, Some(identity)) = (side, &self.downstream.peer_identity) else {
             return false;
         };
-        let before = out.len();
-        match field {
-            TlsField::PeerSubject => out.extend_from_slice(identity.subject.as_bytes()),
-            TlsField::PeerIssuer => out.extend_from_slice(identity.issuer.as_bytes()),
-            TlsField::PeerSerial => out.extend_from_slice(identity.serial_number.as_bytes()),
-            TlsField::PeerFingerprint256 => out.extend_from_slice(identity.sha256_fingerprint().as_bytes()),
-            TlsField::PeerUriSan => join(&identity.uri_sans, out),
-            TlsField::PeerDnsSan => join(&identity.dns_sans, out),
-            TlsField::PeerCert => out.extend_from_slice(identity.url_encoded_pem().as_bytes()),
-            TlsField::LocalUriSan => out.extend_from_slice(self.downstream.local_uri_san().unwrap_or("").as_bytes()),
-            _ => {}
+        if field == TlsField::LocalUriSan {
+            let own = self.downstream.local_uri_san().unwrap_or("");
+            out.extend_from_slice(own.as_bytes());
+            return !own.is_empty();
         }
-        out.len() > before
+        write_peer(identity, field, out)
     }
+}
+
+/// Appends what a field says of a peer that has shown who it is. False, and nothing appended, when that is nothing.
+pub(crate) fn write_peer(identity: &PeerIdentity, field: TlsField, out: &mut Vec<u8>) -> bool {
+    let before = out.len();
+    match field {
+        TlsField::PeerSubject => out.extend_from_slice(identity.subject.as_bytes()),
+        TlsField::PeerIssuer => out.extend_from_slice(identity.issuer.as_bytes()),
+        TlsField::PeerSerial => out.extend_from_slice(identity.serial_number.as_bytes()),
+        TlsField::PeerFingerprint256 => out.extend_from_slice(identity.sha256_fingerprint().as_bytes()),
+        TlsField::PeerUriSan => join(&identity.uri_sans, out),
+        TlsField::PeerDnsSan => join(&identity.dns_sans, out),
+        TlsField::PeerCert => out.extend_from_slice(identity.url_encoded_pem().as_bytes()),
+        _ => {}
+    }
+    out.len() > before
 }
 
 fn join(names: &[Box<str>], out: &mut Vec<u8>) {

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use config::access_log::AccessLogFilter;
-use telemetry::access_log::{Address, ByteCount, LogAddress, LogContext, ResponseFlag, ResponseFlags, Text, TimePoint};
+use telemetry::access_log::{
+    Address, ByteCount, LogAddress, LogContext, ResponseFlag, ResponseFlags, Side, Text, TimePoint, TlsField,
+};
+use tls::PeerIdentity;
 use upstream::endpoint::{EndpointAddress, EndpointState};
 
 use crate::accepted::Accepted;
-use crate::access_log::Logged;
+use crate::access_log::{Logged, write_peer};
 
 /// When in a connection's life an entry is written (`%ACCESS_LOG_TYPE%`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(crate) struct ConnectionRecord {
     pub(crate) cluster: Option<Arc<str>>,
     pub(crate) endpoint: Option<Arc<EndpointState>>,
     pub(crate) upstream_local: Option<SocketAddr>,
+    /// Who the caller has shown to be.
+    pub(crate) peer_identity: Option<Arc<PeerIdentity>>,
     /// Attempts to connect.
     pub(crate) attempts: u32,
     pub(crate) bytes_received: u64,
@@ -140,5 +145,10 @@ impl LogContext for ConnectionEntry<'_> {
             _ => return None,
         };
         Some(text).filter(|text| !text.is_empty())
+    }
+
+    fn tls(&self, side: Side, field: TlsField, out: &mut Vec<u8>) -> bool {
+        let identity = self.record.peer_identity.as_ref().filter(|_| side == Side::Downstream);
+        identity.is_some_and(|identity| write_peer(identity, field, out))
     }
 }

@@ -82,11 +82,10 @@ impl Sidecar {
         command
     }
 
-    /// What it refused of what it was sent.
+    /// What it asked for, acknowledged and refused since this was last asked.
     #[must_use]
-    pub fn refused(&self) -> Vec<String> {
-        let asked = [self.control_plane.transcript(), self.agent.transcript()].concat();
-        asked.into_iter().filter(|line| line.contains("NACK")).collect()
+    pub fn asked(&self) -> Vec<String> {
+        [self.control_plane.transcript(), self.agent.transcript()].concat()
     }
 }
 

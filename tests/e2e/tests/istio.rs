@@ -43,7 +43,7 @@ fn can_have_pods() -> bool {
 
 /// Has the pods make their calls; what came of them.
 fn run(sidecars: &[(&str, &Sidecar, &[&str])], calls: &Value) -> Value {
-    let sidecars: serde_json::Map<String, Value> = sidecars
+    let commands: serde_json::Map<String, Value> = sidecars
         .iter()
         .map(|(name, sidecar, stats)| {
             let wanted = json!({"command": sidecar.command(), "folder": sidecar.folder, "stats": stats});
@@ -57,13 +57,15 @@ fn run(sidecars: &[(&str, &Sidecar, &[&str])], calls: &Value) -> Value {
         .spawn()
         .expect("unshare was there before");
     let mut input = child.stdin.take().expect("it was piped");
-    let wanted = json!({"sidecars": sidecars, "calls": calls});
+    let wanted = json!({"sidecars": commands, "calls": calls});
     input
         .write_all(wanted.to_string().as_bytes())
         .expect("the script reads what is wanted");
     drop(input);
     let output = child.wait_with_output().expect("the script ends");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let asked = || sidecars.iter().map(|(name, sidecar, _)| (name, sidecar.asked())).collect::<Vec<_>>();
+    assert!(output.status.success(), "{errors}\n{:#?}", asked());
     serde_json::from_slice(&output.stdout).expect("the script prints an object")
 }
 
@@ -90,7 +92,7 @@ fn calls() -> Value {
             ["to http2", "get", "10.96.0.12", 7070, "/ echo", true],
             ["tcp", "tcp", "10.96.0.13", 3306, "hello", true],
             ["not named, http", "get", "10.96.0.14", 8000, "/ auto:8000", true],
-            ["not named, tcp", "tcp", "10.96.0.14", 8000, "neither HTTP nor TLS", true],
+            ["not named, tcp", "tcp", "10.96.0.14", 8000, "neither HTTP nor TLS \r\n", true],
             ["nobody's address", "tcp", PLAIN, 8081, "hello", true],
             ["nobody's host", "get", PLAIN, 9080, "/ unknown.example", true],
             ["nobody's port of a sidecar", "get", SERVER, 9999, "/ unknown.example", true],
@@ -102,10 +104,10 @@ fn calls() -> Value {
             ["cleartext http", "get", SERVER, 9080, "/ reviews", false],
             ["cleartext tcp", "tcp", SERVER, 3306, "hello", false],
             ["cleartext, not named, http", "get", SERVER, 8000, "/ auto", false],
-            ["cleartext, not named, tcp", "tcp", SERVER, 8000, "neither HTTP nor TLS", false],
+            ["cleartext, not named, tcp", "tcp", SERVER, 8000, "neither HTTP nor TLS \r\n", false],
             ["cleartext to strict", "get", SERVER, 9081, "/ payments", false],
             ["a port without a service, http", "get", SERVER, 9999, "/ unknown", false],
-            ["a port without a service, tcp", "tcp", SERVER, 8081, "hello", false],
+            ["a port without a service, tcp", "tcp", SERVER, 8081, "neither HTTP nor TLS \r\n", false],
             ["the inbound port", "tcp", SERVER, 15006, "hello", false],
             ["statistics", "get", SERVER, 15090, "/stats/prometheus", false],
         ],
@@ -132,7 +134,10 @@ fn what_istiod_sends_a_default_sidecar_is_taken_and_traffic_flows() {
         let sidecars = [("client", &client, &stats[..]), ("server", &server, &rejections[..])];
         let mut result = run(&sidecars, &calls());
         for sidecar in [&client, &server] {
-            assert_eq!(sidecar.refused(), Vec::<String>::new());
+            let asked = sidecar.asked();
+            let refused: Vec<_> = asked.iter().filter(|line| line.contains("NACK")).collect();
+            assert!(refused.is_empty(), "{refused:#?}");
+            assert!(asked.len() >= 10, "all types were asked for and acknowledged: {asked:#?}");
         }
         for name in rejections {
             assert_eq!(result["stats"]["client"][name], 0, "{name}");
@@ -150,7 +155,7 @@ fn what_istiod_sends_a_default_sidecar_is_taken_and_traffic_flows() {
         }
         assert_eq!(made["http to a pod without a sidecar"], answered("plain", "10.10.1.1"));
         assert_eq!(made["tcp"], format!("server {SIDECAR} hello"));
-        assert_eq!(made["not named, tcp"], format!("server {SIDECAR} neither HTTP nor TLS"));
+        assert_eq!(made["not named, tcp"], format!("server {SIDECAR} neither HTTP nor TLS \r\n"));
         assert_eq!(made["nobody's address"], "plain 10.10.1.1 hello");
         assert_eq!(made["nobody's host"], answered("plain", "10.10.1.1"));
         assert_eq!(made["nobody's port of a sidecar"], answered("server", SIDECAR));
@@ -165,9 +170,12 @@ fn what_istiod_sends_a_default_sidecar_is_taken_and_traffic_flows() {
         assert_eq!(made["cleartext tcp"], format!("server {SIDECAR} hello"));
         assert_eq!(
             made["cleartext, not named, tcp"],
-            format!("server {SIDECAR} neither HTTP nor TLS")
+            format!("server {SIDECAR} neither HTTP nor TLS \r\n")
         );
-        assert_eq!(made["a port without a service, tcp"], format!("server {SIDECAR} hello"));
+        assert_eq!(
+            made["a port without a service, tcp"],
+            format!("server {SIDECAR} neither HTTP nor TLS \r\n")
+        );
         assert_eq!(made["cleartext to strict"], "closed");
         assert_eq!(made["the inbound port"], "closed");
         assert_eq!(made["statistics"]["status"], 200);

@@ -140,6 +140,11 @@ impl Carrier {
         let upstream = &mut self.upstream.leg;
 
         let sent = pass(&mut self.downstream, upstream, buffers, self.limit, shard, context);
+        if session.record.peer_identity.is_none()
+            && let Some(tls) = self.downstream.tls()
+        {
+            session.record.peer_identity = tls.peer_identity().cloned();
+        }
         if sent.bytes > 0 {
             self.last_activity = now;
             session.record.bytes_received += sent.bytes;

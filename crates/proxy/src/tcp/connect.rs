@@ -237,7 +237,7 @@ async fn make(session: &Session, cluster: &Arc<ClusterHandle>, endpoint: &Arc<En
             let mut hello = Vec::new();
             let peer = peer(endpoint);
             let tls = context.connect(&peer, &mut hello).map_err(Broken::Tls)?;
-            leg.secure(tls, hello);
+            leg.secure(tls, hello, cluster.state().ssl_stats());
         }
         Transport::NotReady { reason } => {
             tracing::debug!(target: "upstream", cluster = cluster.name(), %reason, "TLS is not ready");

@@ -117,9 +117,10 @@ impl Leg {
     }
 
     /// Secures it: `hello` is the session's first flight.
-    pub(super) fn secure(&mut self, session: Session, hello: Vec<u8>) {
+    pub(super) fn secure(&mut self, session: Session, hello: Vec<u8>, ssl_stats: &Arc<Block>) {
         self.tls = Some(Box::new(session));
         self.output = hello;
+        self.ssl_stats = Some(Arc::clone(ssl_stats));
     }
 
     pub(super) fn socket(&self) -> &Socket {
