@@ -81,8 +81,10 @@ def app(pod):
         while (events := wire.events()) is not None:
             for event in events:
                 if isinstance(event, h2.events.RequestReceived):
-                    wire.h2.send_headers(event.stream_id, [(":status", "200")])
-                    wire.body(event.stream_id, described(peer, dict(event.headers)))
+                    body = described(peer, dict(event.headers))
+                    head = [(":status", "200"), ("content-length", str(len(body)))]
+                    wire.h2.send_headers(event.stream_id, head)
+                    wire.body(event.stream_id, body)
 
     def echo(connection, peer):
         data = connection.recv(65536)

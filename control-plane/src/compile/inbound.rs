@@ -44,7 +44,11 @@ pub(super) fn inbound(settings: &MeshSettings, workload: &Workload) -> Option<Li
         ([], []) => return None,
         // Nothing but TLS: a connection that is none ends in its handshake, wherever it was going.
         (_, []) => {
-            let filters = if secured.len() > 1 { vec![tls_inspector()] } else { Vec::new() };
+            let filters = if secured.len() > 1 {
+                vec![tls_inspector()]
+            } else {
+                Vec::new()
+            };
             (filters, by_server_name(settings, &secured, None))
         }
         _ => {
@@ -89,7 +93,11 @@ fn by_server_name(settings: &MeshSettings, ports: &[NumberedPort<'_>], destinati
                 .filter(|_| has_names)
                 .map(|service| names::server_name(settings, service))
                 .collect(),
-            transport_protocol: if destination.is_some() { "tls".to_owned() } else { String::new() },
+            transport_protocol: if destination.is_some() {
+                "tls".to_owned()
+            } else {
+                String::new()
+            },
             ..Default::default()
         };
         FilterChain {
@@ -133,7 +141,11 @@ fn cleartext_chain(name: String, destination: u16, beside_tls: bool, manager: Ht
         name,
         filter_chain_match: Some(FilterChainMatch {
             destination_port: Some(parts::number(destination.into())),
-            transport_protocol: if beside_tls { "raw_buffer".to_owned() } else { String::new() },
+            transport_protocol: if beside_tls {
+                "raw_buffer".to_owned()
+            } else {
+                String::new()
+            },
             ..Default::default()
         }),
         filters: vec![connection_manager(manager)],
@@ -219,7 +231,9 @@ fn original_destination() -> ListenerFilter {
 fn listener_filter<M: Message + MessageName>(name: &str, message: &M) -> ListenerFilter {
     ListenerFilter {
         name: name.to_owned(),
-        config_type: Some(listener::listener_filter::ConfigType::TypedConfig(xds_api::pack(message))),
+        config_type: Some(listener::listener_filter::ConfigType::TypedConfig(xds_api::pack(
+            message,
+        ))),
         ..Default::default()
     }
 }

@@ -45,11 +45,7 @@ pub(crate) struct Kind<'a> {
 
 impl<'a> Kind<'a> {
     /// What a request of this caller needs.
-    fn of(
-        stream: &'a Stream,
-        connections: &'a Slab<Connection>,
-        cluster: &ClusterHandle,
-    ) -> Kind<'a> {
+    fn of(stream: &'a Stream, connections: &'a Slab<Connection>, cluster: &ClusterHandle) -> Kind<'a> {
         let options = &cluster.config().http_protocol_options;
         let follows = matches!(options.upstream_protocol, UpstreamProtocol::UseDownstream { .. });
         let overrides = stream.manager.chain.alpn_overrides(stream.filters.skipped);

@@ -53,14 +53,18 @@ pub mod alpn {
 
         #[test]
         fn the_messages_are_those_of_the_proto_file() {
-            let text = "alpn_override: [{upstream_protocol: HTTP2, alpn_override: [istio-h2, h2]}, {alpn_override: [a]}]";
+            let text =
+                "alpn_override: [{upstream_protocol: HTTP2, alpn_override: [istio-h2, h2]}, {alpn_override: [a]}]";
             let document = yaml::parse(text, "filter").expect("it is YAML");
             let read: FilterConfig = from_document(&document, UnknownFields::Reject).expect("the fields are known");
             let entry = |protocol: Protocol, offered: &[&str]| AlpnOverride {
                 upstream_protocol: protocol.into(),
                 alpn_override: offered.iter().map(|&name| name.to_owned()).collect(),
             };
-            let expected = [entry(Protocol::Http2, &["istio-h2", "h2"]), entry(Protocol::Http10, &["a"])];
+            let expected = [
+                entry(Protocol::Http2, &["istio-h2", "h2"]),
+                entry(Protocol::Http10, &["a"]),
+            ];
             assert_eq!(read.alpn_override, expected);
             assert_eq!(
                 to_json(&read),

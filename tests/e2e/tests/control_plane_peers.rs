@@ -275,15 +275,29 @@ spec:
 fn call(directory: &Directory, target: &str, authority: &str, backends: usize) -> (Vec<String>, Vec<String>) {
     let name = format!("calls-{target}-{authority}").replace(':', "-");
     let mut command = Command::new(peers::binary("frontend"));
-    command.args(["--target", target, "--authority", authority, "--rate", "100", "--report-every", "20"]);
+    command.args([
+        "--target",
+        target,
+        "--authority",
+        authority,
+        "--rate",
+        "100",
+        "--report-every",
+        "20",
+    ]);
     command.args(["--duration", "60"]);
     let calls = Process::start(&name, directory, &mut command);
     let keys = |report: &Value, key: &str| -> Vec<String> {
-        report[key].as_object().map(|by| by.keys().cloned().collect()).unwrap_or_default()
+        report[key]
+            .as_object()
+            .map(|by| by.keys().cloned().collect())
+            .unwrap_or_default()
     };
-    wait_until(20, &format!("{backends} backends have answered {authority} at {target}"), || {
-        keys(&report(&calls), "by_backend").len() >= backends
-    });
+    wait_until(
+        20,
+        &format!("{backends} backends have answered {authority} at {target}"),
+        || keys(&report(&calls), "by_backend").len() >= backends,
+    );
     let last = report(&calls);
     assert_eq!(last["failures"], 0, "{last}");
     (keys(&last, "by_backend"), keys(&last, "callers"))
@@ -303,7 +317,9 @@ fn a_permissive_services_ports_are_reached_over_mutual_tls_and_in_cleartext() {
             let mut command = Command::new(peers::binary("greeter"));
             command.args(["--listen", &listen, "--version", "v", "--name", &name]);
             greeters.push(Process::start(&name, &directory, &mut command));
-            wait_until(10, &format!("{name} listens"), || std::net::TcpStream::connect(&listen).is_ok());
+            wait_until(10, &format!("{name} listens"), || {
+                std::net::TcpStream::connect(&listen).is_ok()
+            });
         }
     }
     let start = |kind, pod, host| sidecar_in(network, kind, "DELTA_GRPC", &directory, control_plane.port, pod, host);
@@ -314,13 +330,13 @@ fn a_permissive_services_ports_are_reached_over_mutual_tls_and_in_cleartext() {
     ];
     for (authority, port) in [("greeter:50051", 50051), ("greeter:80", 50052)] {
         let answered = call(&directory, &format!("{network}1:15001"), authority, 2);
-        let both = vec![format!("a-{port}"), format!("b-{port}")];
+        let both = vec![format!("v a-{port}"), format!("v b-{port}")];
         let caller = vec!["spiffe://cluster.local/ns/demo/sa/frontend".to_owned()];
         assert_eq!(answered, (both, caller), "from a sidecar to {authority}");
         // Somebody in no mesh, at the sidecar's own port: the host says which port of the application is meant.
         for (pod, host) in [("a", 2), ("b", 3)] {
             let answered = call(&directory, &format!("{network}{host}:15006"), authority, 1);
-            let one = vec![format!("{pod}-{port}")];
+            let one = vec![format!("v {pod}-{port}")];
             assert_eq!(answered, (one, Vec::new()), "in cleartext to {authority} of {pod}");
         }
     }

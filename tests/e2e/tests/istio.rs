@@ -64,7 +64,12 @@ fn run(sidecars: &[(&str, &Sidecar, &[&str])], calls: &Value) -> Value {
     drop(input);
     let output = child.wait_with_output().expect("the script ends");
     let errors = String::from_utf8_lossy(&output.stderr);
-    let asked = || sidecars.iter().map(|(name, sidecar, _)| (name, sidecar.asked())).collect::<Vec<_>>();
+    let asked = || {
+        sidecars
+            .iter()
+            .map(|(name, sidecar, _)| (name, sidecar.asked()))
+            .collect::<Vec<_>>()
+    };
     assert!(output.status.success(), "{errors}\n{:#?}", asked());
     serde_json::from_slice(&output.stdout).expect("the script prints an object")
 }
@@ -109,7 +114,7 @@ fn calls() -> Value {
             ["a port without a service, http", "get", SERVER, 9999, "/ unknown", false],
             ["a port without a service, tcp", "tcp", SERVER, 8081, "neither HTTP nor TLS \r\n", false],
             ["the inbound port", "tcp", SERVER, 15006, "hello", false],
-            ["statistics", "get", SERVER, 15090, "/stats/prometheus", false],
+            ["statistics", "get", SERVER, 15090, "/stats/prometheus reviews", false],
         ],
     })
 }
@@ -124,7 +129,10 @@ fn what_istiod_sends_a_default_sidecar_is_taken_and_traffic_flows() {
         let authority = Authority::new(&directory, "root");
         let client = Sidecar::new(Kind::Remora, &directory, &authority, "client", "10.10.1.1");
         let server = Sidecar::new(kind, &directory, &authority, "server", SERVER);
-        let rejections = ["cluster_manager.cds.update_rejected", "listener_manager.lds.update_rejected"];
+        let rejections = [
+            "cluster_manager.cds.update_rejected",
+            "listener_manager.lds.update_rejected",
+        ];
         let handshakes = [
             "cluster.outbound|9080||reviews.default.svc.cluster.local.ssl.handshake",
             "cluster.outbound|9080||ratings.default.svc.cluster.local.ssl.handshake",
@@ -137,34 +145,57 @@ fn what_istiod_sends_a_default_sidecar_is_taken_and_traffic_flows() {
             let asked = sidecar.asked();
             let refused: Vec<_> = asked.iter().filter(|line| line.contains("NACK")).collect();
             assert!(refused.is_empty(), "{refused:#?}");
-            assert!(asked.len() >= 10, "all types were asked for and acknowledged: {asked:#?}");
+            assert!(
+                asked.len() >= 10,
+                "all types were asked for and acknowledged: {asked:#?}"
+            );
         }
         for name in rejections {
             assert_eq!(result["stats"]["client"][name], 0, "{name}");
             assert_eq!(result["stats"]["server"][name], 0, "{name}");
         }
-        assert_eq!(result["stats"]["client"][handshakes[0]], 1, "both calls took one connection");
-        assert_eq!(result["stats"]["client"][handshakes[1]], 0, "there is nobody who speaks TLS");
+        assert_eq!(
+            result["stats"]["client"][handshakes[0]], 1,
+            "both calls took one connection"
+        );
+        assert_eq!(
+            result["stats"]["client"][handshakes[1]], 0,
+            "there is nobody who speaks TLS"
+        );
         assert_eq!(result["stats"]["client"][handshakes[2]], 1);
 
         let made = &mut result["calls"]["client"];
         for name in ["http", "http again", "strict", "to http2", "not named, http"] {
             let caller = take_caller(&mut made[name]);
-            assert_eq!(caller, "spiffe://cluster.local/ns/default/sa/client", "{name}: {}", made[name]);
+            assert_eq!(
+                caller, "spiffe://cluster.local/ns/default/sa/client",
+                "{name}: {}",
+                made[name]
+            );
             assert_eq!(made[name], answered("server", SIDECAR), "{name}");
         }
         assert_eq!(made["http to a pod without a sidecar"], answered("plain", "10.10.1.1"));
         assert_eq!(made["tcp"], format!("server {SIDECAR} hello"));
-        assert_eq!(made["not named, tcp"], format!("server {SIDECAR} neither HTTP nor TLS \r\n"));
+        assert_eq!(
+            made["not named, tcp"],
+            format!("server {SIDECAR} neither HTTP nor TLS \r\n")
+        );
         assert_eq!(made["nobody's address"], "plain 10.10.1.1 hello");
         assert_eq!(made["nobody's host"], answered("plain", "10.10.1.1"));
         assert_eq!(made["nobody's port of a sidecar"], answered("server", SIDECAR));
-        assert_eq!(made["black hole"], json!({"status": 503, "body": "no healthy upstream"}));
+        assert_eq!(
+            made["black hole"],
+            json!({"status": 503, "body": "no healthy upstream"})
+        );
         assert_eq!(made["straight to outbound"], "closed");
         assert_eq!(made["straight to inbound"], "closed");
 
         let made = &mut result["calls"]["plain"];
-        for name in ["cleartext http", "cleartext, not named, http", "a port without a service, http"] {
+        for name in [
+            "cleartext http",
+            "cleartext, not named, http",
+            "a port without a service, http",
+        ] {
             assert_eq!(made[name], answered("server", SIDECAR), "{name}");
         }
         assert_eq!(made["cleartext tcp"], format!("server {SIDECAR} hello"));
@@ -190,7 +221,8 @@ fn what_istiod_sends_a_default_sidecar_is_taken_and_traffic_flows() {
             ("0.0.0.0_3306", "-"),
         ] {
             let is_it = |line: &&str| {
-                line.starts_with(&format!("{chain} {protocol} ")) && line.contains("spiffe://cluster.local/ns/default/sa/client")
+                line.starts_with(&format!("{chain} {protocol} "))
+                    && line.contains("spiffe://cluster.local/ns/default/sa/client")
             };
             assert!(log.lines().any(|line| is_it(&line)), "{chain} {protocol}:\n{log}");
         }

@@ -18,7 +18,10 @@ spec:
   ports: [{name: http, port: 80, targetPort: 8080}]
 ";
     let policy = |name: &str, targets: &str, mode: &str| {
-        let targets = targets.split(' ').map(|target| format!("{{name: {target}}}")).collect::<Vec<_>>();
+        let targets = targets
+            .split(' ')
+            .map(|target| format!("{{name: {target}}}"))
+            .collect::<Vec<_>>();
         format!(
             "\n---\napiVersion: policy.remora.dev/v1alpha1\nkind: ServicePolicy\nmetadata: {{name: {name}, namespace: demo}}\n\
              spec: {{targetRefs: [{}], mtls: {{mode: {mode}}}}}\n",
@@ -30,7 +33,11 @@ spec:
         policy("web", "greeter-web", modes[1]),
     ];
     let text = format!("{GREETER}{web}{}{}", policies[0], policies[1]);
-    decoded(&view(&snapshot(&text), "greeter-v1-a"), ResourceType::Listener, "inbound")
+    decoded(
+        &view(&snapshot(&text), "greeter-v1-a"),
+        ResourceType::Listener,
+        "inbound",
+    )
 }
 
 /// A chain in a line: which connections, whether they are TLS, and where their requests go by which hosts.
@@ -55,7 +62,11 @@ fn line(chain: &FilterChain) -> String {
         criteria.destination_port.map_or(0, |port| port.value),
         criteria.transport_protocol,
         criteria.server_names,
-        if chain.transport_socket.is_some() { "TLS" } else { "cleartext" },
+        if chain.transport_socket.is_some() {
+            "TLS"
+        } else {
+            "cleartext"
+        },
         hosts.collect::<Vec<_>>().join(", ")
     )
 }
@@ -70,7 +81,8 @@ fn listener_filters(listener: &Listener) -> Vec<&str> {
 }
 
 const WEB: &str = r#"["outbound_.80_._.greeter-web.demo.svc.cluster.local"]"#;
-const GRPC: &str = r#"["outbound_.50051_._.greeter.demo.svc.cluster.local", "outbound_.50051_._.greeter-v1.demo.svc.cluster.local"]"#;
+const GRPC: &str =
+    r#"["outbound_.50051_._.greeter.demo.svc.cluster.local", "outbound_.50051_._.greeter-v1.demo.svc.cluster.local"]"#;
 
 #[test]
 fn permissive_ports_take_tls_and_cleartext_wherever_a_connection_was_going() {

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use xds_api::any::inner_type_url;
 use xds_api::envoy::config::bootstrap::v3 as pb;
 use xds_api::envoy::config::core::v3 as core;
-use xds_api::any::inner_type_url;
 use xds_api::prost::Message as _;
 use xds_api::type_name;
 

@@ -142,7 +142,10 @@ fn parse_tag(context: &mut Context<'_>, message: &metrics::TagSpecifier) -> Resu
         Some(Value::Regex(source)) if source.is_empty() => Ok(TagValue::Default),
         // Envoy reads these expressions, and no others, as ECMAScript; Istio's bootstrap has one that looks ahead.
         Some(Value::Regex(source)) if LOOKS_AROUND.iter().any(|sign| source.contains(sign)) => {
-            context.without_effect("regex", "expressions do not look around: the statistics keep their full names");
+            context.without_effect(
+                "regex",
+                "expressions do not look around: the statistics keep their full names",
+            );
             return Ok(None);
         }
         Some(Value::Regex(source)) => Regex::new(source)

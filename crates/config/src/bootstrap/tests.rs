@@ -302,7 +302,10 @@ stats_config:
     let parsed = parse(text).expect("valid");
     let names: Vec<_> = parsed.value.stats.tags.iter().map(|tag| &*tag.name).collect();
     assert_eq!(names, ["b"]);
-    assert_eq!(parsed.without_effect[0].path.to_string(), "stats_config.stats_tags[0].regex");
+    assert_eq!(
+        parsed.without_effect[0].path.to_string(),
+        "stats_config.stats_tags[0].regex"
+    );
 }
 
 #[test]

@@ -35,7 +35,11 @@ pub(crate) struct AlpnOverrides {
 impl AlpnOverrides {
     /// What is offered where this version is to be spoken.
     pub(crate) fn of(&self, http2: bool) -> Option<&Arc<Protocols>> {
-        if http2 { self.http2.as_ref() } else { self.http1.as_ref() }
+        if http2 {
+            self.http2.as_ref()
+        } else {
+            self.http1.as_ref()
+        }
     }
 }
 
@@ -75,16 +79,17 @@ fn parse_entry(
 ) -> Result<(pb::Protocol, Arc<Protocols>), Reported> {
     context.check(message);
     let version = context.enumeration("upstream_protocol", message.upstream_protocol);
-    let protocols: Result<Vec<Vec<Box<[u8]>>>, _> = context.each("alpn_override", &message.alpn_override, |context, text| {
-        // As in Envoy, an entry may be a list itself.
-        let parts = text.split(',').map(|protocol| match protocol.len() {
-            1..=LONGEST_PROTOCOL => Ok(protocol.as_bytes().into()),
-            length => Err(context.reject(format!(
-                "holds a protocol of {length} bytes, expected 1 to {LONGEST_PROTOCOL}"
-            ))),
+    let protocols: Result<Vec<Vec<Box<[u8]>>>, _> =
+        context.each("alpn_override", &message.alpn_override, |context, text| {
+            // As in Envoy, an entry may be a list itself.
+            let parts = text.split(',').map(|protocol| match protocol.len() {
+                1..=LONGEST_PROTOCOL => Ok(protocol.as_bytes().into()),
+                length => Err(context.reject(format!(
+                    "holds a protocol of {length} bytes, expected 1 to {LONGEST_PROTOCOL}"
+                ))),
+            });
+            parts.collect()
         });
-        parts.collect()
-    });
     let protocols = protocols?.into_iter().flatten().collect();
     Ok((version?, Arc::new(Protocols(protocols))))
 }
@@ -141,7 +146,10 @@ mod tests {
             clusters: &slots,
             local: &Arc::new(LocalInfo::default()),
         };
-        let filter = settings.get::<Configured>().expect("it is a filter's").build(&context)?;
+        let filter = settings
+            .get::<Configured>()
+            .expect("it is a filter's")
+            .build(&context)?;
         let overrides = filter.alpn_overrides().expect("it is this filter");
         Some([false, true].map(|http2| {
             let names = overrides.of(http2)?.offered().into_iter();
@@ -159,7 +167,10 @@ mod tests {
         let names = |names: [&str; 3]| Some(names.map(str::to_owned).to_vec());
         assert_eq!(
             offered(&istiods),
-            Some([names(["istio-http/1.1", "istio", "http/1.1"]), names(["istio-h2", "istio", "h2"])])
+            Some([
+                names(["istio-http/1.1", "istio", "http/1.1"]),
+                names(["istio-h2", "istio", "h2"])
+            ])
         );
     }
 
@@ -169,7 +180,11 @@ mod tests {
             offered(&[entry(1, &["a"]), entry(1, &["b"]), entry(2, &[]), entry(2, &["c"])]),
             Some([Some(vec!["a".to_owned()]), None])
         );
-        assert_eq!(offered(&[entry(0, &["a"]), entry(2, &[])]), None, "there is nothing to do");
+        assert_eq!(
+            offered(&[entry(0, &["a"]), entry(2, &[])]),
+            None,
+            "there is nothing to do"
+        );
     }
 
     #[test]

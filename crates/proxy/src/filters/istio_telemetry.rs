@@ -10,9 +10,17 @@ pub(super) fn register(extensions: &mut Extensions) {
     let no_exchange = "peers exchange no metadata";
     let no_statistics = "Istio's own statistics are not kept";
     for (message, reason, places) in [
-        ("io.istio.http.peer_metadata.Config", no_exchange, [HttpFilter, HttpFilterPerRoute]),
+        (
+            "io.istio.http.peer_metadata.Config",
+            no_exchange,
+            [HttpFilter, HttpFilterPerRoute],
+        ),
         ("stats.PluginConfig", no_statistics, [HttpFilter, HttpFilterPerRoute]),
-        ("stats.PluginConfig", no_statistics, [NetworkFilter, UpstreamNetworkFilter]),
+        (
+            "stats.PluginConfig",
+            no_statistics,
+            [NetworkFilter, UpstreamNetworkFilter],
+        ),
         (
             "envoy.tcp.metadataexchange.config.MetadataExchange",
             no_exchange,
@@ -124,7 +132,9 @@ mod tests {
             }],
             ..Default::default()
         };
-        let parsed = Context::parse(&extensions, |context| config::listener::Listener::parse(context, &message));
+        let parsed = Context::parse(&extensions, |context| {
+            config::listener::Listener::parse(context, &message)
+        });
         let parsed = parsed.expect("the listener is accepted");
         let listed: Vec<_> = parsed.without_effect.iter().map(|note| note.path.to_string()).collect();
         let path = |index| format!("filter_chains[0].filters[{index}].typed_config");
@@ -140,7 +150,11 @@ mod tests {
             }],
             ..Default::default()
         };
-        let parse = |message| Context::parse(&extensions, |context| config::cluster::Cluster::parse(context, &message));
+        let parse = |message| {
+            Context::parse(&extensions, |context| {
+                config::cluster::Cluster::parse(context, &message)
+            })
+        };
         let parsed = parse(upstream(exchange)).expect("the cluster is accepted");
         assert_eq!(parsed.without_effect[0].path.to_string(), "filters[0].typed_config");
         let faults = parse(upstream(xds_api::pack(&proxy))).expect_err("it would do something");

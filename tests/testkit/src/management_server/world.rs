@@ -59,5 +59,6 @@ pub(super) fn parse(type_url: &str, documents: &[String]) -> Vec<(String, Any)> 
 /// The name as it is written: `name: x` or `cluster_name: x` at the beginning.
 fn name(text: &str) -> &str {
     let line = text.trim_start().lines().next().unwrap_or_default();
-    line.split_once(':').map_or("", |(_, name)| name.trim().trim_matches('"'))
+    line.split_once(':')
+        .map_or("", |(_, name)| name.trim().trim_matches('"'))
 }
