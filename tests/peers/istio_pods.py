@@ -10,6 +10,7 @@ import os
 import pathlib
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -108,6 +109,17 @@ def connect(address, port, marked):
     return connection
 
 
+def client_hello(name):
+    """The first flight of TLS with somebody of this name."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname=name)
+    try:
+        session.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return outgoing.read()
+
+
 def call(kind, address, port, what, marked):
     """An answer; `closed` where the connection ended without one."""
     try:
@@ -115,6 +127,12 @@ def call(kind, address, port, what, marked):
             if kind == "tcp":
                 connection.sendall(what.encode())
                 return connection.recv(65536).decode() or "closed"
+            if kind == "hello":
+                hello = client_hello(what)
+                connection.sendall(hello)
+                received = connection.recv(65536)
+                who, _, rest = received.rpartition(hello)
+                return f"{who.decode()}hello{rest.decode()}" if hello in received else repr(received[:40])
             path, host = (what.split(" ") + [""])[:2]
             connection.sendall(f"GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
             received = b""

@@ -101,6 +101,8 @@ fn calls() -> Value {
             ["nobody's address", "tcp", PLAIN, 8081, "hello", true],
             ["nobody's host", "get", PLAIN, 9080, "/ unknown.example", true],
             ["nobody's port of a sidecar", "get", SERVER, 9999, "/ unknown.example", true],
+            ["names from DNS", "tcp", "10.96.0.20", 9999, "hello", true],
+            ["by server name", "hello", PLAIN, 443, "secure.example", true],
             ["black hole", "get", "10.96.0.16", 9080, "/ blocked", true],
             ["straight to outbound", "tcp", "127.0.0.1", 15001, "hello", false],
             ["straight to inbound", "tcp", "127.0.0.1", 15006, "hello", false],
@@ -183,6 +185,8 @@ fn what_istiod_sends_a_default_sidecar_is_taken_and_traffic_flows() {
         assert_eq!(made["nobody's address"], "plain 10.10.1.1 hello");
         assert_eq!(made["nobody's host"], answered("plain", "10.10.1.1"));
         assert_eq!(made["nobody's port of a sidecar"], answered("server", SIDECAR));
+        assert_eq!(made["names from DNS"], "client 127.0.0.1 hello");
+        assert_eq!(made["by server name"], "plain 10.10.1.1 hello");
         assert_eq!(
             made["black hole"],
             json!({"status": 503, "body": "no healthy upstream"})
