@@ -17,7 +17,7 @@ const PLAIN: &str = "10.10.3.1";
 /// Where the sidecar's connections to its application come from.
 const SIDECAR: &str = "127.0.0.6";
 
-/// `unshare`, or why there are no network namespaces here.
+/// The command in a network namespace of its own.
 fn network_namespace(command: &Command) -> Command {
     let mut all = Command::new("unshare");
     all.args(["--user", "--map-root-user", "--net"])
@@ -27,6 +27,7 @@ fn network_namespace(command: &Command) -> Command {
 }
 
 /// Whether the system allows pods: namespaces, a bridge, redirection.
+#[allow(clippy::print_stderr, reason = "who reads the tests' report is to know what was left out")]
 fn can_have_pods() -> bool {
     let mut probe = Command::new("sh");
     probe.args([
