@@ -27,7 +27,10 @@ fn network_namespace(command: &Command) -> Command {
 }
 
 /// Whether the system allows pods: namespaces, a bridge, redirection.
-#[allow(clippy::print_stderr, reason = "who reads the tests' report is to know what was left out")]
+#[allow(
+    clippy::print_stderr,
+    reason = "who reads the tests' report is to know what was left out"
+)]
 fn can_have_pods() -> bool {
     let mut probe = Command::new("sh");
     probe.args([
