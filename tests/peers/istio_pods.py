@@ -2,7 +2,7 @@
 has it, and one without. Prints what became of calls between them.
 
 To be started by `unshare --user --map-root-user --net`, with a JSON object on standard input: `sidecars`, by pod's name the
-command, its folder and the statistics asked for. As the only user here is root, the traffic of an application is known by
+command, what else runs in the pod, its folder and the statistics asked for; and `calls`, by pod's name. As the only user here is root, the traffic of an application is known by
 its mark, not by its user.
 """
 import json
@@ -55,8 +55,9 @@ def guarded(answer, connection, peer):
 def app(pod):
     """An application: over HTTP it says who called and how, over TCP it echoes behind that; HTTP on 8000 too, if it is."""
 
-    def described(peer, headers):
-        return json.dumps({"pod": pod, "from": peer, "xfcc": headers.get("x-forwarded-client-cert", "")}).encode()
+    def described(connection, peer, headers):
+        port, told = connection.getsockname()[1], headers.get("x-forwarded-client-cert", "")
+        return json.dumps({"pod": pod, "port": port, "from": peer, "xfcc": told}).encode()
 
     def http(connection, peer):
         received = b""
@@ -71,7 +72,8 @@ def app(pod):
                 received += data
             head, _, received = received.partition(b"\r\n\r\n")
             lines = head.decode("latin1").split("\r\n")[1:]
-            body = described(peer, {name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)})
+            fields = (line.partition(":") for line in lines)
+            body = described(connection, peer, {name.lower(): value.strip() for name, _, value in fields})
             connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
 
     def port_is_tcp(received):
@@ -82,7 +84,7 @@ def app(pod):
         while (events := wire.events()) is not None:
             for event in events:
                 if isinstance(event, h2.events.RequestReceived):
-                    body = described(peer, dict(event.headers))
+                    body = described(connection, peer, dict(event.headers))
                     head = [(":status", "200"), ("content-length", str(len(body)))]
                     wire.h2.send_headers(event.stream_id, head)
                     wire.body(event.stream_id, body)
@@ -201,6 +203,11 @@ class Pod:
             self.proxy = self.start(command, cwd=folder, stdout=out, stderr=errors)
         self.folder = path
 
+    def beside(self, command, folder):
+        path = pathlib.Path(folder)
+        with open(path / "beside.log", "a") as out:
+            self.start(command, cwd=folder, stdout=out, stderr=out)
+
     def caller(self):
         process = self.start([sys.executable, __file__, "calls"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -233,6 +240,8 @@ def main():
         callers = {name: pod.caller() for name, pod in pods.items()}
         for name, sidecar in wanted["sidecars"].items():
             pods[name].capture()
+            for command in sidecar.get("beside", []):
+                pods[name].beside(command, sidecar["folder"])
             pods[name].sidecar(sidecar["command"], sidecar["folder"])
         for name in wanted["sidecars"]:
             deadline = time.monotonic() + 30

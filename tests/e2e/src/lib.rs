@@ -8,6 +8,7 @@ pub mod h2_client_cases;
 pub mod h2_server_cases;
 pub mod h2_wire;
 pub mod istio;
+pub mod pods;
 pub mod proxy;
 pub mod sections;
 pub mod tcp;

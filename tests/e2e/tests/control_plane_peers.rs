@@ -1,8 +1,9 @@
 //! The reference control plane with clients that are not ours: Envoy as a sidecar, and grpcio's xDS client.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use e2e::pods::{self, PodSidecar};
 use e2e::proxy::{Kind, Proxy};
 use serde_json::{Value, json};
 use testkit::{Directory, Process, peers, ports, wait, wait_until};
@@ -339,5 +340,98 @@ fn a_permissive_services_ports_are_reached_over_mutual_tls_and_in_cleartext() {
             let one = vec![format!("v {pod}-{port}")];
             assert_eq!(answered, (one, Vec::new()), "in cleartext to {authority} of {pod}");
         }
+    }
+}
+
+/// Two ports of an application under two policies.
+const REDIRECTED: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: demo}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 9080}, {name: http-more, port: 81, targetPort: 8000}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: payments, namespace: demo}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 9081}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: server, namespace: demo, labels: {app: web}}
+status: {podIP: 10.10.2.1}
+---
+apiVersion: policy.remora.dev/v1alpha1
+kind: ServicePolicy
+metadata: {name: web, namespace: demo}
+spec: {targetRefs: [{name: web}], mtls: {mode: Permissive}}
+---
+apiVersion: policy.remora.dev/v1alpha1
+kind: ServicePolicy
+metadata: {name: payments, namespace: demo}
+spec: {targetRefs: [{name: payments}], mtls: {mode: Strict}}
+";
+
+#[test]
+fn cleartext_that_was_redirected_reaches_the_port_it_was_going_to() {
+    if !pods::can_be_had() {
+        return;
+    }
+    for kind in [Kind::Remora, Kind::Envoy] {
+        let directory = Directory::new(&format!("redirected-{}", kind.name()));
+        std::fs::create_dir_all(directory.path().join("mesh")).expect("a directory can be made");
+        directory.write("mesh/mesh.yaml", REDIRECTED);
+        // The ports are those of the pod's own network.
+        let bootstrap = include_str!("../src/sidecar.yaml")
+            .replace("{ip}", "10.10.2.1")
+            .replace("{pod}", "server")
+            .replace("{api_type}", "DELTA_GRPC")
+            .replace("{admin}", "15000")
+            .replace("{control_plane}", "15010");
+        directory.write("bootstrap.yaml", &bootstrap);
+        let words = |program: PathBuf, options: &str| {
+            let mut words = vec![program.display().to_string()];
+            words.extend(options.split_whitespace().map(str::to_owned));
+            words
+        };
+        let control_plane = words(
+            peers::binary("remora-control-plane"),
+            "serve --config mesh --state state --listen 127.0.0.1:15010 --status-listen 127.0.0.1:15014",
+        );
+        let sidecar = PodSidecar {
+            pod: "server",
+            command: words(
+                kind.binary(),
+                "-c bootstrap.yaml --concurrency 1 --disable-hot-restart -l warning",
+            ),
+            beside: vec![control_plane],
+            folder: directory.path(),
+            stats: &[],
+        };
+        let calls = json!({"plain": [
+            ["to a port", "get", "10.10.2.1", 9080, "/ anybody", false],
+            ["to another port", "get", "10.10.2.1", 8000, "/ anybody", false],
+            ["to a strict port", "get", "10.10.2.1", 9081, "/ payments", false],
+            ["to a port of no Service", "get", "10.10.2.1", 9999, "/ web", false],
+            ["straight to the sidecar", "get", "10.10.2.1", 15006, "/ web:81", false],
+            ["straight to the sidecar, strict", "get", "10.10.2.1", 15006, "/ payments", false],
+        ]});
+        let result = pods::run(&[sidecar], &calls).unwrap_or_else(|errors| panic!("{errors}"));
+        let made = &result["calls"]["plain"];
+        for (name, port) in [
+            ("to a port", 9080),
+            ("to another port", 8000),
+            ("straight to the sidecar", 8000),
+        ] {
+            assert_eq!(made[name]["body"]["port"], port, "{name}: {}", made[name]);
+        }
+        // No cleartext reaches a port that asks for mutual TLS, nor one that is nobody's.
+        assert_eq!(made["to a strict port"], "closed", "{}", kind.name());
+        assert_eq!(made["to a port of no Service"], "closed", "{}", kind.name());
+        assert_eq!(
+            made["straight to the sidecar, strict"]["status"],
+            404,
+            "{}",
+            kind.name()
+        );
     }
 }

@@ -1,15 +1,13 @@
 //! A mesh of the shape that istiod sends to default sidecars: everything in it is taken, and traffic goes where it goes in
 //! Istio. Envoy as it can be installed lacks Istio's own filters; it stands in for Istio's proxy without them.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-
 use e2e::istio::Sidecar;
+use e2e::pods::{self, PodSidecar};
 use e2e::proxy::{Kind, Proxy};
 use serde_json::{Value, json};
 use testkit::certificates::Authority;
 use testkit::http1::Client;
-use testkit::{Directory, peers, ports};
+use testkit::{Directory, ports};
 
 const SERVER: &str = "10.10.2.1";
 const PLAIN: &str = "10.10.3.1";
@@ -17,70 +15,20 @@ const PLAIN: &str = "10.10.3.1";
 /// Where the sidecar's connections to its application come from.
 const SIDECAR: &str = "127.0.0.6";
 
-/// The command in a network namespace of its own.
-fn network_namespace(command: &Command) -> Command {
-    let mut all = Command::new("unshare");
-    all.args(["--user", "--map-root-user", "--net"])
-        .arg(command.get_program())
-        .args(command.get_args());
-    all
-}
-
-/// Whether the system allows pods: namespaces, a bridge, redirection.
-#[allow(
-    clippy::print_stderr,
-    reason = "who reads the tests' report is to know what was left out"
-)]
-fn can_have_pods() -> bool {
-    let mut probe = Command::new("sh");
-    probe.args([
-        "-c",
-        "ip link add mesh type bridge && iptables -t nat -A OUTPUT -p tcp -m mark --mark 1 -j REDIRECT --to-ports 1",
-    ]);
-    let probed = network_namespace(&probe).output();
-    let can = probed.as_ref().is_ok_and(|output| output.status.success());
-    if !can {
-        eprintln!("skipped: no network namespaces with a bridge and iptables: {probed:?}");
+/// The sidecar of a pod, of which these statistics are asked.
+fn of_pod<'a>(pod: &'a str, sidecar: &'a Sidecar, stats: &'a [&'a str]) -> PodSidecar<'a> {
+    PodSidecar {
+        pod,
+        command: sidecar.command(),
+        beside: Vec::new(),
+        folder: &sidecar.folder,
+        stats,
     }
-    can
-}
-
-/// Has the pods make their calls; what came of them.
-fn run(sidecars: &[(&str, &Sidecar, &[&str])], calls: &Value) -> Value {
-    let commands: serde_json::Map<String, Value> = sidecars
-        .iter()
-        .map(|(name, sidecar, stats)| {
-            let wanted = json!({"command": sidecar.command(), "folder": sidecar.folder, "stats": stats});
-            ((*name).to_owned(), wanted)
-        })
-        .collect();
-    let mut child = network_namespace(&peers::script("istio_pods.py"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("unshare was there before");
-    let mut input = child.stdin.take().expect("it was piped");
-    let wanted = json!({"sidecars": commands, "calls": calls});
-    input
-        .write_all(wanted.to_string().as_bytes())
-        .expect("the script reads what is wanted");
-    drop(input);
-    let output = child.wait_with_output().expect("the script ends");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let asked = || {
-        sidecars
-            .iter()
-            .map(|(name, sidecar, _)| (name, sidecar.asked()))
-            .collect::<Vec<_>>()
-    };
-    assert!(output.status.success(), "{errors}\n{:#?}", asked());
-    serde_json::from_slice(&output.stdout).expect("the script prints an object")
 }
 
 /// An answer of a pod's application.
-fn answered(pod: &str, from: &str) -> Value {
-    json!({"status": 200, "body": {"pod": pod, "from": from, "xfcc": ""}})
+fn answered(pod: &str, port: u16, from: &str) -> Value {
+    json!({"status": 200, "body": {"pod": pod, "port": port, "from": from, "xfcc": ""}})
 }
 
 /// Takes who called, as the application was told by its sidecar, out of an answer.
@@ -127,7 +75,7 @@ fn calls() -> Value {
 
 #[test]
 fn what_istiod_sends_a_default_sidecar_is_taken_and_traffic_flows() {
-    if !can_have_pods() {
+    if !pods::can_be_had() {
         return;
     }
     for kind in [Kind::Remora, Kind::Envoy] {
@@ -145,8 +93,13 @@ fn what_istiod_sends_a_default_sidecar_is_taken_and_traffic_flows() {
             "cluster.outbound|3306||mysql.default.svc.cluster.local.ssl.handshake",
         ];
         let stats = [&rejections[..], &handshakes].concat();
-        let sidecars = [("client", &client, &stats[..]), ("server", &server, &rejections[..])];
-        let mut result = run(&sidecars, &calls());
+        let sidecars = [
+            of_pod("client", &client, &stats),
+            of_pod("server", &server, &rejections),
+        ];
+        let mut result = pods::run(&sidecars, &calls()).unwrap_or_else(|errors| {
+            panic!("{errors}\nclient {:#?}\nserver {:#?}", client.asked(), server.asked());
+        });
         for sidecar in [&client, &server] {
             let asked = sidecar.asked();
             let refused: Vec<_> = asked.iter().filter(|line| line.contains("NACK")).collect();
@@ -171,24 +124,33 @@ fn what_istiod_sends_a_default_sidecar_is_taken_and_traffic_flows() {
         assert_eq!(result["stats"]["client"][handshakes[2]], 1);
 
         let made = &mut result["calls"]["client"];
-        for name in ["http", "http again", "strict", "to http2", "not named, http"] {
+        for (name, port) in [
+            ("http", 9080),
+            ("http again", 9080),
+            ("strict", 9081),
+            ("to http2", 7070),
+            ("not named, http", 8000),
+        ] {
             let caller = take_caller(&mut made[name]);
             assert_eq!(
                 caller, "spiffe://cluster.local/ns/default/sa/client",
                 "{name}: {}",
                 made[name]
             );
-            assert_eq!(made[name], answered("server", SIDECAR), "{name}");
+            assert_eq!(made[name], answered("server", port, SIDECAR), "{name}");
         }
-        assert_eq!(made["http to a pod without a sidecar"], answered("plain", "10.10.1.1"));
+        assert_eq!(
+            made["http to a pod without a sidecar"],
+            answered("plain", 9080, "10.10.1.1")
+        );
         assert_eq!(made["tcp"], format!("server {SIDECAR} hello"));
         assert_eq!(
             made["not named, tcp"],
             format!("server {SIDECAR} neither HTTP nor TLS \r\n")
         );
         assert_eq!(made["nobody's address"], "plain 10.10.1.1 hello");
-        assert_eq!(made["nobody's host"], answered("plain", "10.10.1.1"));
-        assert_eq!(made["nobody's port of a sidecar"], answered("server", SIDECAR));
+        assert_eq!(made["nobody's host"], answered("plain", 9080, "10.10.1.1"));
+        assert_eq!(made["nobody's port of a sidecar"], answered("server", 9999, SIDECAR));
         assert_eq!(made["names from DNS"], "client 127.0.0.1 hello");
         assert_eq!(made["by server name"], "plain 10.10.1.1 hello");
         assert_eq!(
@@ -199,12 +161,12 @@ fn what_istiod_sends_a_default_sidecar_is_taken_and_traffic_flows() {
         assert_eq!(made["straight to inbound"], "closed");
 
         let made = &mut result["calls"]["plain"];
-        for name in [
-            "cleartext http",
-            "cleartext, not named, http",
-            "a port without a service, http",
+        for (name, port) in [
+            ("cleartext http", 9080),
+            ("cleartext, not named, http", 8000),
+            ("a port without a service, http", 9999),
         ] {
-            assert_eq!(made[name], answered("server", SIDECAR), "{name}");
+            assert_eq!(made[name], answered("server", port, SIDECAR), "{name}");
         }
         assert_eq!(made["cleartext tcp"], format!("server {SIDECAR} hello"));
         assert_eq!(

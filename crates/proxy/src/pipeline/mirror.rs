@@ -81,6 +81,8 @@ fn start_one(worker: &mut Worker, key: Key<Stream>, policy: &RequestMirrorPolicy
     copy.phase = Phase::Connecting;
     copy.route = original.route;
     copy.cluster = Some(Arc::clone(cluster));
+    // A filter that is off says nothing of the connections of the copy either.
+    copy.filters.skipped = original.filters.skipped;
     copy.is_grpc = original.is_grpc;
     copy.hash = original.hash;
     copy.body = body;

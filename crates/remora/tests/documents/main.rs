@@ -20,9 +20,10 @@ writes this file; a test fails when it is stale). A field is one of:
   and the reason given here.
 
 Some values of supported fields are refused by their parser, each by name. HTTP filters: `router`, `buffer`, `cors`,
-`fault`, `grpc_stats`, `header_mutation`, `health_check`, and `upstream_codec` in clusters; Istio's telemetry filters are
-accepted without effect. Network filters: HTTP connection manager, `tcp_proxy`, `connection_limit`. Listener filters:
-`tls_inspector`, `http_inspector`, `original_dst`, `proxy_protocol`. Transport sockets: TLS and `raw_buffer`.
+`fault`, `grpc_stats`, `header_mutation`, `health_check`, `istio.alpn`, and `upstream_codec` in clusters. Network filters:
+HTTP connection manager, `tcp_proxy`, `connection_limit`. Istio's telemetry filters are accepted without effect, of HTTP and
+of connections, in listeners and in clusters. Listener filters: `tls_inspector`, `http_inspector`, `original_dst`,
+`proxy_protocol`. Transport sockets: TLS and `raw_buffer`.
 ";
 
 fn section(out: &mut String, table: &Table) {
