@@ -11,7 +11,7 @@ use xds_api::envoy::config::core::v3 as core;
 
 use crate::access_log::AccessLog;
 use crate::address::Address;
-use crate::cluster::{BindConfig, Cluster};
+use crate::cluster::{BindConfig, Cluster, DnsResolver};
 use crate::config_source::{ApiConfigSource, ConfigSource};
 use crate::listener::Listener;
 use crate::metadata::Struct;
@@ -49,6 +49,8 @@ pub struct Bootstrap {
     pub layered_runtime: Vec<RuntimeLayer>,
     /// How the application log is written, unless the command line says so.
     pub application_log_format: Option<ApplicationLogFormat>,
+    /// How names are resolved, where their cluster does not say it.
+    pub dns_resolver: DnsResolver,
 }
 
 /// The admin endpoint (`envoy.config.bootstrap.v3.Admin`).

@@ -13,13 +13,19 @@ use crate::listener::{TcpKeepalive, TransportSocket};
 use crate::metadata::{Metadata, Struct};
 use crate::resource::{References, ResourceType};
 
+mod bind_config;
 mod circuit_breakers;
+mod connecting;
+mod dns;
 mod health_check;
 mod load_balancing;
 mod outlier_detection;
 mod parse;
 
+pub use bind_config::{BindConfig, SourceAddress};
 pub use circuit_breakers::{CircuitBreakers, RetryBudget, Thresholds};
+pub use connecting::HappyEyeballs;
+pub use dns::{DnsLookupFamily, DnsOptions, DnsResolver};
 pub use health_check::{
     GrpcHealthCheck, HealthCheck, HealthChecker, HttpHealthCheck, Payload, StatusRange, TcpHealthCheck,
 };
@@ -64,6 +70,8 @@ pub struct Cluster {
     pub upstream_bind_config: Option<BindConfig>,
     /// Keepalive of connections; none when off.
     pub tcp_keepalive: Option<TcpKeepalive>,
+    /// In which order the addresses of an endpoint are tried.
+    pub happy_eyeballs: HappyEyeballs,
     /// How DNS is used.
     pub dns: DnsOptions,
     /// Whether an original-destination or static cluster waits for its first health checks before it is warm.
@@ -218,71 +226,6 @@ impl TransportSocketMatch {
         };
         self.criteria.iter().all(|(name, value)| found(name) == Some(value))
     }
-}
-
-/// The address that connections come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BindConfig {
-    /// The address; port 0 for any.
-    pub source_address: Option<std::net::SocketAddr>,
-    /// More addresses: the first of the target's family is used where `source_address` is of the other one.
-    pub more_source_addresses: Vec<std::net::SocketAddr>,
-    /// IP_FREEBIND.
-    pub freebind: Option<bool>,
-}
-
-impl BindConfig {
-    /// Where a connection to `target` comes from.
-    pub fn source_for(&self, target: &std::net::SocketAddr) -> Option<std::net::SocketAddr> {
-        self.source_address
-            .iter()
-            .chain(&self.more_source_addresses)
-            .find(|source| source.is_ipv4() == target.is_ipv4())
-            .copied()
-    }
-}
-
-/// How DNS is used for a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DnsOptions {
-    /// How often names are resolved. Envoy's default is 5 s.
-    pub refresh_rate: Duration,
-    /// How often after a failure; `refresh_rate` when none.
-    pub failure_refresh_rate: Option<(Duration, Duration)>,
-    /// Added to the interval at random at most.
-    pub jitter: Duration,
-    /// Whether the interval is the records' time to live.
-    pub respect_dns_ttl: bool,
-    /// Which records.
-    pub lookup_family: DnsLookupFamily,
-}
-
-impl Default for DnsOptions {
-    fn default() -> Self {
-        Self {
-            refresh_rate: Duration::from_secs(5),
-            failure_refresh_rate: None,
-            jitter: Duration::ZERO,
-            respect_dns_ttl: false,
-            lookup_family: DnsLookupFamily::Auto,
-        }
-    }
-}
-
-/// Which DNS records are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DnsLookupFamily {
-    /// IPv6, and IPv4 when there is none.
-    #[default]
-    Auto,
-    /// IPv4.
-    V4Only,
-    /// IPv6.
-    V6Only,
-    /// IPv4, and IPv6 when there is none.
-    V4Preferred,
-    /// Both.
-    All,
 }
 
 /// Connections opened ahead of need.

@@ -30,6 +30,7 @@ pub mod regex;
 pub mod resource;
 pub mod route;
 pub mod secret;
+pub mod socket_option;
 pub mod string_matcher;
 pub mod support;
 pub mod tcp_proxy;

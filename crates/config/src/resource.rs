@@ -106,6 +106,12 @@ pub enum Resource {
 }
 
 impl Resource {
+    /// Whether it is good for a time only, which begins again when it is sent again, unchanged or not
+    /// (`endpoint_stale_after`).
+    pub fn is_good_for_a_time(&self) -> bool {
+        matches!(self, Self::ClusterLoadAssignment(assignment) if assignment.endpoint_stale_after.is_some())
+    }
+
     /// Parses the bytes of a resource (the value of its `Any`).
     ///
     /// # Errors

@@ -92,6 +92,8 @@ pub(crate) struct Connection {
     waker: Option<Waker>,
     /// The task will run anyway: it is running now, or was woken.
     scheduled: bool,
+    /// How many of its streams `http2.streams_active` counts.
+    shown_streams: u32,
 }
 
 impl Connection {
@@ -111,6 +113,7 @@ impl Connection {
             shut: false,
             waker: None,
             scheduled: false,
+            shown_streams: 0,
         }
     }
 
@@ -268,6 +271,12 @@ fn turn(
         return Poll::Ready(());
     };
     connection.scheduled = false;
+    if let Some(codec) = &connection.codec {
+        let streams = codec.active_streams() as u32;
+        if streams != connection.shown_streams {
+            show_streams(&connection.role, codec, &mut connection.shown_streams, streams);
+        }
+    }
     if connection.lifecycle == Lifecycle::Closed {
         return Poll::Ready(());
     }
@@ -303,6 +312,9 @@ fn remove(worker: &mut Worker, key: Key<Connection>) {
     };
     worker.disarm(connection.timer);
     count_codec(&mut connection);
+    if let Some(codec) = &connection.codec {
+        show_streams(&connection.role, codec, &mut connection.shown_streams, 0);
+    }
     let ending = connection.ending.unwrap_or(Ending {
         by_peer: false,
         cut_requests: false,
@@ -311,9 +323,25 @@ fn remove(worker: &mut Worker, key: Key<Connection>) {
         Role::Downstream(downstream) => {
             worker.totals.downstream_connections.fetch_sub(1, Ordering::Relaxed);
             downstream.closed(worker, ending);
+            crate::pool::on_caller_gone(worker, key);
         }
         Role::Upstream(upstream) => upstream.closed(worker, key, ending),
     }
+}
+
+/// Brings `http2.streams_active` up to date with the streams of one connection. HTTP/1.1 has no such gauge.
+fn show_streams(role: &Role, codec: &Codec, shown: &mut u32, streams: u32) {
+    let change = i64::from(streams) - i64::from(std::mem::replace(shown, streams));
+    if change == 0 || !codec.is_h2() {
+        return;
+    }
+    let (block, shard) = match role {
+        Role::Downstream(downstream) => (downstream.codec_stats(true), downstream.shard),
+        Role::Upstream(upstream) => (upstream.codec_stats(true), upstream.shard()),
+    };
+    block
+        .local(shard)
+        .gauge_add(telemetry::stats::http2::STREAMS_ACTIVE, change);
 }
 
 /// Adds what the codec has counted to the statistics of its protocol: of the process for callers, of the cluster for

@@ -1,11 +1,16 @@
 //! Connecting to an endpoint: the socket, where it is bound, how it is kept alive, whom TLS speaks to.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
 
 use config::cluster::{BindConfig, UpstreamProtocol};
 use config::listener::TcpKeepalive;
 use socket2::{Domain, Protocol, SockRef, Type};
+use telemetry::stats::{Shard, cluster as stat};
 use tls::{ClientContext, Peer};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use upstream::cluster::ClusterHandle;
@@ -13,15 +18,32 @@ use upstream::endpoint::{EndpointAddress, EndpointState};
 
 use crate::pool::Kind;
 use crate::socket::Socket;
+use crate::socket_options;
 
-/// Connects to an endpoint as its cluster says. The caller bounds the time (`connect_timeout`).
+/// How long an attempt has before the next address of the endpoint is tried beside it (RFC 8305 section 5; Envoy's).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(300);
+
+/// Connects to an endpoint as its cluster says. The caller bounds the time (`connect_timeout`), and has counted one
+/// attempt; those beyond it are counted here.
 ///
 /// # Errors
 /// What the system says.
-pub(crate) async fn dial(cluster: &ClusterHandle, endpoint: &EndpointState) -> io::Result<Socket> {
+pub(crate) async fn dial(cluster: &ClusterHandle, endpoint: &EndpointState, shard: Shard) -> io::Result<Socket> {
     match endpoint.address() {
         EndpointAddress::Socket(address) => {
-            let stream = connect(*address, cluster.bind_config()).await?;
+            let bind = cluster.bind_config();
+            let stream = match endpoint.more_addresses() {
+                None => connect(*address, bind).await?,
+                Some(more) => {
+                    let addresses: Vec<SocketAddr> = std::iter::once(*address).chain(more.iter().copied()).collect();
+                    let addresses = cluster.config().happy_eyeballs.order(&addresses);
+                    let count_another = || {
+                        cluster.stats().local(shard).add(stat::UPSTREAM_CX_TOTAL, 1);
+                        endpoint.count_another_attempt();
+                    };
+                    connect_to_any(addresses, bind, count_another).await?
+                }
+            };
             stream.set_nodelay(true)?;
             if let Some(keepalive) = &cluster.config().tcp_keepalive {
                 keep_alive(&stream, keepalive)?;
@@ -39,6 +61,52 @@ pub(crate) async fn dial(cluster: &ClusterHandle, endpoint: &EndpointState) -> i
     }
 }
 
+/// Tries addresses in their order: the next one when one has failed, or has taken a while. The first connection wins,
+/// and the attempts beside it end.
+async fn connect_to_any(
+    addresses: Vec<SocketAddr>,
+    bind: Option<&BindConfig>,
+    count_another: impl Fn(),
+) -> io::Result<TcpStream> {
+    let mut untried = addresses.into_iter();
+    let mut attempts: Vec<Pin<Box<dyn Future<Output = io::Result<TcpStream>> + '_>>> = Vec::new();
+    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut is_first = true;
+    loop {
+        if let Some(address) = untried.next() {
+            if !std::mem::take(&mut is_first) {
+                count_another();
+            }
+            attempts.push(Box::pin(connect(address, bind)));
+        } else if attempts.is_empty() {
+            return Err(failure);
+        }
+        let mut delay = std::pin::pin!(tokio::time::sleep(ATTEMPT_DELAY));
+        let outcome = poll_fn(|context| {
+            for at in (0..attempts.len()).rev() {
+                match attempts[at].as_mut().poll(context) {
+                    Poll::Pending => {}
+                    Poll::Ready(Ok(stream)) => return Poll::Ready(Some(Ok(stream))),
+                    Poll::Ready(Err(error)) => {
+                        drop(attempts.swap_remove(at));
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                }
+            }
+            match untried.len() {
+                0 => Poll::Pending,
+                _ => delay.as_mut().poll(context).map(|()| None),
+            }
+        })
+        .await;
+        match outcome {
+            Some(Ok(stream)) => return Ok(stream),
+            Some(Err(error)) => failure = error,
+            None => {}
+        }
+    }
+}
+
 async fn connect(address: SocketAddr, bind: Option<&BindConfig>) -> io::Result<TcpStream> {
     let Some(bind) = bind else {
         return TcpStream::connect(address).await;
@@ -51,7 +119,9 @@ async fn connect(address: SocketAddr, bind: Option<&BindConfig>) -> io::Result<T
             SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
         }
     }
-    if let Some(source) = bind.source_for(&address) {
+    let (source, options) = bind.source_for(&address);
+    socket_options::set_all(&socket, &address, options)?;
+    if let Some(source) = source {
         socket.bind(&source.into())?;
     }
     TcpSocket::from_std_stream(socket.into()).connect(address).await
@@ -96,5 +166,44 @@ pub(crate) fn tls_peer<'a>(
         host: (!host.is_empty()).then_some(host),
         server_name: kind.server_name,
         alpn: offered.or_else(|| context.alpn_protocols().is_empty().then_some(alpn)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn listening() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        (listener, address)
+    }
+
+    /// An address that nobody listens at.
+    async fn closed() -> SocketAddr {
+        listening().await.1
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_is_followed_by_the_next_at_once() {
+        let (_listener, open) = listening().await;
+        let more = Cell::new(0);
+        let addresses = vec![closed().await, closed().await, open];
+        let stream = connect_to_any(addresses, None, || more.set(more.get() + 1)).await;
+        assert_eq!(stream.expect("one listens").peer_addr().expect("connected"), open);
+        assert_eq!(more.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn when_all_refuse_the_last_refusal_is_the_error() {
+        let addresses = vec![closed().await, closed().await];
+        let error = connect_to_any(addresses, None, || ())
+            .await
+            .expect_err("nobody listens");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -35,6 +35,10 @@ pub(crate) enum Failure {
     UpstreamProtocolError,
     /// `max_requests` or `max_pending_requests` was reached.
     Overflow,
+    /// The control plane has a share of requests dropped (`drop_overloads`).
+    DropOverload,
+    /// The control plane has all requests dropped.
+    UnconditionalDropOverload,
     /// The route's `timeout` ran out.
     RouteTimeout,
     /// `per_try_timeout` ran out.
@@ -273,6 +277,13 @@ impl Failure {
                 "upstream_reset_before_response_started{overflow}",
                 "upstream connect error or disconnect/reset before headers. reset reason: overflow",
             ),
+            Failure::DropOverload => (503, Some(F::DropOverLoad), "drop_overload", "drop overload"),
+            Failure::UnconditionalDropOverload => (
+                503,
+                Some(F::UnconditionalDropOverload),
+                "unconditional_drop_overload",
+                "unconditional drop overload",
+            ),
             Failure::RouteTimeout => (
                 504,
                 Some(F::UpstreamRequestTimeout),
@@ -339,6 +350,16 @@ impl Failure {
 }
 
 impl Failure {
+    /// The header by which an answer made here says that it was not for the endpoint's sake; its value is `true`.
+    pub(crate) fn marking_header(self) -> Option<&'static [u8]> {
+        match self {
+            Failure::Overflow => Some(b"x-envoy-overloaded"),
+            Failure::DropOverload => Some(b"x-envoy-drop-overload"),
+            Failure::UnconditionalDropOverload => Some(b"x-envoy-unconditional-drop-overload"),
+            _ => None,
+        }
+    }
+
     /// Whether it is the proxy or the caller who gives the request up, so that the endpoint's stream is reset.
     pub(crate) fn is_ours(self) -> bool {
         matches!(

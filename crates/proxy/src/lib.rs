@@ -47,6 +47,7 @@ mod slab;
 mod slots;
 pub mod snapshot;
 mod socket;
+mod socket_options;
 mod stream;
 mod tcp;
 mod timer_wheel;

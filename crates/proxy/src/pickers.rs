@@ -52,6 +52,15 @@ impl Pickers {
         cluster: &Arc<ClusterHandle>,
         context: &PickContext<'_>,
     ) -> Result<Arc<EndpointState>, NoEndpoint> {
+        cluster.pick(context, self.balancer(cluster))
+    }
+
+    /// The endpoint whose turn comes after those that were peeked at before. `None` where the balancer can't tell.
+    pub(crate) fn peek(&mut self, cluster: &Arc<ClusterHandle>) -> Option<Arc<EndpointState>> {
+        cluster.peek(self.balancer(cluster))
+    }
+
+    fn balancer(&mut self, cluster: &ClusterHandle) -> &mut WorkerLb {
         let state = cluster.state();
         let shard = self.shard;
         if self.entries.len() >= self.sweep_at {
@@ -65,7 +74,7 @@ impl Pickers {
                 cluster: Arc::downgrade(state),
                 balancer: WorkerLb::new(shard, telemetry::random::next()),
             });
-        cluster.pick(context, &mut entry.balancer)
+        &mut entry.balancer
     }
 }
 

@@ -22,15 +22,12 @@ use crate::slab::{Key, Slab};
 use crate::stream::Stream;
 use crate::worker::Worker;
 
-/// A place among the requests that wait for a connection.
-pub(crate) type PendingPermit = Permit;
+mod growth;
+mod pending;
 
-/// Streams that a connection still in its handshake is expected to take before another one is
-/// opened beside it (Envoy assumes as much before SETTINGS arrive).
-const EXPECTED_HTTP2_STREAMS: usize = 100;
-
-/// Connections opened ahead of need in one go, at most (Envoy's bound).
-const PRECONNECT_AT_ONCE: usize = 3;
+use growth::{grow, predict};
+use pending::Pending;
+pub(crate) use pending::PendingPermit;
 
 /// What connections to one endpoint may differ in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +38,8 @@ pub(crate) struct Kind<'a> {
     pub(crate) server_name: Option<&'a str>,
     /// What TLS offers, where the request's filters decide that (`istio.alpn`).
     pub(crate) alpn: Option<&'a Arc<Protocols>>,
+    /// The caller's connection, where each has connections of its own (`connection_pool_per_downstream_connection`).
+    pub(crate) caller: Option<Key<Connection>>,
 }
 
 impl<'a> Kind<'a> {
@@ -49,7 +48,8 @@ impl<'a> Kind<'a> {
         let options = &cluster.config().http_protocol_options;
         let follows = matches!(options.upstream_protocol, UpstreamProtocol::UseDownstream { .. });
         let overrides = stream.manager.chain.alpn_overrides(stream.filters.skipped);
-        if !follows && !options.upstream.auto_sni && overrides.is_none() {
+        let of_caller = cluster.config().connection_pool_per_downstream_connection;
+        if !follows && !options.upstream.auto_sni && overrides.is_none() && !of_caller {
             return Kind::default();
         }
         let caller = connections.get(stream.downstream);
@@ -65,6 +65,7 @@ impl<'a> Kind<'a> {
             http2,
             server_name: options.upstream.auto_sni.then(|| server_name(host)).flatten(),
             alpn: overrides.and_then(|overrides| overrides.of(http2.unwrap_or_else(|| may_speak_http2(cluster)))),
+            caller: of_caller.then_some(stream.downstream),
         }
     }
 }
@@ -86,6 +87,7 @@ pub(crate) struct Pool {
     http2: Option<bool>,
     server_name: Option<Box<str>>,
     alpn: Option<Arc<Protocols>>,
+    caller: Option<Key<Connection>>,
     /// The endpoint's next pool, of another kind. Nearly every endpoint has one pool.
     next: Key<Pool>,
     /// Its place among the cluster's pools, where their number is limited.
@@ -106,6 +108,8 @@ pub(crate) struct Pool {
 pub(crate) struct Pools {
     pools: Slab<Pool>,
     by_endpoint: HashMap<usize, Key<Pool>, BuildHasherDefault<PointerHasher>>,
+    /// The pools of callers that have their own, by the caller's key. Some of them may be gone.
+    by_caller: HashMap<u64, Vec<Key<Pool>>>,
 }
 
 /// What [`acquire`] found.
@@ -121,6 +125,7 @@ impl Pools {
         Pools {
             pools: Slab::new(),
             by_endpoint: HashMap::default(),
+            by_caller: HashMap::new(),
         }
     }
 
@@ -152,6 +157,7 @@ impl Pools {
             http2: kind.http2,
             server_name: kind.server_name.map(Into::into),
             alpn: kind.alpn.cloned(),
+            caller: kind.caller,
             next: first,
             _permit: permit,
             cluster: Arc::clone(cluster),
@@ -161,6 +167,9 @@ impl Pools {
             pending: VecDeque::new(),
         });
         self.by_endpoint.insert(pointer, key);
+        if let Some(caller) = kind.caller {
+            self.by_caller.entry(caller.to_bits()).or_default().push(key);
+        }
         Some(key)
     }
 
@@ -194,7 +203,11 @@ impl Pools {
             }
             None => {}
         }
-        self.pools.remove(key);
+        if let Some(caller) = self.pools.remove(key).and_then(|pool| pool.caller)
+            && let Some(pools) = self.by_caller.get_mut(&caller.to_bits())
+        {
+            pools.retain(|other| *other != key);
+        }
     }
 }
 
@@ -204,35 +217,8 @@ impl Pool {
             http2: self.http2,
             server_name: self.server_name.as_deref(),
             alpn: self.alpn.as_ref(),
+            caller: self.caller,
         }
-    }
-
-    /// Streams that one connection is expected to take at a time.
-    fn expected_streams(&self) -> usize {
-        let http2 = self.http2.unwrap_or_else(|| may_speak_http2(&self.cluster));
-        if http2 { EXPECTED_HTTP2_STREAMS } else { 1 }
-    }
-
-    /// Whether the connections there are, with those on their way, are too few for the streams that are there or
-    /// anticipated (Envoy, `shouldConnect`).
-    fn wants_connection(&self) -> bool {
-        let expected = self.expected_streams();
-        let waiting = self.pending.len();
-        if waiting > self.connecting.len() * expected {
-            return true;
-        }
-        let ratio = self.cluster.config().preconnect.per_upstream_ratio;
-        if ratio <= 1.0 {
-            return false;
-        }
-        let active = match expected {
-            1 => self
-                .connections
-                .saturating_sub(self.ready.len() + self.connecting.len()),
-            _ => self.endpoint.active_requests() as usize,
-        };
-        let capacity = (self.connecting.len() + self.ready.len()) * expected;
-        (waiting + active) as f64 * ratio > (capacity + if expected == 1 { active } else { 0 }) as f64
     }
 }
 
@@ -248,6 +234,7 @@ pub(crate) fn acquire(
     cluster: &Arc<ClusterHandle>,
     priority: RoutingPriority,
 ) -> Result<Acquired, Failure> {
+    predict(worker, stream, cluster, priority);
     let key = pool_for(worker, stream, endpoint, cluster, priority)?;
     let Some(pool) = worker.pools.pools.get_mut(key) else {
         return Err(Failure::NoHealthyUpstream);
@@ -275,13 +262,14 @@ pub(crate) fn acquire(
     let permit = cluster
         .try_acquire_pending(worker.shard, priority)
         .ok_or(Failure::Overflow)?;
-    cluster
-        .stats()
-        .local(worker.shard)
-        .add(stat::UPSTREAM_RQ_PENDING_TOTAL, 1);
     pool.pending.push_back(stream);
     grow(worker, key, priority);
-    Ok(Acquired::Pending(permit))
+    Ok(Acquired::Pending(Pending::begin(
+        cluster,
+        endpoint,
+        permit,
+        worker.shard,
+    )))
 }
 
 /// The pool of the connections that a stream needs.
@@ -334,38 +322,18 @@ fn may_speak_http2(cluster: &ClusterHandle) -> bool {
     )
 }
 
-/// Opens connections if those there are will not do.
-fn grow(worker: &mut Worker, key: Key<Pool>, priority: RoutingPriority) {
-    for _ in 0..PRECONNECT_AT_ONCE {
-        let Some(pool) = worker.pools.pools.get_mut(key) else {
-            return;
-        };
-        if !pool.wants_connection() {
-            return;
-        }
-        // As in Envoy, a pool that has no connection may always open one.
-        let has_none = pool.connections == 0;
-        let Some(permit) = pool
-            .cluster
-            .try_connect(worker.shard, &pool.endpoint, priority, has_none)
-        else {
-            return;
-        };
-        pool.connections += 1;
-        let endpoint = Arc::clone(&pool.endpoint);
-        let cluster = Arc::clone(&pool.cluster);
-        let connection = crate::upstream_connection::open(worker, key, endpoint, cluster, permit);
-        if let Some(pool) = worker.pools.pools.get_mut(key) {
-            pool.connecting.push(connection);
-        }
-    }
-}
-
 /// A connection finished its handshake: those who wait get it.
 pub(crate) fn on_ready(worker: &mut Worker, key: Key<Pool>, connection: Key<Connection>) {
+    let mut is_orphaned = false;
     if let Some(pool) = worker.pools.pools.get_mut(key) {
         pool.connecting.retain(|other| *other != connection);
         pool.ready.push(connection);
+        is_orphaned = pool
+            .caller
+            .is_some_and(|caller| worker.connections.get(caller).is_none());
+    }
+    if is_orphaned {
+        return crate::upstream_connection::drain(worker, connection);
     }
     serve_pending(worker, key);
 }
@@ -445,6 +413,21 @@ pub(crate) fn on_removed(worker: &mut Worker, key: Key<Pool>, connection: Key<Co
         worker.pools.remove_if_unused(key);
     } else {
         grow(worker, key, RoutingPriority::Default);
+    }
+}
+
+/// A caller's connection is gone: nobody will use the connections that were its own.
+pub(crate) fn on_caller_gone(worker: &mut Worker, caller: Key<Connection>) {
+    if worker.pools.by_caller.is_empty() {
+        return;
+    }
+    for key in worker.pools.by_caller.remove(&caller.to_bits()).unwrap_or_default() {
+        let Some(pool) = worker.pools.pools.get(key) else {
+            continue;
+        };
+        for connection in pool.ready.clone() {
+            crate::upstream_connection::drain(worker, connection);
+        }
     }
 }
 

@@ -45,6 +45,10 @@ pub(crate) struct Upstream {
     idle_since: Instant,
     draining: bool,
     is_http2: bool,
+    /// The set of endpoints that the cluster had when it was opened ([`ClusterState::host_set`]).
+    ///
+    /// [`ClusterState::host_set`]: upstream::cluster_state::ClusterState::host_set
+    host_set: u32,
     /// The stream that has this connection to itself, for a tunnel without HTTP.
     pub(crate) tunnel_of: Option<Key<Stream>>,
     /// It is or was such a connection: nobody else waits for it.
@@ -55,10 +59,6 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    pub(crate) fn endpoint(&self) -> &Arc<EndpointState> {
-        &self.endpoint
-    }
-
     /// Whether requests of it are under way.
     pub(crate) fn has_streams(&self) -> bool {
         self.active_streams > 0
@@ -72,6 +72,12 @@ impl Upstream {
     /// (`close_connections_on_host_health_failure`).
     pub(crate) fn should_close(&self) -> bool {
         self.cluster.config().close_connections_on_host_health_failure && self.endpoint.health() == Health::Unhealthy
+    }
+
+    /// Whether the connection is to take no new requests: its endpoint has gone or failed its health checks, or the set of
+    /// endpoints has changed (`close_connections_on_host_set_change`).
+    pub(crate) fn should_drain(&self) -> bool {
+        self.endpoint.should_drain() || self.host_set != self.cluster.state().host_set()
     }
 
     pub(crate) fn stream_began(&mut self) {
@@ -169,6 +175,7 @@ pub(crate) fn open(
         idle_since: now,
         draining: false,
         is_http2: false,
+        host_set: cluster.state().host_set(),
         tunnel_of: None,
         is_dedicated: false,
     };
@@ -192,7 +199,8 @@ async fn connect(
     endpoint: Arc<EndpointState>,
     deadline: Instant,
 ) {
-    let attempt = dial(&cluster, &endpoint);
+    let shard = cell.worker.borrow().shard;
+    let attempt = dial(&cluster, &endpoint, shard);
     let outcome = tokio::time::timeout_at(deadline.into(), attempt).await;
     let ready = {
         let mut worker = cell.worker.borrow_mut();

@@ -169,7 +169,7 @@ fn sweep(worker: &mut Worker, drain_time: Duration) {
             Role::Upstream(upstream) => {
                 if upstream.should_close() {
                     crate::upstream_connection::close(worker, key);
-                } else if upstream.endpoint().should_drain() {
+                } else if upstream.should_drain() {
                     crate::upstream_connection::drain(worker, key);
                 }
             }

@@ -102,6 +102,7 @@ fn cluster(load: load::ClusterLoad) -> ClusterLoad {
         cluster: load.cluster,
         service: load.service,
         dropped: load.dropped,
+        drops: load.drops,
         localities,
     }
 }
@@ -128,6 +129,7 @@ mod tests {
             cluster: "c".into(),
             service: "".into(),
             dropped: 3,
+            drops: vec![("lb".into(), 2)],
             endpoints: vec![
                 endpoint(1, "a", 0, 1),
                 endpoint(2, "a", 0, 2),
@@ -141,6 +143,6 @@ mod tests {
             .map(|place| (&*place.zone, place.priority, place.load.issued, place.endpoints.len()))
             .collect();
         assert_eq!(places, [("a", 0, 3, 2), ("b", 0, 4, 1), ("b", 1, 8, 1)]);
-        assert_eq!(told.dropped, 3);
+        assert_eq!((told.dropped, told.drops), (3, vec![("lb".into(), 2)]));
     }
 }

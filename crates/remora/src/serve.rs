@@ -154,7 +154,7 @@ impl Control {
         );
         let driver = Driver::new(
             clusters,
-            Arc::new(HickoryResolver::from_system()),
+            Arc::new(HickoryResolver::new(&bootstrap.dns_resolver)),
             Arc::new(NetworkChecker),
         );
         let node = admin_source::node(bootstrap.node.clone());

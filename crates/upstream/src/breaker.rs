@@ -5,11 +5,16 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 pub use config::cluster::{CircuitBreakers, RetryBudget, Thresholds};
 pub use config::route::RoutingPriority;
 
 use crate::cluster_state::ClusterState;
+
+mod request_window;
+
+use request_window::RequestWindow;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +47,8 @@ struct Counters {
     requests: AtomicU32,
     retries: AtomicU32,
     connection_pools: AtomicU32,
+    /// The requests of late, where a retry budget goes by them.
+    of_late: OnceLock<Box<RequestWindow>>,
 }
 
 impl Counters {
@@ -79,8 +86,17 @@ impl Breaker {
             Resource::Retries => match thresholds.retry_budget {
                 None => thresholds.max_retries,
                 Some(budget) => {
-                    let requests = u64::from(self.in_use(Resource::Requests, priority))
-                        + u64::from(self.in_use(Resource::PendingRequests, priority));
+                    let requests = match budget.budget_interval {
+                        None => {
+                            u64::from(self.in_use(Resource::Requests, priority))
+                                + u64::from(self.in_use(Resource::PendingRequests, priority))
+                        }
+                        Some(interval) => self
+                            .counters(priority)
+                            .of_late
+                            .get()
+                            .map_or(0, |window| window.sum(Instant::now(), interval)),
+                    };
                     let share = (requests as f64 * budget.budget_percent / 100.0) as u32;
                     share.max(budget.min_retry_concurrency)
                 }
@@ -97,10 +113,20 @@ impl Breaker {
     pub(crate) fn try_acquire(&self, resource: Resource, limits: &CircuitBreakers, priority: RoutingPriority) -> bool {
         let limit = self.limit(resource, limits, priority);
         let take = |used: u32| (used < limit).then_some(used + 1);
-        self.counters(priority)
+        let counters = self.counters(priority);
+        let taken = counters
             .of(resource)
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, take)
-            .is_ok()
+            .is_ok();
+        if taken
+            && resource == Resource::Requests
+            && let Some(budget) = &limits.thresholds(priority).retry_budget
+            && let Some(interval) = budget.budget_interval
+        {
+            let window = counters.of_late.get_or_init(Box::default);
+            window.count(Instant::now(), interval);
+        }
+        taken
     }
 
     /// Takes one of `resource` whatever the limit says.

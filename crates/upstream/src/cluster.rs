@@ -11,6 +11,7 @@ use telemetry::stats::{self, Shard, cluster as stat};
 use crate::balancer::{LbTable, NoEndpoint, PickContext, WorkerLb};
 use crate::breaker::{CircuitBreakers, Permit, Resource, RoutingPriority};
 use crate::cluster_state::ClusterState;
+use crate::drops::Dropped;
 use crate::endpoint::{ActiveRequest, EndpointState};
 use crate::health_flags::HealthFlags;
 use crate::outlier::{self, Outcome};
@@ -98,12 +99,26 @@ impl ClusterHandle {
         self.table.store(table);
     }
 
+    /// Whether a request is dropped before an endpoint is chosen for it (`drop_overloads`). Ask once for each request.
+    pub fn drop_overload(&self) -> Option<Dropped> {
+        self.state.drops().draw(telemetry::random::next)
+    }
+
+    /// Counts a request that was dropped, by [`drop_overload`](Self::drop_overload) or by an open breaker: load reports
+    /// tell.
+    pub fn count_dropped(&self) {
+        self.state.drops().count();
+    }
+
     /// The endpoint for one attempt. Counts `lb_*` and `upstream_cx_none_healthy`.
     pub fn pick(&self, context: &PickContext<'_>, worker: &mut WorkerLb) -> Result<Arc<EndpointState>, NoEndpoint> {
         let result = match &self.config.discovery {
             Discovery::OriginalDst(settings) => self.pick_original(settings, context, worker),
             _ => {
                 let table = self.table.load();
+                if let Some(peeked) = worker.take_peeked(&table, context) {
+                    return Ok(peeked);
+                }
                 let (result, notes) = table.pick(context, worker);
                 if !notes.is_empty() {
                     let stats = self.state.membership_stats();
@@ -118,6 +133,15 @@ impl ClusterHandle {
             self.stats().increment(worker.shard(), stat::UPSTREAM_CX_NONE_HEALTHY);
         }
         result
+    }
+
+    /// The endpoint whose turn comes after those that were peeked at before: what will be picked for the streams to come.
+    /// `None` where the policy can't tell, or enough was peeked at.
+    pub fn peek(&self, worker: &mut WorkerLb) -> Option<Arc<EndpointState>> {
+        match &self.config.discovery {
+            Discovery::OriginalDst(_) => None,
+            _ => worker.peek(&self.table.load()),
+        }
     }
 
     /// The endpoint at the address that the client chose: an ORIGINAL_DST cluster has a table for show alone.

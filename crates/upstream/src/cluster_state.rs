@@ -12,7 +12,9 @@ use telemetry::stats::{
 use tokio::sync::{Notify, watch};
 
 use crate::breaker::Breaker;
+use crate::drops::Drops;
 use crate::endpoint::{EndpointAddress, EndpointKey, EndpointState};
+use crate::more_addresses::MoreAddresses;
 use crate::original_destination::Originals;
 use crate::registry::Place;
 
@@ -38,6 +40,10 @@ pub struct ClusterState {
     originals: OnceLock<Box<Originals>>,
     /// How many endpoints outlier detection has ejected.
     ejected: AtomicU32,
+    /// How often the set of endpoints has changed of a cluster that then closes its connections.
+    host_sets: AtomicU32,
+    drops: Drops,
+    more_addresses: MoreAddresses,
     has_traffic: AtomicBool,
     /// Made when the first worker subscribes: a mesh has thousands of clusters and uses few.
     changes: OnceLock<watch::Sender<()>>,
@@ -83,6 +89,9 @@ impl ClusterState {
             hasher: RandomState::new(),
             originals: OnceLock::new(),
             ejected: AtomicU32::new(0),
+            host_sets: AtomicU32::new(0),
+            drops: Drops::default(),
+            more_addresses: MoreAddresses::default(),
             name,
             has_traffic: AtomicBool::new(false),
             changes: OnceLock::new(),
@@ -208,6 +217,27 @@ impl ClusterState {
     fn endpoints(&self) -> MutexGuard<'_, HashMap<u64, Weak<EndpointState>>> {
         // Poisoned or not, the map is whole: nothing can panic between two of its changes.
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another number whenever connections made before are to be drained because the set of endpoints has changed
+    /// (`close_connections_on_host_set_change`).
+    pub fn host_set(&self) -> u32 {
+        self.host_sets.load(Ordering::Relaxed)
+    }
+
+    /// The set of endpoints has changed: connections of before are to be drained.
+    pub(crate) fn begin_host_set(&self) {
+        self.host_sets.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Addresses of its endpoints beside their first.
+    pub(crate) fn more_addresses(&self) -> &MoreAddresses {
+        &self.more_addresses
+    }
+
+    /// What is dropped before an endpoint is chosen.
+    pub(crate) fn drops(&self) -> &Drops {
+        &self.drops
     }
 
     pub(crate) fn ejected(&self) -> &AtomicU32 {

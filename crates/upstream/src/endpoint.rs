@@ -90,6 +90,7 @@ pub struct EndpointState {
 struct Hot {
     health: AtomicU32,
     rq_active: AtomicU32,
+    rq_pending_active: AtomicU32,
     cx_active: AtomicU32,
     cx_total: AtomicU64,
     cx_connect_fail: AtomicU64,
@@ -121,6 +122,12 @@ impl EndpointState {
     /// Where to connect.
     pub fn address(&self) -> &EndpointAddress {
         &self.key.address
+    }
+
+    /// Addresses beside the first, to be tried with it (`additional_addresses`, or what else a logical name resolved
+    /// to). Nearly always none.
+    pub fn more_addresses(&self) -> Option<Arc<[SocketAddr]>> {
+        self.cluster.more_addresses().of(&self.key)
     }
 
     /// What identifies it in its cluster.
@@ -266,6 +273,17 @@ impl EndpointState {
         ActiveConnection { endpoint: self.clone() }
     }
 
+    /// Counts one more attempt of a connection that was counted: another address of the endpoint is tried.
+    pub fn count_another_attempt(&self) {
+        self.hot.cx_total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request that waits for a connection, until the guard drops.
+    pub fn start_pending(self: &Arc<Self>) -> PendingRequest {
+        self.hot.rq_pending_active.fetch_add(1, Ordering::Relaxed);
+        PendingRequest { endpoint: self.clone() }
+    }
+
     /// Counts a connection that could not be made (`cx_connect_fail`), including a connect timeout. Outlier detection
     /// learns of it by the outcome of the requests that waited for the connection.
     pub fn record_connect_failure(&self) {
@@ -296,6 +314,7 @@ impl EndpointState {
             cx_total: hot.cx_total.load(Ordering::Relaxed),
             rq_active: u64::from(hot.rq_active.load(Ordering::Relaxed)),
             rq_error: hot.rq_error.load(Ordering::Relaxed),
+            rq_pending_active: u64::from(hot.rq_pending_active.load(Ordering::Relaxed)),
             rq_success: hot.rq_success.load(Ordering::Relaxed),
             rq_timeout: hot.rq_timeout.load(Ordering::Relaxed),
             rq_total: hot.rq_total.load(Ordering::Relaxed),
@@ -338,6 +357,8 @@ pub struct EndpointStats {
     pub rq_active: u64,
     /// Requests that ended in a reset, a failed connection or a 5xx (for gRPC: a failing `grpc-status`).
     pub rq_error: u64,
+    /// Requests that wait for a connection.
+    pub rq_pending_active: u64,
     /// Requests that were answered with anything else.
     pub rq_success: u64,
     /// Requests that ran out of time.
@@ -348,13 +369,14 @@ pub struct EndpointStats {
 
 impl EndpointStats {
     /// Names and values in the order in which `/clusters` prints them.
-    pub fn named(&self) -> [(&'static str, u64); 8] {
+    pub fn named(&self) -> [(&'static str, u64); 9] {
         [
             ("cx_active", self.cx_active),
             ("cx_connect_fail", self.cx_connect_fail),
             ("cx_total", self.cx_total),
             ("rq_active", self.rq_active),
             ("rq_error", self.rq_error),
+            ("rq_pending_active", self.rq_pending_active),
             ("rq_success", self.rq_success),
             ("rq_timeout", self.rq_timeout),
             ("rq_total", self.rq_total),
@@ -388,6 +410,19 @@ impl Drop for ActiveRequest {
     }
 }
 
+/// A request that waits for a connection to an endpoint (`rq_pending_active`), until drop.
+#[derive(Debug)]
+#[must_use = "dropping it at once ends the wait"]
+pub struct PendingRequest {
+    endpoint: Arc<EndpointState>,
+}
+
+impl Drop for PendingRequest {
+    fn drop(&mut self) {
+        self.endpoint.hot.rq_pending_active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A connection to an endpoint, open or being opened (`cx_active`), until drop.
 #[derive(Debug)]
 #[must_use = "dropping it at once ends the connection"]
@@ -409,76 +444,4 @@ impl Drop for ActiveConnection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing;
-
-    fn endpoint() -> Arc<EndpointState> {
-        testing::hosts(&testing::cluster_of(&testing::registry(), "c"), 0, &[1])
-            .remove(0)
-            .state
-    }
-
-    #[test]
-    fn the_hot_part_is_one_cache_line() {
-        assert_eq!(size_of::<Hot>(), 64);
-        assert!(size_of::<EndpointState>() <= 192, "{}", size_of::<EndpointState>());
-    }
-
-    #[test]
-    fn an_active_request_counts_until_its_guard_drops() {
-        let endpoint = endpoint();
-        let limits = CircuitBreakers::default();
-        let guard = endpoint.try_start_request(&limits, RoutingPriority::Default).unwrap();
-        assert_eq!(endpoint.active_requests(), 1);
-        assert_eq!(
-            endpoint
-                .cluster()
-                .breaker()
-                .in_use(Resource::Requests, RoutingPriority::Default),
-            1
-        );
-        drop(guard);
-        assert_eq!(endpoint.active_requests(), 0);
-        assert_eq!(
-            endpoint
-                .cluster()
-                .breaker()
-                .in_use(Resource::Requests, RoutingPriority::Default),
-            0
-        );
-        assert_eq!(endpoint.stats().rq_total, 1);
-    }
-
-    #[test]
-    fn outcomes_are_counted_by_kind() {
-        let endpoint = endpoint();
-        endpoint.count_outcome(Outcome::Response(200));
-        endpoint.count_outcome(Outcome::Response(503));
-        endpoint.count_outcome(Outcome::Reset);
-        endpoint.count_outcome(Outcome::Timeout);
-        let stats = endpoint.stats();
-        assert_eq!((stats.rq_success, stats.rq_error, stats.rq_timeout), (1, 2, 1));
-    }
-
-    #[test]
-    fn a_connection_counts_and_marks_the_cluster_as_having_traffic() {
-        let endpoint = endpoint();
-        assert!(!endpoint.cluster().has_traffic());
-        let connection = endpoint.start_connection();
-        assert!(endpoint.cluster().has_traffic());
-        assert_eq!(endpoint.stats().cx_active, 1);
-        drop(connection);
-        assert_eq!((endpoint.stats().cx_active, endpoint.stats().cx_total), (0, 1));
-    }
-
-    #[test]
-    fn removal_and_failed_health_checks_drain_but_ejection_only_diverts() {
-        let endpoint = endpoint();
-        assert!(endpoint.is_usable() && !endpoint.should_drain());
-        endpoint.update_health(HealthFlags::FAILED_OUTLIER_CHECK, HealthFlags::NONE);
-        assert!(!endpoint.is_usable() && !endpoint.should_drain());
-        endpoint.update_health(HealthFlags::REMOVED, HealthFlags::FAILED_OUTLIER_CHECK);
-        assert!(!endpoint.is_usable() && endpoint.should_drain() && endpoint.is_removed());
-    }
-}
+mod tests;

@@ -3,8 +3,9 @@
 //! The endpoints count their requests anyway ([`EndpointStats`]); a report is the difference to the counts at the last
 //! one. The request path has nothing to do with it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use config::cluster::Discovery;
 use config::endpoint::Locality;
@@ -34,8 +35,10 @@ pub struct ClusterLoad {
     pub cluster: Arc<str>,
     /// Its EDS service name, where that differs from its own; else empty.
     pub service: Arc<str>,
-    /// Requests dropped by configuration, before an endpoint was chosen.
+    /// Requests that were dropped before an endpoint had them: by configuration, or by an open breaker.
     pub dropped: u64,
+    /// Those of them that the categories of `drop_overloads` dropped, sorted by category.
+    pub drops: Vec<(Arc<str>, u64)>,
     /// Each endpoint that had any load, in the order of places.
     pub endpoints: Vec<EndpointLoad>,
 }
@@ -64,6 +67,8 @@ pub struct LoadMeter {
 #[derive(Debug, Default)]
 struct Metered {
     dropped: u64,
+    /// By category, what it counts and how much of that was taken.
+    drops: BTreeMap<Arc<str>, (Arc<AtomicU64>, u64)>,
     /// By the address of the state, which lives as long as it is in here: its counts never start over.
     endpoints: HashMap<usize, MeteredEndpoint>,
 }
@@ -96,6 +101,7 @@ impl LoadMeter {
                     ..Metered::default()
                 };
                 metered.meet(handle);
+                metered.take_drops();
                 metered
                     .endpoints
                     .values_mut()
@@ -118,6 +124,7 @@ impl LoadMeter {
                 cluster: Arc::clone(name),
                 service: service(handle),
                 dropped: dropped.saturating_sub(std::mem::replace(&mut metered.dropped, dropped)),
+                drops: metered.take_drops(),
                 endpoints: metered.take(),
             });
         }
@@ -130,6 +137,7 @@ impl LoadMeter {
                 cluster: Arc::clone(name),
                 service: Arc::default(),
                 dropped: 0,
+                drops: metered.take_drops(),
                 endpoints: metered.take(),
             });
             !metered.endpoints.is_empty()
@@ -142,6 +150,13 @@ impl LoadMeter {
 impl Metered {
     /// Takes in the endpoints that the cluster has now, new ones with nothing taken yet.
     fn meet(&mut self, handle: &ClusterHandle) {
+        for (category, count) in handle.state().drops().by_category() {
+            let metered = self.drops.entry(category).or_insert_with(|| (Arc::clone(&count), 0));
+            if !Arc::ptr_eq(&metered.0, &count) {
+                // The category was gone for a while: it counts from nothing again.
+                *metered = (count, 0);
+            }
+        }
         let table = handle.table();
         let hosts = table.hosts();
         for host in hosts.iter() {
@@ -160,6 +175,21 @@ impl Metered {
             }
             endpoint.priority = place.priority;
         }
+    }
+
+    /// What each category has dropped since the last call; one that is gone has its last word.
+    fn take_drops(&mut self) -> Vec<(Arc<str>, u64)> {
+        let mut drops = Vec::new();
+        self.drops.retain(|category, (count, taken)| {
+            let is_alone = Arc::strong_count(count) == 1;
+            let now = count.load(Ordering::Relaxed);
+            let dropped = now.saturating_sub(std::mem::replace(taken, now));
+            if dropped > 0 {
+                drops.push((Arc::clone(category), dropped));
+            }
+            !is_alone
+        });
+        drops
     }
 
     fn take(&mut self) -> Vec<EndpointLoad> {
@@ -191,9 +221,9 @@ impl Metered {
     }
 }
 
-/// What Envoy counts as dropped: requests in maintenance mode.
+/// What Envoy counts as dropped: requests of its `drop_overloads`, in maintenance mode, and refused by an open breaker.
 fn dropped(handle: &ClusterHandle) -> u64 {
-    handle.stats().counter(stat::UPSTREAM_RQ_MAINTENANCE_MODE)
+    handle.stats().counter(stat::UPSTREAM_RQ_MAINTENANCE_MODE) + handle.state().drops().total()
 }
 
 fn service(handle: &ClusterHandle) -> Arc<str> {

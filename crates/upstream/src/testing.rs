@@ -7,8 +7,8 @@ use std::time::Duration;
 use config::Fingerprint;
 use config::address::Address;
 use config::cluster::{
-    CircuitBreakers, Cluster, CommonLbConfig, Discovery, DnsOptions, GrpcHealthCheck, HealthCheck, HealthChecker,
-    HttpProtocolOptions, LbPolicy, Preconnect, TrackClusterStats,
+    CircuitBreakers, Cluster, CommonLbConfig, Discovery, DnsOptions, GrpcHealthCheck, HappyEyeballs, HealthCheck,
+    HealthChecker, HttpProtocolOptions, LbPolicy, Preconnect, TrackClusterStats,
 };
 use config::endpoint::{ClusterLoadAssignment, Endpoint, HealthStatus, Locality, LocalityEndpoints};
 use config::metadata::Metadata;
@@ -111,6 +111,7 @@ pub(crate) fn cluster(name: &str, localities: Vec<LocalityEndpoints>) -> Cluster
         transport_socket_matches: Vec::new(),
         upstream_bind_config: None,
         tcp_keepalive: None,
+        happy_eyeballs: HappyEyeballs::default(),
         dns: DnsOptions::default(),
         wait_for_warm_on_init: true,
         close_connections_on_host_health_failure: false,

@@ -49,8 +49,10 @@ pub struct ClusterLoad {
     pub cluster: Arc<str>,
     /// Its EDS service name, empty where that is the cluster's name.
     pub service: Arc<str>,
-    /// Requests dropped before an endpoint was chosen.
+    /// Requests dropped before an endpoint had them.
     pub dropped: u64,
+    /// Those of them that were dropped for a category (`drop_overloads`), by category.
+    pub drops: Vec<(Arc<str>, u64)>,
     /// By place and priority. Places without any load are left out.
     pub localities: Vec<LocalityLoad>,
 }

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use xds_api::any::inner_type_url;
 use xds_api::envoy::config::bootstrap::v3 as pb;
 use xds_api::envoy::config::core::v3 as core;
-use xds_api::prost::Message as _;
 use xds_api::type_name;
 
 use super::{Admin, ApplicationLogFormat, Bootstrap, ClusterManager, DynamicResources, RuntimeLayer, StatsSettings};
 use crate::access_log::{AccessLog, AccessLogFormat, AccessLogSink};
 use crate::address::Address;
-use crate::cluster::{BindConfig, Cluster, Discovery};
+use crate::cluster::{BindConfig, Cluster, Discovery, DnsResolver};
 use crate::config_source::{ApiConfigSource, ConfigSource, ConfigSourceSpecifier, GrpcTarget};
 use crate::context::Context;
 use crate::extensions::Extensions;
@@ -78,6 +77,8 @@ fn parse(context: &mut Context<'_>, message: &pb::Bootstrap) -> Result<Bootstrap
     let log_config = message.application_log_config.as_ref();
     let application_log_format = context.optional("application_log_config", log_config, parse_log_config);
     note_extensions(context, message);
+    let dns_resolver = message.typed_dns_resolver_config.as_ref();
+    let dns_resolver = context.optional("typed_dns_resolver_config", dns_resolver, DnsResolver::parse);
     let bootstrap = Bootstrap {
         node,
         admin: admin?,
@@ -89,6 +90,7 @@ fn parse(context: &mut Context<'_>, message: &pb::Bootstrap) -> Result<Bootstrap
         stats: stats?,
         layered_runtime: layers?.unwrap_or_default(),
         application_log_format: application_log_format?.flatten(),
+        dns_resolver: dns_resolver?.unwrap_or_default(),
     };
     check_management_servers(context, &bootstrap);
     Ok(bootstrap)
@@ -229,9 +231,6 @@ fn note_extensions(context: &mut Context<'_>, message: &pb::Bootstrap) {
             note_inert(context, config, "envoy.config.listener.v3.ListenerManager", why);
         });
     }
-    if let Some(config) = &message.typed_dns_resolver_config {
-        context.at("typed_dns_resolver_config", |context| parse_resolver(context, config));
-    }
 }
 
 /// Notes an extension of the type `inert`; rejects any other.
@@ -251,41 +250,6 @@ fn note_inert(context: &mut Context<'_>, config: &core::TypedExtensionConfig, in
             context.reject_field("typed_config", found);
         }
     }
-}
-
-/// The system's resolver is what there is: c-ares or getaddrinfo by name, and their settings, change nothing.
-fn parse_resolver(context: &mut Context<'_>, config: &core::TypedExtensionConfig) {
-    const CARES: &str = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig";
-    const SYSTEM: &str = "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig";
-    const WHY: &str = "names are resolved as the system's resolv.conf says";
-    match config
-        .typed_config
-        .as_ref()
-        .filter(|any| type_name(&any.type_url) == CARES)
-    {
-        Some(any) => {
-            note_inert(context, config, CARES, WHY);
-            reject_resolvers(context, &any.value);
-        }
-        None => note_inert(context, config, SYSTEM, WHY),
-    }
-}
-
-/// Other name servers than the system's would give other answers.
-fn reject_resolvers(context: &mut Context<'_>, value: &[u8]) {
-    use xds_api::envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig;
-    context.at("typed_config", |context| match CaresDnsResolverConfig::decode(value) {
-        Ok(config) if !config.resolvers.is_empty() => {
-            context.reject_field(
-                "resolvers",
-                "is not supported: the name servers of the system's resolv.conf are asked",
-            );
-        }
-        Ok(_) => {}
-        Err(error) => {
-            context.reject(format!("is not a valid CaresDnsResolverConfig: {error}"));
-        }
-    });
 }
 
 /// What a management server needs before the first resource: somebody to be, and a cluster that is known already.

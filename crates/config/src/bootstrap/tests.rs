@@ -251,18 +251,17 @@ fn inert_extensions_are_noted_and_others_rejected() {
              type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig{more}}}}}"
         )
     };
-    assert_eq!(
-        parse(&resolver(", udp_max_queries: 100"))
-            .expect("inert")
-            .without_effect
-            .len(),
-        1
-    );
-    let found = faults(&resolver(
-        ", resolvers: [{socket_address: {address: 1.1.1.1, port_value: 53}}]",
-    ));
+    let parsed = parse(&resolver(", udp_max_queries: 100")).expect("inert");
+    assert_eq!(parsed.without_effect.len(), 1);
+    assert_eq!(parsed.value.dns_resolver, Default::default());
+    let text = ", resolvers: [{socket_address: {address: 1.1.1.1, port_value: 53}}], query_tries: 2";
+    let resolver_of_all = parse(&resolver(text)).expect("valid").value.dns_resolver;
+    assert_eq!(resolver_of_all.servers, ["1.1.1.1:53".parse().expect("an address")]);
+    assert_eq!(resolver_of_all.tries, Some(2));
+    let found = faults(&resolver(", resolvers: [{pipe: {path: /a}}]"));
     assert!(
-        found[0].starts_with("1 typed_dns_resolver_config.typed_config.resolvers: is not supported"),
+        found[0]
+            .starts_with("1 typed_dns_resolver_config.typed_config.resolvers[0]: is \"/a\", expected an IP address"),
         "{found:?}"
     );
 }

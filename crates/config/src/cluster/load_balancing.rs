@@ -176,6 +176,9 @@ pub struct Subset {
     pub panic_mode_any: bool,
     /// Whether an endpoint with a list belongs to the subsets of each of its elements.
     pub list_as_any: bool,
+    /// Whether the variants in the route's `fallback_list` are tried one after the other
+    /// (`metadata_fallback_policy: FALLBACK_LIST`).
+    pub tries_fallback_list: bool,
 }
 
 /// What to choose from when no subset fits.

@@ -1,17 +1,13 @@
 //! Parsing of clusters.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use xds_api::envoy::config::cluster::v3 as pb;
-use xds_api::envoy::config::core::v3 as core;
-use xds_api::google::protobuf::Duration as PbDuration;
 
 use super::{
-    BindConfig, CircuitBreakers, Cluster, DnsLookupFamily, DnsOptions, HealthCheck, HealthChecker, HttpProtocolOptions,
+    BindConfig, CircuitBreakers, Cluster, DnsOptions, HappyEyeballs, HealthCheck, HealthChecker, HttpProtocolOptions,
     OutlierDetection, Preconnect, TrackClusterStats, TransportSocketMatch, UpstreamProtocol,
 };
-use crate::address;
 use crate::context::Context;
 use crate::extensions::{ExtensionKind, message_name};
 use crate::listener::{TcpKeepalive, TransportSocket};
@@ -22,6 +18,7 @@ use crate::shared_str::{non_empty, shared};
 
 mod circuit_breakers;
 mod discovery;
+mod dns;
 mod health_check;
 mod http;
 mod load_balancing;
@@ -68,10 +65,14 @@ impl Cluster {
         let bind_config = message.upstream_bind_config.as_ref();
         let upstream_bind_config = context.optional("upstream_bind_config", bind_config, BindConfig::parse);
         let connection_options = message.upstream_connection_options.as_ref();
-        let tcp_keepalive = context.optional("upstream_connection_options", connection_options, |context, options| {
-            context.check(options);
-            context.optional("tcp_keepalive", options.tcp_keepalive.as_ref(), TcpKeepalive::parse)
-        });
+        let connection_options =
+            context.optional("upstream_connection_options", connection_options, |context, options| {
+                context.check(options);
+                let keepalive = context.optional("tcp_keepalive", options.tcp_keepalive.as_ref(), TcpKeepalive::parse);
+                let eyeballs = options.happy_eyeballs_config.as_ref();
+                let eyeballs = context.optional("happy_eyeballs_config", eyeballs, HappyEyeballs::parse);
+                Ok((keepalive?, eyeballs?.unwrap_or_default()))
+            });
         let dns = DnsOptions::parse(context, message);
         let preconnect = context.optional(
             "preconnect_policy",
@@ -92,6 +93,7 @@ impl Cluster {
         let metadata = Metadata::parse_optional(context, "metadata", message.metadata.as_ref());
         filters?;
         let (lb_policy, common_lb_config) = lb_policy?;
+        let (tcp_keepalive, happy_eyeballs) = connection_options?.unwrap_or_default();
         let mut track_cluster_stats = track?.unwrap_or_default();
         track_cluster_stats.timeout_budgets |= message.track_timeout_budgets;
         Ok(Self {
@@ -113,7 +115,8 @@ impl Cluster {
             transport_socket: transport_socket?,
             transport_socket_matches: transport_socket_matches?,
             upstream_bind_config: upstream_bind_config?,
-            tcp_keepalive: tcp_keepalive?.flatten(),
+            tcp_keepalive,
+            happy_eyeballs,
             dns: dns?,
             wait_for_warm_on_init: bool_or(message.wait_for_warm_on_init.as_ref(), true),
             close_connections_on_host_health_failure: message.close_connections_on_host_health_failure,
@@ -176,91 +179,6 @@ impl TransportSocketMatch {
             criteria,
             transport_socket: transport_socket?,
         })
-    }
-}
-
-impl BindConfig {
-    pub(crate) fn parse(context: &mut Context<'_>, message: &core::BindConfig) -> Result<Self, Reported> {
-        context.check(message);
-        let address = message.source_address.as_ref();
-        let source_address = context.optional("source_address", address, address::parse_source);
-        let extra: Result<Vec<_>, _> = context.each(
-            "extra_source_addresses",
-            &message.extra_source_addresses,
-            |context, extra| {
-                context.check(extra);
-                context.required("address", extra.address.as_ref(), address::parse_source)
-            },
-        );
-        let additional = &message.additional_source_addresses;
-        let additional = context.each("additional_source_addresses", additional, address::parse_source);
-        let (source_address, mut more, additional) = (source_address?, extra?, additional?);
-        // The older field counts where the newer one is not set, as in Envoy.
-        if more.is_empty() {
-            more = additional;
-        }
-        if source_address.is_none() && !more.is_empty() {
-            return Err(context.reject_field("source_address", "is required beside extra_source_addresses"));
-        }
-        Ok(Self {
-            source_address,
-            more_source_addresses: more,
-            freebind: message.freebind.map(|flag| flag.value),
-        })
-    }
-}
-
-impl DnsOptions {
-    fn parse(context: &mut Context<'_>, message: &pb::Cluster) -> Result<Self, Reported> {
-        use pb::cluster::DnsLookupFamily as Family;
-        let refresh_rate = more_than_a_millisecond(context, "dns_refresh_rate", message.dns_refresh_rate.as_ref());
-        let failure = message.dns_failure_refresh_rate.as_ref();
-        let failure_refresh_rate = context.optional("dns_failure_refresh_rate", failure, |context, rate| {
-            context.check(rate);
-            let base = more_than_a_millisecond(context, "base_interval", rate.base_interval.as_ref());
-            let max = more_than_a_millisecond(context, "max_interval", rate.max_interval.as_ref());
-            let base = base?
-                .ok_or(())
-                .map_err(|()| context.reject_field("base_interval", "is required"))?;
-            let max = max?.unwrap_or(base * 10);
-            if max < base {
-                let found = format!("is {max:?}, expected at least base_interval, {base:?}");
-                return Err(context.reject_field("max_interval", found));
-            }
-            Ok((base, max))
-        });
-        let jitter = context.duration("dns_jitter", message.dns_jitter.as_ref());
-        let family = context
-            .enumeration("dns_lookup_family", message.dns_lookup_family)
-            .map(|family| match family {
-                Family::Auto => DnsLookupFamily::Auto,
-                Family::V4Only => DnsLookupFamily::V4Only,
-                Family::V6Only => DnsLookupFamily::V6Only,
-                Family::V4Preferred => DnsLookupFamily::V4Preferred,
-                Family::All => DnsLookupFamily::All,
-            });
-        let defaults = Self::default();
-        Ok(Self {
-            refresh_rate: refresh_rate?.unwrap_or(defaults.refresh_rate),
-            failure_refresh_rate: failure_refresh_rate?,
-            jitter: jitter?.unwrap_or_default(),
-            respect_dns_ttl: message.respect_dns_ttl,
-            lookup_family: family?,
-        })
-    }
-}
-
-/// Envoy wants DNS intervals of more than a millisecond.
-fn more_than_a_millisecond(
-    context: &mut Context<'_>,
-    field: &str,
-    value: Option<&PbDuration>,
-) -> Result<Option<Duration>, Reported> {
-    match context.duration(field, value)? {
-        Some(short) if short <= Duration::from_millis(1) => {
-            Err(context.reject_field(field, format!("is {short:?}, expected more than 1ms")))
-        }
-        interval => Ok(interval),
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::address::Address;
 use crate::testing::{accept, refuse, refuse_as_the_proxy, refuse_each, without_effect};
 
+mod connecting;
 mod health_checks;
 mod load_balancing;
 
@@ -227,7 +228,7 @@ fn what_is_refused_of_a_cluster_is_named_with_its_path() {
             ),
             (
                 "dns_resolvers: [{pipe: {path: /a}}]",
-                "dns_resolvers: is not supported: names are resolved by the system's resolvers (/etc/resolv.conf)",
+                "dns_resolvers[0]: is \"/a\", expected an IP address and port",
             ),
             (
                 "transport_socket: {name: tls}",

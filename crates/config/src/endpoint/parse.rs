@@ -216,7 +216,10 @@ impl Host {
         let additional_addresses = context.each(
             "additional_addresses",
             &message.additional_addresses,
-            |context, entry| context.required("address", entry.address.as_ref(), Address::parse),
+            |context, entry| {
+                context.check(entry);
+                context.required("address", entry.address.as_ref(), parse_additional)
+            },
         );
         let health_check = message.health_check_config.as_ref();
         let health_check_config = context.optional("health_check_config", health_check, |context, config| {
@@ -236,6 +239,14 @@ impl Host {
             hostname: non_empty(&message.hostname),
             health_check_config: health_check_config?.filter(|config| *config != Default::default()),
         })
+    }
+}
+
+/// One more address of an endpoint: an IP address, which is what takes part in connecting to several.
+fn parse_additional(context: &mut Context<'_>, message: &core::Address) -> Result<Address, Reported> {
+    match Address::parse(context, message)? {
+        address @ Address::Socket(_) => Ok(address),
+        other => Err(context.reject(format!("is \"{other}\", expected an IP address and port"))),
     }
 }
 

@@ -7,7 +7,6 @@ use xds_api::envoy::extensions::upstreams::http::v3 as http;
 use super::{NO_CONFIG_DISCOVERY, NO_EXTENSION, NO_MORE_STATS};
 use crate::support;
 
-const NO_DNS_RESOLVER: &str = "names are resolved by the system's resolvers (/etc/resolv.conf)";
 const NO_HTTP3: &str = "HTTP/3 is not spoken";
 const NO_LOAD_REPORTS: &str =
     "loads are reported for the whole process (cluster_manager.load_stats_config), as in Envoy";
@@ -41,10 +40,10 @@ support! {
         dns_failure_refresh_rate: supported,
         respect_dns_ttl: supported,
         dns_lookup_family: supported,
-        dns_resolvers: rejected(NO_DNS_RESOLVER),
-        use_tcp_for_dns_lookups: rejected(NO_DNS_RESOLVER),
-        dns_resolution_config: rejected(NO_DNS_RESOLVER),
-        typed_dns_resolver_config: rejected(NO_DNS_RESOLVER),
+        dns_resolvers: supported,
+        use_tcp_for_dns_lookups: supported,
+        dns_resolution_config: supported,
+        typed_dns_resolver_config: supported,
         wait_for_warm_on_init: supported,
         outlier_detection: supported,
         cleanup_interval: supported,
@@ -65,7 +64,7 @@ support! {
         upstream_config: rejected(NO_EXTENSION),
         track_cluster_stats: without_effect(NO_MORE_STATS),
         preconnect_policy: supported,
-        connection_pool_per_downstream_connection: not_yet,
+        connection_pool_per_downstream_connection: supported,
         queuing_policies: rejected("requests wait in the order in which they came"),
     }
     oneof cluster_discovery_type: pb::cluster::ClusterDiscoveryType {
@@ -111,14 +110,20 @@ support! {
 
     message pb::cluster::PreconnectPolicy as "envoy.config.cluster.v3.Cluster.PreconnectPolicy" {
         per_upstream_preconnect_ratio: supported,
-        predictive_preconnect_ratio: rejected("connections are opened ahead for each endpoint (per_upstream_preconnect_ratio)"),
+        predictive_preconnect_ratio: supported,
         preconnect_enabled_metadata: rejected("connections are opened ahead for all endpoints alike"),
     }
 
     message pb::UpstreamConnectionOptions as "envoy.config.cluster.v3.UpstreamConnectionOptions" {
         tcp_keepalive: supported,
         set_local_interface_name_on_upstream_connections: without_effect("nothing reads the name of the interface"),
-        happy_eyeballs_config: rejected("addresses of an endpoint are tried in the order given"),
+        happy_eyeballs_config: supported,
+    }
+
+    message pb::upstream_connection_options::HappyEyeballsConfig
+        as "envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig" {
+        first_address_family_version: supported,
+        first_address_family_count: supported,
     }
 
     message pb::TrackClusterStats as "envoy.config.cluster.v3.TrackClusterStats" {
@@ -146,7 +151,7 @@ support! {
     message pb::circuit_breakers::thresholds::RetryBudget
         as "envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget" {
         budget_percent: supported,
-        budget_interval: not_yet,
+        budget_interval: supported,
         min_retry_concurrency: supported,
     }
 

@@ -1,12 +1,15 @@
 //! `envoy.config.core.v3` and the matchers and fractions of `envoy.type`.
 
 use xds_api::envoy::config::core::v3 as pb;
+use xds_api::envoy::extensions::network::dns_resolver::{cares::v3 as cares, getaddrinfo::v3 as getaddrinfo};
 use xds_api::envoy::extensions::transport_sockets::tls::v3 as tls;
 use xds_api::envoy::r#type::matcher::v3 as matcher;
 use xds_api::envoy::r#type::v3 as types;
 
-use super::{NO_EXTENSION, NO_NAMED_PORT, NO_RUNTIME, NO_SOCKET_OPTIONS, NO_TYPED_METADATA};
+use super::{NO_EXTENSION, NO_NAMED_PORT, NO_RUNTIME, NO_TYPED_METADATA};
 use crate::support;
+
+const OWN_RESOLVER: &str = "the name servers of the system are asked without a library call that blocks";
 
 support! {
     TABLES;
@@ -49,7 +52,7 @@ support! {
     message pb::BindConfig as "envoy.config.core.v3.BindConfig" {
         source_address: supported,
         freebind: supported,
-        socket_options: rejected(NO_SOCKET_OPTIONS),
+        socket_options: supported,
         extra_source_addresses: supported,
         additional_source_addresses: supported,
         local_address_selector: rejected(NO_EXTENSION),
@@ -58,7 +61,55 @@ support! {
 
     message pb::ExtraSourceAddress as "envoy.config.core.v3.ExtraSourceAddress" {
         address: supported,
-        socket_options: rejected(NO_SOCKET_OPTIONS),
+        socket_options: supported,
+    }
+
+    message pb::SocketOptionsOverride as "envoy.config.core.v3.SocketOptionsOverride" {
+        socket_options: supported,
+    }
+
+    message pb::SocketOption as "envoy.config.core.v3.SocketOption" {
+        description: supported,
+        level: supported,
+        name: supported,
+        state: supported,
+        r#type: supported,
+        ip_version: supported,
+    }
+    oneof value: pb::socket_option::Value {
+        IntValue => int_value: supported,
+        BufValue => buf_value: supported,
+    }
+
+    message pb::DnsResolverOptions as "envoy.config.core.v3.DnsResolverOptions" {
+        use_tcp_for_dns_lookups: supported,
+        no_default_search_domain: supported,
+    }
+
+    message pb::DnsResolutionConfig as "envoy.config.core.v3.DnsResolutionConfig" {
+        resolvers: supported,
+        dns_resolver_options: supported,
+    }
+
+    message cares::CaresDnsResolverConfig as "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig" {
+        resolvers: supported,
+        use_resolvers_as_fallback: supported,
+        filter_unroutable_families: rejected("addresses of both families are given, whatever interfaces there are"),
+        dns_resolver_options: supported,
+        udp_max_queries: without_effect("each query has a socket of its own"),
+        query_timeout_seconds: supported,
+        query_tries: supported,
+        rotate_nameservers: supported,
+        edns0_max_payload_size: supported,
+        max_udp_channel_duration: without_effect("each query has a socket of its own"),
+        reinit_channel_on_timeout: without_effect("each query has a socket of its own"),
+        qcache_max_ttl: without_effect("answers are good for as long as the cluster says (dns_refresh_rate, respect_dns_ttl)"),
+    }
+
+    message getaddrinfo::GetAddrInfoDnsResolverConfig
+        as "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig" {
+        num_retries: without_effect(OWN_RESOLVER),
+        num_resolver_threads: without_effect(OWN_RESOLVER),
     }
 
     message pb::Metadata as "envoy.config.core.v3.Metadata" {

@@ -15,9 +15,9 @@ support! {
     }
 
     message pb::cluster_load_assignment::Policy as "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy" {
-        drop_overloads: not_yet,
+        drop_overloads: supported,
         overprovisioning_factor: supported,
-        endpoint_stale_after: not_yet,
+        endpoint_stale_after: supported,
         weighted_priority_health: supported,
     }
 
@@ -54,7 +54,7 @@ support! {
         address: supported,
         health_check_config: supported,
         hostname: supported,
-        additional_addresses: not_yet,
+        additional_addresses: supported,
         observability_name: without_effect("endpoints are named by their address in statistics"),
     }
 

@@ -8,6 +8,7 @@ use xds_api::envoy::extensions::load_balancing_policies::{
 
 use crate::support;
 
+const NO_OVERRIDE_HOST: &str = "no filter chooses an endpoint past the balancer (stateful_session)";
 const IN_THE_ROUTE: &str = "write hash_policy in the route";
 
 support! {
@@ -43,9 +44,9 @@ support! {
         healthy_panic_threshold: supported,
         update_merge_window: supported,
         ignore_new_hosts_until_first_hc: supported,
-        close_connections_on_host_set_change: not_yet,
+        close_connections_on_host_set_change: supported,
         consistent_hashing_lb_config: supported,
-        override_host_status: not_yet,
+        override_host_status: without_effect(NO_OVERRIDE_HOST),
     }
     oneof locality_config_specifier: pb::common_lb_config::LocalityConfigSpecifier {
         ZoneAwareLbConfig => zone_aware_lb_config: supported,
@@ -72,7 +73,7 @@ support! {
         scale_locality_weight: supported,
         panic_mode_any: supported,
         list_as_any: supported,
-        metadata_fallback_policy: rejected("there is one fallback, fallback_policy"),
+        metadata_fallback_policy: supported,
     }
 
     message pb::lb_subset_config::LbSubsetSelector as "envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector" {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use codec::event::{ErrorCode, ResetReason, StreamId};
 use telemetry::stats::{Shard, cluster as stat};
 use upstream::balancer::PickContext;
+use upstream::drops::Dropped;
 use upstream::transport::Transport;
 
 use super::closing::{Closing, close_latest};
@@ -50,6 +51,14 @@ fn try_start(worker: &mut Worker, key: Key<Stream>, why: Why) -> Result<(), Fail
     let Some(cluster) = cluster else {
         return Err(Failure::NoCluster);
     };
+    if why == Why::First
+        && let Some(dropped) = cluster.drop_overload()
+    {
+        return Err(match dropped {
+            Dropped::Share => Failure::DropOverload,
+            Dropped::All => Failure::UnconditionalDropOverload,
+        });
+    }
     let original_destination = pickers::original_destination(worker, key, &cluster);
     let Some(stream) = worker.streams.get_mut(key) else {
         return Ok(());

@@ -79,7 +79,7 @@ pub(crate) fn fail(worker: &mut Worker, key: Key<Stream>, failure: Failure) {
     if stream.phase.has_answered() {
         return cut_off(worker, key, failure, ErrorCode::INTERNAL_ERROR);
     }
-    local_reply(worker, key, meaning, failure == Failure::Overflow);
+    local_reply(worker, key, meaning, failure.marking_header());
 }
 
 /// An answer that has begun can't be completed: the caller's stream is reset.
@@ -235,7 +235,7 @@ pub(crate) fn redirect(worker: &mut Worker, key: Key<Stream>, status: u16, locat
     });
 }
 
-fn local_reply(worker: &mut Worker, key: Key<Stream>, meaning: Meaning, overloaded: bool) {
+fn local_reply(worker: &mut Worker, key: Key<Stream>, meaning: Meaning, marking: Option<&'static [u8]>) {
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };
@@ -262,8 +262,8 @@ fn local_reply(worker: &mut Worker, key: Key<Stream>, meaning: Meaning, overload
         (status, meaning.grpc_status, ReplyKind::Local),
         of_retry.as_deref().unwrap_or(meaning.body).as_bytes(),
         |head| {
-            if overloaded {
-                head.append(KnownName::XEnvoyOverloaded, b"true");
+            if let Some(name) = marking {
+                head.append(name, b"true");
             }
         },
     );
@@ -451,6 +451,11 @@ fn count(stream: &Stream, failure: Failure, shard: Shard) {
         Failure::PathNotNormal => stats.add(stat::DOWNSTREAM_RQ_FAILED_PATH_NORMALIZATION, 1),
         Failure::PathNotAbsolute => stats.add(stat::DOWNSTREAM_RQ_NON_RELATIVE_PATH, 1),
         Failure::DownstreamMaxDuration => stats.add(stat::DOWNSTREAM_RQ_MAX_DURATION_REACHED, 1),
+        Failure::Overflow | Failure::DropOverload | Failure::UnconditionalDropOverload => {
+            if let Some(cluster) = &stream.cluster {
+                cluster.count_dropped();
+            }
+        }
         _ => {}
     }
 }

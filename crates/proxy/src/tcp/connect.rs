@@ -10,7 +10,7 @@ use tls::Peer;
 use upstream::balancer::PickContext;
 use upstream::breaker::{Permit, RoutingPriority};
 use upstream::cluster::ClusterHandle;
-use upstream::endpoint::{ActiveConnection, ActiveRequest, EndpointAddress, EndpointState};
+use upstream::endpoint::{ActiveConnection, ActiveRequest, EndpointAddress, EndpointState, PendingRequest};
 use upstream::outlier::Outcome;
 use upstream::transport::Transport;
 use upstream::xx_hash::xx_hash_64;
@@ -87,6 +87,7 @@ struct Pending {
     cluster: Arc<ClusterHandle>,
     shard: Shard,
     _permit: Permit,
+    _request: PendingRequest,
 }
 
 impl Drop for Pending {
@@ -222,6 +223,7 @@ fn begin(session: &Session, cluster: &Arc<ClusterHandle>, target: Option<&Target
             cluster: Arc::clone(cluster),
             shard,
             _permit: waits,
+            _request: endpoint.start_pending(),
         },
         endpoint,
     })
@@ -229,7 +231,7 @@ fn begin(session: &Session, cluster: &Arc<ClusterHandle>, target: Option<&Target
 
 /// Connects the socket, and TLS on it where the cluster has it.
 async fn make(session: &Session, cluster: &Arc<ClusterHandle>, endpoint: &Arc<EndpointState>) -> Result<Leg, Broken> {
-    let socket = dial(cluster, endpoint).await?;
+    let socket = dial(cluster, endpoint, session.shard).await?;
     let mut leg = Leg::connected(socket);
     match cluster.transport(endpoint) {
         Transport::RawBuffer => return Ok(leg),

@@ -13,11 +13,15 @@ pub struct SubsetCriteria {
     /// Sorted by key.
     entries: Box<[(Arc<str>, Value)]>,
     hash: u64,
+    /// What else is asked for, in order, where the route lists variants.
+    variants: Option<Box<[Option<SubsetCriteria>]>>,
 }
 
 impl SubsetCriteria {
     /// The name under which routes and endpoints say what subsets are made by.
     pub const METADATA: &'static str = "envoy.lb";
+    /// The key of a list of variants (`LbSubsetConfig.metadata_fallback_policy`).
+    const FALLBACK_LIST: &'static str = "fallback_list";
 
     /// The criteria in `metadata`, where later ones take the place of earlier ones key by key: a route's, then that of
     /// its weighted cluster. `None` if there are none.
@@ -28,7 +32,12 @@ impl SubsetCriteria {
                 merged.extend(fields.iter().map(|(key, value)| (key.clone(), value.clone())));
             }
         }
-        (!merged.is_empty()).then(|| Self::of(merged.into_iter().collect()))
+        if merged.is_empty() {
+            return None;
+        }
+        let variants = variants(&merged);
+        let criteria = Self::of(merged.into_iter().collect());
+        Some(Self { variants, ..criteria })
     }
 
     /// Criteria of entries that are sorted by key.
@@ -39,7 +48,17 @@ impl SubsetCriteria {
             hash_value(value, &mut hasher);
         }
         let hash = hasher.finish();
-        Self { entries, hash }
+        Self {
+            entries,
+            hash,
+            variants: None,
+        }
+    }
+
+    /// What is asked for in place of this, in order, by clusters that try a route's `fallback_list`: this with the
+    /// entries of each variant in place of its own. `None` where nothing at all is asked for.
+    pub(super) fn variants(&self) -> Option<&[Option<SubsetCriteria>]> {
+        self.variants.as_deref()
     }
 
     /// What is asked for, sorted by key.
@@ -50,6 +69,24 @@ impl SubsetCriteria {
     pub(super) fn hash(&self) -> u64 {
         self.hash
     }
+}
+
+fn variants(merged: &BTreeMap<Arc<str>, Value>) -> Option<Box<[Option<SubsetCriteria>]>> {
+    let Value::List(list) = merged.get(SubsetCriteria::FALLBACK_LIST)? else {
+        return None;
+    };
+    let variant = |value: &Value| {
+        let mut entries = merged.clone();
+        entries.remove(SubsetCriteria::FALLBACK_LIST);
+        if let Value::Struct(fields) = value {
+            entries.extend(fields.iter().map(|(key, value)| (key.clone(), value.clone())));
+        }
+        (!entries.is_empty()).then(|| SubsetCriteria::of(entries.into_iter().collect()))
+    };
+    // Without a variant there is what the route asks for by itself, as in Envoy.
+    let none = [Value::Null];
+    let list = if list.is_empty() { &none } else { list.as_slice() };
+    Some(list.iter().map(variant).collect())
 }
 
 fn hash_value(value: &Value, hasher: &mut DefaultHasher) {

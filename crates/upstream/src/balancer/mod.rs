@@ -28,6 +28,7 @@ mod subsets;
 mod table;
 mod zones;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -82,6 +83,8 @@ pub struct WorkerLb {
     subsets: Vec<Vec<PriorityTurns>>,
     /// Endpoints of an ORIGINAL_DST cluster that this worker has used.
     pub(crate) originals: crate::original_destination::Seen,
+    /// What the next picks will be, where they were peeked at; few clusters are.
+    peeked: Option<Box<VecDeque<Arc<EndpointState>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +115,7 @@ impl WorkerLb {
             all: Vec::new(),
             subsets: Vec::new(),
             originals: Default::default(),
+            peeked: None,
         }
     }
 
@@ -132,8 +136,33 @@ impl WorkerLb {
             return;
         }
         self.table = table.id();
+        self.peeked = None;
         adapt_turns(&mut self.all, table.all(), &mut self.random);
         self.subsets.clear();
+    }
+
+    /// Picks once more, ahead of time: the endpoint is what a later pick will be. As in Envoy only policies whose picks do
+    /// not depend on the moment can, without subsets, and no more often than there are healthy endpoints.
+    pub(crate) fn peek(&mut self, table: &LbTable) -> Option<Arc<EndpointState>> {
+        self.adapt(table);
+        let known = self.peeked.as_ref().map_or(0, |peeked| peeked.len()) as u64;
+        if !table.can_peek() || known >= table.membership().healthy {
+            return None;
+        }
+        let next = table.pick(&PickContext::default(), self).0.ok()?.clone();
+        self.peeked.get_or_insert_default().push_back(next.clone());
+        Some(next)
+    }
+
+    /// The endpoint that was peeked at first, if any was, and it may still be picked.
+    pub(crate) fn take_peeked(&mut self, table: &LbTable, context: &PickContext<'_>) -> Option<Arc<EndpointState>> {
+        self.peeked.as_ref()?;
+        self.adapt(table);
+        if !context.avoid.is_empty() {
+            return None;
+        }
+        let peeked = self.peeked.as_mut()?;
+        std::iter::from_fn(|| peeked.pop_front()).find(|endpoint| endpoint.is_usable())
     }
 
     /// The turns of a group, and the random numbers.

@@ -90,8 +90,33 @@ impl Subsets {
         }
     }
 
-    /// Picks by what a route asks for. `from` picks from a group, or from all endpoints.
+    /// Picks by what a route asks for, or by the variants of that, in order, where the route lists any. `from` picks from
+    /// a group, or from all endpoints.
     pub(super) fn pick<T>(
+        &self,
+        criteria: Option<&SubsetCriteria>,
+        notes: &mut Notes,
+        from: &mut PickFrom<'_, T>,
+    ) -> Result<T, NoEndpoint> {
+        let variants = match criteria {
+            Some(criteria) if self.settings.tries_fallback_list => criteria.variants(),
+            _ => None,
+        };
+        let Some(variants) = variants else {
+            return self.pick_by(criteria, notes, from);
+        };
+        let mut last = Err(NoEndpoint::Empty);
+        for variant in variants {
+            last = self.pick_by(variant.as_ref(), notes, from);
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
+    }
+
+    /// Picks by one set of criteria.
+    fn pick_by<T>(
         &self,
         criteria: Option<&SubsetCriteria>,
         notes: &mut Notes,
@@ -109,7 +134,7 @@ impl Subsets {
                 Some(SubsetFallback::DefaultSubset) => return from(self.default, notes),
                 // Fewer keys each time: this ends.
                 Some(SubsetFallback::KeysSubset(keys)) => {
-                    return self.pick(reduce(criteria, keys).as_ref(), notes, from);
+                    return self.pick_by(reduce(criteria, keys).as_ref(), notes, from);
                 }
             }
         }

@@ -280,6 +280,11 @@ impl LbTable {
         self.membership
     }
 
+    /// Whether a later pick can be made ahead of time.
+    pub(super) fn can_peek(&self) -> bool {
+        self.subsets.is_none() && matches!(self.policy, Policy::RoundRobin | Policy::Random)
+    }
+
     /// How many subsets there are.
     pub fn subset_count(&self) -> u64 {
         self.subsets.as_ref().map_or(0, |subsets| subsets.len() as u64)

@@ -135,8 +135,13 @@ impl Driver {
 
     fn start(&mut self, action: Action) {
         let (task, started) = match action {
-            Action::Resolve { token, host, family } => {
-                let resolving = self.resolver.resolve(host, family);
+            Action::Resolve {
+                token,
+                host,
+                family,
+                resolver,
+            } => {
+                let resolving = self.resolver.resolve(host, family, resolver.as_deref());
                 let task = self
                     .tasks
                     .spawn(async move { Completed::Resolved(token, resolving.await) });

@@ -1,10 +1,9 @@
 //! One cluster on the control thread: what its handle is made of, and what keeps that current.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use config::cluster::{Cluster, Discovery, LocalityConfig};
+use config::cluster::{Cluster, Discovery};
 use config::endpoint::ClusterLoadAssignment;
 use config::secret::Secret;
 use config::{Config, Fingerprint};
@@ -17,7 +16,7 @@ use super::members::{self, Members};
 use super::names::Names;
 use super::secrets::{secrets, transports};
 use super::{ClusterId, Event, Job, Token, Work};
-use crate::balancer::{LbTable, LocalZones, Surroundings, TableSettings};
+use crate::balancer::{LbTable, Surroundings, TableSettings};
 use crate::cluster::ClusterHandle;
 use crate::dns::{Resolution, ResolveError};
 use crate::endpoint::EndpointState;
@@ -27,6 +26,11 @@ use crate::health_flags::HealthFlags;
 use crate::hosts::HostSet;
 use crate::outlier;
 use crate::registry::StateRegistry;
+
+mod staleness;
+mod tables;
+
+use staleness::Staleness;
 
 /// What clusters are made with.
 #[derive(Clone, Copy)]
@@ -51,6 +55,7 @@ pub(super) struct Managed {
     rebuild_scheduled: bool,
     sweep_scheduled: bool,
     cleanup_scheduled: bool,
+    staleness: Staleness,
     /// The content that was last reported as warm.
     announced: Option<Fingerprint>,
 }
@@ -94,8 +99,10 @@ impl Managed {
             rebuild_scheduled: false,
             sweep_scheduled: false,
             cleanup_scheduled: false,
+            staleness: Staleness::default(),
             announced: None,
         };
+        managed.watch_staleness(work, now);
         managed.apply(None, site, work, now);
         managed
     }
@@ -125,10 +132,11 @@ impl Managed {
             ));
         }
         let assignment = members::assignment(cluster, config, before.state());
-        let same_assignment =
-            Arc::ptr_eq(&assignment, &self.assignment) || assignment.fingerprint == self.assignment.fingerprint;
-        if !same_assignment {
+        let arrived = !self.staleness.is_of(&assignment) && !Arc::ptr_eq(&assignment, &self.assignment);
+        let same_assignment = !arrived || assignment.fingerprint == self.assignment.fingerprint;
+        if arrived {
             self.assignment = assignment;
+            self.watch_staleness(work, now);
         }
         if !same_content || !same_assignment {
             self.apply(Some(&before), site, work, now);
@@ -192,6 +200,7 @@ impl Managed {
             state: self.handle.state(),
             names: self.names.as_ref(),
         };
+        self.handle.state().drops().set(&self.assignment.drop_overloads);
         let discovered = members.hosts(self.assignment.clone());
         let lingering = match &self.checks {
             Some(_) => members.lingering(&self.hosts, &discovered),
@@ -202,6 +211,7 @@ impl Managed {
         } else {
             members.hosts(members::with_lingering(&self.assignment, &self.hosts, &lingering))
         };
+        self.handle.state().more_addresses().set(members.more_addresses(&hosts));
         let before = std::mem::replace(&mut self.hosts, Arc::new(hosts));
         for host in self.hosts.iter() {
             members::set_flags(host, self.hosts.endpoint(host), self.checks.is_some(), now);
@@ -222,6 +232,9 @@ impl Managed {
                 .state()
                 .membership_stats()
                 .increment(Shard::CONTROL, stat::MEMBERSHIP_CHANGE);
+            if config.common_lb_config.close_connections_on_host_set_change {
+                self.handle.state().begin_host_set();
+            }
         }
         if let Some(checks) = &mut self.checks {
             checks.set_hosts(&config.name, &self.hosts, work, now);
@@ -262,6 +275,17 @@ impl Managed {
         if changed {
             self.set_members(work, now);
         } else {
+            let config = self.handle.config();
+            let members = Members {
+                config,
+                state: self.handle.state(),
+                names: self.names.as_ref(),
+            };
+            // A logical name keeps its first address for as long as it can; the others may be new ones.
+            self.handle
+                .state()
+                .more_addresses()
+                .set(members.more_addresses(&self.hosts));
             self.announce_if_warm(work);
         }
     }
@@ -340,6 +364,7 @@ impl Managed {
                 self.rebuild_scheduled = false;
                 self.refresh(work, now);
             }
+            Job::Stale => self.on_stale(work, now),
             Job::CleanUp => {
                 self.cleanup_scheduled = false;
                 let config = self.handle.config().clone();
@@ -377,81 +402,6 @@ impl Managed {
             }
         }
         self.rebuild(work, now);
-    }
-
-    /// A table of the members as healthy as they are now.
-    pub(super) fn rebuild(&mut self, work: &mut Work, now: Instant) {
-        let (config, state) = (self.handle.config().clone(), self.handle.state().clone());
-        state.clear_dirty();
-        let place = state.place();
-        let settings = TableSettings::new(&config, &self.assignment);
-        let surroundings = Surroundings {
-            now,
-            own: &place.locality,
-            local: work.local_zones.as_ref(),
-        };
-        let table = LbTable::new(self.hosts.clone(), &settings, &surroundings);
-        self.publish_subsets(&table);
-        if let Some(slow_start) = settings.slow_start.filter(|_| table.is_warming_up())
-            && !std::mem::replace(&mut self.rebuild_scheduled, true)
-        {
-            work.timers.insert(now + slow_start.step(), (self.id, Job::Rebuild));
-        }
-        if place.local_cluster.as_ref() == Some(&config.name) {
-            let zones = LocalZones::of(&table, &place.locality, settings.panic_threshold);
-            if work.local_zones.as_ref() != Some(&zones) {
-                work.local_zones = Some(zones);
-                work.local_zones_changed = true;
-            }
-        }
-        let (membership, stats) = (table.membership(), state.membership_stats());
-        let max_weight = self.hosts.iter().map(|host| host.weight).max().unwrap_or(0);
-        stats.set(Shard::CONTROL, stat::MEMBERSHIP_TOTAL, membership.total);
-        stats.set(Shard::CONTROL, stat::MEMBERSHIP_HEALTHY, membership.healthy);
-        stats.set(Shard::CONTROL, stat::MEMBERSHIP_DEGRADED, membership.degraded);
-        stats.set(Shard::CONTROL, stat::MEMBERSHIP_EXCLUDED, membership.excluded);
-        stats.set(Shard::CONTROL, stat::MAX_HOST_WEIGHT, u64::from(max_weight));
-        if let Some(stats) = state.outlier_stats() {
-            let ejected = state.ejected().load(Ordering::Relaxed);
-            stats.set(
-                Shard::CONTROL,
-                cluster_outlier_detection::EJECTIONS_ACTIVE,
-                u64::from(ejected),
-            );
-        }
-        if let Some(checks) = &self.checks {
-            checks.publish_gauges();
-        }
-        self.handle.set_table(Arc::new(table));
-        state.notify_changed();
-    }
-
-    /// Counts subsets and zones as they are in a new table.
-    fn publish_subsets(&self, table: &LbTable) {
-        let stats = self.handle.state().membership_stats();
-        let (before, now) = (self.handle.table().subset_count(), table.subset_count());
-        if before != now {
-            stats.add(Shard::CONTROL, stat::LB_SUBSETS_CREATED, now.saturating_sub(before));
-            stats.add(Shard::CONTROL, stat::LB_SUBSETS_REMOVED, before.saturating_sub(now));
-            stats.set(Shard::CONTROL, stat::LB_SUBSETS_ACTIVE, now);
-        }
-        if let Some(note) = table.zone_note() {
-            stats.increment(Shard::CONTROL, stat::LB_RECALCULATE_ZONE_STRUCTURES);
-            if let Some(counter) = note {
-                stats.increment(Shard::CONTROL, counter);
-            }
-        }
-    }
-
-    /// Whether its table depends on the local cluster's zones.
-    pub(super) fn compares_zones(&self) -> bool {
-        let several = |hosts: &HostSet| {
-            hosts
-                .priorities()
-                .first()
-                .is_some_and(|first| first.localities().len() > 1)
-        };
-        several(&self.hosts) && self.handle.config().common_lb_config.locality != LocalityConfig::LocalityWeighted
     }
 
     /// Whether names were resolved once and endpoints checked once.

@@ -1,6 +1,7 @@
 //! Who is in a cluster: the endpoints of its configuration and of DNS, and those that only their health keeps.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::endpoint::{EndpointAddress, EndpointState};
 use crate::health::state::UNCHECKED;
 use crate::health_flags::HealthFlags;
 use crate::hosts::{Host, HostSet};
+use crate::more_addresses::ByEndpoint;
 use crate::outlier;
 use crate::transport::transport_name;
 
@@ -48,6 +50,23 @@ impl Members<'_> {
             .into_iter()
             .map(|address| self.state.endpoint(address, transport, hostname))
             .collect()
+    }
+
+    /// The addresses that endpoints have beside their first.
+    pub(super) fn more_addresses(&self, hosts: &HostSet) -> ByEndpoint {
+        let mut addresses = ByEndpoint::new();
+        for host in hosts.iter() {
+            let endpoint = hosts.endpoint(host);
+            let configured = endpoint.additional_addresses.iter().filter_map(Address::socket_addr);
+            let mut more: Vec<SocketAddr> = configured.collect();
+            if let Some(names) = self.names {
+                more.extend(names.more_addresses(endpoint));
+            }
+            if !more.is_empty() {
+                addresses.insert(host.state.key().clone(), more.into());
+            }
+        }
+        addresses
     }
 
     /// The members of `before` that discovery no longer has and that stay because their health checks pass: discovery
@@ -187,7 +206,7 @@ pub(super) fn originals(name: &Arc<str>, state: &ClusterState) -> Arc<ClusterLoa
     Arc::new(assignment)
 }
 
-fn no_endpoints(name: &Arc<str>) -> Arc<ClusterLoadAssignment> {
+pub(super) fn no_endpoints(name: &Arc<str>) -> Arc<ClusterLoadAssignment> {
     Arc::new(ClusterLoadAssignment {
         cluster_name: name.clone(),
         endpoints: Vec::new(),

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use config::cluster::{Cluster, DnsLookupFamily};
+use config::cluster::{Cluster, DnsLookupFamily, DnsResolver};
 use config::{Config, Fingerprint, ResourceMap};
 use dependents::Dependents;
 pub use driver::Driver;
@@ -95,6 +95,8 @@ enum Job {
     OutlierSweep,
     /// Endpoints of an ORIGINAL_DST cluster may be unused.
     CleanUp,
+    /// The time that endpoints are good for may be over.
+    Stale,
 }
 
 /// What a result belongs to. Give it back with the result.
@@ -115,6 +117,8 @@ pub enum Action {
         host: Arc<str>,
         /// Which addresses.
         family: DnsLookupFamily,
+        /// How to resolve it, where the cluster says so.
+        resolver: Option<Arc<DnsResolver>>,
     },
     /// Check an endpoint, and report by [`Clusters::on_checked`].
     Check {

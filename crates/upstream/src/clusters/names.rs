@@ -1,6 +1,7 @@
 //! The names of a DNS cluster, and the addresses they have at the moment.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -94,6 +95,25 @@ impl Names {
         }
     }
 
+    /// What else the logical name of an endpoint resolved to: the other addresses of the same endpoint. In the order of
+    /// the addresses themselves, since that of an answer means nothing.
+    pub(super) fn more_addresses(&self, endpoint: &Endpoint) -> Vec<SocketAddr> {
+        let Address::Name { host, port } = &endpoint.address else {
+            return Vec::new();
+        };
+        let Some(resolved) = self.names.get(host).filter(|_| self.logical) else {
+            return Vec::new();
+        };
+        let others = resolved
+            .name
+            .addresses()
+            .iter()
+            .filter(|ip| Some(**ip) != resolved.logical);
+        let mut others: Vec<SocketAddr> = others.map(|ip| (*ip, *port).into()).collect();
+        others.sort_unstable();
+        others
+    }
+
     /// Whether every name was tried.
     pub(super) fn all_attempted(&self) -> bool {
         self.names.values().all(|resolved| resolved.name.attempted)
@@ -111,6 +131,7 @@ impl Names {
             },
             host: resolved.name.host.clone(),
             family: self.options.lookup_family,
+            resolver: self.options.resolver.clone(),
         });
         true
     }

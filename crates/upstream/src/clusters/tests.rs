@@ -1,3 +1,4 @@
+mod assignments;
 mod health;
 mod members;
 mod names;

@@ -1,49 +1,140 @@
 //! Resolution by hickory-resolver, after the hosts file.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use config::cluster::DnsLookupFamily;
-use hickory_resolver::config::ResolveHosts;
+use config::cluster::{DnsLookupFamily, DnsResolver};
+use hickory_resolver::config::{
+    NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
+};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Hosts, TokioResolver};
 
 use super::{Resolution, Resolve, ResolveError, Resolving};
 
-/// Resolves by `/etc/hosts`, then by the name servers of `/etc/resolv.conf`.
+/// Resolvers for settings of their own, at most: clusters come and go, and few differ in this.
+const MOST_RESOLVERS: usize = 64;
+
+/// Resolves by `/etc/hosts`, then by the name servers of `/etc/resolv.conf` or those that a cluster names.
 ///
 /// Nothing is cached: how long an answer is good for is the cluster's setting. The hosts file is read every time, as
 /// c-ares does for Envoy, so that an edit takes effect.
 pub struct HickoryResolver {
-    /// None if the system has no usable configuration: then only the hosts file is left.
-    resolver: Result<Arc<TokioResolver>, ResolveError>,
+    /// The resolver of clusters that say nothing. None if the system has no usable configuration: then only the hosts
+    /// file is left.
+    resolver: Made,
+    /// Resolvers of clusters that do, by their settings.
+    by_settings: Mutex<HashMap<DnsResolver, Made>>,
 }
+
+/// A resolver, or why there is none.
+type Made = Result<Arc<TokioResolver>, ResolveError>;
 
 impl HickoryResolver {
     /// A resolver with the system's configuration. A system without one resolves what is in its hosts file.
     pub fn from_system() -> Self {
-        let build = || {
-            let mut builder = TokioResolver::builder_tokio()?;
-            let options = builder.options_mut();
-            options.cache_size = 0;
-            options.use_hosts_file = ResolveHosts::Never;
-            builder.build()
+        Self::new(&DnsResolver::default())
+    }
+
+    /// A resolver with these settings for clusters without any of their own.
+    pub fn new(settings: &DnsResolver) -> Self {
+        Self {
+            resolver: make(settings),
+            by_settings: Mutex::default(),
+        }
+    }
+
+    fn with(&self, settings: Option<&DnsResolver>) -> Made {
+        let Some(settings) = settings else {
+            return self.resolver.clone();
         };
-        let resolver = build()
-            .map(Arc::new)
-            .map_err(|error| ResolveError(format!("the system's resolver configuration cannot be used: {error}")));
-        Self { resolver }
+        // Poisoned or not, the map is whole: nothing can panic between two of its changes.
+        let mut resolvers = self.by_settings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(resolver) = resolvers.get(settings) {
+            return resolver.clone();
+        }
+        if resolvers.len() >= MOST_RESOLVERS {
+            resolvers.clear();
+        }
+        let resolver = make(settings);
+        resolvers.insert(settings.clone(), resolver.clone());
+        resolver
     }
 }
 
+fn make(settings: &DnsResolver) -> Made {
+    let unusable = |error| ResolveError(format!("the system's resolver configuration cannot be used: {error}"));
+    let system = read_system_conf();
+    let replaces = !settings.servers.is_empty() && (!settings.servers_are_fallback || system.is_err());
+    let (domain, search, servers, mut options) = match system {
+        Ok((config, options)) => {
+            let (domain, search, servers) = config.into_parts();
+            (domain, search, servers, options)
+        }
+        Err(_) if replaces => (None, Vec::new(), Vec::new(), ResolverOpts::default()),
+        Err(error) => return Err(unusable(error)),
+    };
+    let mut servers = match replaces {
+        true => settings.servers.iter().map(name_server).collect(),
+        false => servers,
+    };
+    if settings.use_tcp {
+        for server in &mut servers {
+            server
+                .connections
+                .retain(|connection| matches!(connection.protocol, ProtocolConfig::Tcp));
+        }
+    }
+    let (domain, search) = match settings.no_search_domains {
+        true => (None, Vec::new()),
+        false => (domain, search),
+    };
+    options.cache_size = 0;
+    options.use_hosts_file = ResolveHosts::Never;
+    if let Some(timeout) = settings.timeout {
+        options.timeout = timeout;
+    }
+    if let Some(tries) = settings.tries {
+        // The first one is no repetition.
+        options.attempts = tries.saturating_sub(1) as usize;
+    }
+    if replaces {
+        options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
+    }
+    if settings.rotates {
+        options.server_ordering_strategy = ServerOrderingStrategy::RoundRobin;
+    }
+    if let Some(bytes) = settings.edns0_max_payload {
+        options.edns0 = true;
+        options.edns_payload_len = bytes;
+    }
+    let config = ResolverConfig::from_parts(domain, search, servers);
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        .with_options(options)
+        .build()
+        .map(Arc::new)
+        .map_err(unusable)
+}
+
+fn name_server(address: &SocketAddr) -> NameServerConfig {
+    let mut server = NameServerConfig::udp_and_tcp(address.ip());
+    for connection in &mut server.connections {
+        connection.port = address.port();
+    }
+    server
+}
+
 impl Resolve for HickoryResolver {
-    fn resolve(&self, host: Arc<str>, family: DnsLookupFamily) -> Resolving {
-        let resolver = self.resolver.clone();
+    fn resolve(&self, host: Arc<str>, family: DnsLookupFamily, settings: Option<&DnsResolver>) -> Resolving {
+        let resolver = self.with(settings);
         Box::pin(async move {
             let now = Instant::now();
             if let Ok(address) = host.parse::<IpAddr>() {
@@ -68,7 +159,7 @@ impl fmt::Debug for HickoryResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HickoryResolver")
             .field("resolver", &self.resolver.as_ref().map(|_| "system"))
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -251,8 +342,9 @@ mod tests {
     async fn literals_and_the_hosts_file_need_no_name_server() {
         let resolver = HickoryResolver {
             resolver: Err(ResolveError("no name server".into())),
+            by_settings: Mutex::default(),
         };
-        let resolve = |host: &str, family| resolver.resolve(host.into(), family);
+        let resolve = |host: &str, family| resolver.resolve(host.into(), family, None);
         let literal = resolve("192.0.2.7", DnsLookupFamily::V6Only).await.unwrap();
         assert_eq!(literal.addresses, ["192.0.2.7".parse::<IpAddr>().unwrap()]);
         let localhost = resolve("localhost", DnsLookupFamily::V4Only).await.unwrap();

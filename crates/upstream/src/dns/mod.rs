@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::cluster::{DnsLookupFamily, DnsOptions};
+use config::cluster::{DnsLookupFamily, DnsOptions, DnsResolver};
 pub use hickory::HickoryResolver;
 
 use crate::balancer::Random;
@@ -20,8 +20,8 @@ use crate::balancer::Random;
 /// What resolves names. Scripted in tests.
 pub trait Resolve: fmt::Debug + Send + Sync {
     /// All addresses of `host` in `family`. A name that exists without such addresses, or is known not to exist, is
-    /// not an error: it has no addresses.
-    fn resolve(&self, host: Arc<str>, family: DnsLookupFamily) -> Resolving;
+    /// not an error: it has no addresses. `settings` are those of the cluster, where it has any.
+    fn resolve(&self, host: Arc<str>, family: DnsLookupFamily, settings: Option<&DnsResolver>) -> Resolving;
 }
 
 /// A resolution under way.

@@ -157,3 +157,49 @@ fn an_endpoint_that_is_removed_and_returns_is_counted_once() {
     call(&endpoint, Outcome::Response(200));
     assert_eq!(lines(&meter.take(|_| true)), ["c 10.0.1.2:80 1/0 1+1+0+0"]);
 }
+
+#[test]
+fn what_categories_drop_is_told_beside_all_that_was_dropped() {
+    let mut mesh = Mesh::new();
+    mesh.set("c", vec![locality(0, 1, 0, &[1])]);
+    let handle = mesh.clusters.view().active()["c"].clone();
+    let drops = |percent| {
+        [config::endpoint::DropOverload {
+            category: "lb".into(),
+            drop_percentage: config::percent::FractionalPercent {
+                numerator: percent,
+                denominator: 100,
+            },
+        }]
+    };
+    let drop_one = || {
+        assert!(handle.drop_overload().is_some());
+        handle.count_dropped();
+    };
+    handle.state().drops().set(&drops(100));
+    drop_one();
+    let mut meter = LoadMeter::new(mesh.clusters.view());
+    meter.select(|_| true);
+    let mut told = || {
+        let load = meter.take(|_| true).remove(0);
+        let drops: Vec<_> = load
+            .drops
+            .iter()
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        (load.dropped, drops)
+    };
+    assert_eq!(told(), (0, vec![]), "what was before nobody asked is not told");
+    drop_one();
+    drop_one();
+    handle.count_dropped();
+    assert_eq!(told(), (3, vec!["lb 2".to_owned()]), "an open breaker drops, too");
+    drop_one();
+    handle.state().drops().set(&[]);
+    assert_eq!(
+        told(),
+        (1, vec!["lb 1".to_owned()]),
+        "a category that is gone has its last word"
+    );
+    assert_eq!(told(), (0, vec![]));
+}

@@ -320,7 +320,9 @@ impl Assembler {
         let node = self.nodes.entry(key);
         // Back to what is published: the very same value, so that nothing downstream sees a change.
         let value = match &node.published {
-            Some(published) if published.is_same(&value) => Arc::clone(published),
+            Some(published) if published.is_same(&value) && !value.resource.is_good_for_a_time() => {
+                Arc::clone(published)
+            }
             _ => value,
         };
         node.expired = false;

@@ -189,7 +189,8 @@ impl Engine {
     /// The value held, when the bytes are the same: nothing is decoded and nothing downstream changes.
     fn known(&self, key: &ResourceKey, any: &Any) -> Option<Arc<Value>> {
         let held = self.store.value(key.resource_type, &key.name)?;
-        (*held.encoded == *any.value).then(|| Arc::clone(held))
+        let is_same = *held.encoded == *any.value && !held.resource.is_good_for_a_time();
+        is_same.then(|| Arc::clone(held))
     }
 
     fn set_expiry(&mut self, key: &ResourceKey, expires: Option<Instant>) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use xds_api::envoy::config::core::v3::{self as core, Locality, Node};
+use xds_api::envoy::config::endpoint::v3::cluster_stats::DroppedRequests;
 use xds_api::envoy::config::endpoint::v3::{ClusterStats, UpstreamEndpointStats, UpstreamLocalityStats};
 use xds_api::envoy::service::load_stats::v3::{LoadStatsRequest, LoadStatsResponse};
 use xds_api::google::protobuf;
@@ -115,6 +116,14 @@ fn cluster(load: ClusterLoad, interval: Duration, per_endpoint: bool) -> Cluster
         cluster_service_name: load.service.to_string(),
         upstream_locality_stats: localities.map(|load| locality(load, per_endpoint)).collect(),
         total_dropped_requests: load.dropped,
+        dropped_requests: load
+            .drops
+            .into_iter()
+            .map(|(category, dropped_count)| DroppedRequests {
+                category: category.to_string(),
+                dropped_count,
+            })
+            .collect(),
         load_report_interval: Some(protobuf::Duration {
             seconds: i64::try_from(interval.as_secs()).unwrap_or(i64::MAX),
             // Below a thousand million: fits.

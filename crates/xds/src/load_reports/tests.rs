@@ -52,6 +52,7 @@ fn load(cluster: &str, issued: u64) -> ClusterLoad {
         cluster: cluster.into(),
         service: "service".into(),
         dropped: 5,
+        drops: vec![("lb".into(), 3)],
         localities: vec![LocalityLoad {
             region: "r".into(),
             zone: "z".into(),
@@ -133,6 +134,12 @@ fn nothing_is_reported_before_the_server_asks_and_then_once_an_interval() {
         (cluster.cluster_service_name.as_str(), cluster.total_dropped_requests),
         ("service", 5)
     );
+    let drops: Vec<_> = cluster
+        .dropped_requests
+        .iter()
+        .map(|drop| (&*drop.category, drop.dropped_count))
+        .collect();
+    assert_eq!(drops, [("lb", 3)]);
     let place = &cluster.upstream_locality_stats[0];
     assert_eq!(
         (

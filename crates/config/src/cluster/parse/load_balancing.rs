@@ -345,7 +345,9 @@ fn parse_consistent_hashing(
 
 /// Parses subset balancing.
 pub(super) fn parse_subset(context: &mut Context<'_>, message: &pb::Cluster) -> Result<Option<Subset>, Reported> {
-    use cluster::lb_subset_config::LbSubsetFallbackPolicy as Fallback;
+    use cluster::lb_subset_config::{
+        LbSubsetFallbackPolicy as Fallback, LbSubsetMetadataFallbackPolicy as MetadataFallback,
+    };
     context
         .optional(
             "lb_subset_config",
@@ -359,6 +361,8 @@ pub(super) fn parse_subset(context: &mut Context<'_>, message: &pb::Cluster) -> 
                         Fallback::AnyEndpoint => SubsetFallback::AnyEndpoint,
                         Fallback::DefaultSubset => SubsetFallback::DefaultSubset,
                     });
+                let metadata_fallback = context
+                    .enumeration::<MetadataFallback>("metadata_fallback_policy", subset.metadata_fallback_policy);
                 let selectors = context.each("subset_selectors", &subset.subset_selectors, SubsetSelector::parse);
                 let parsed = Subset {
                     fallback_policy: fallback_policy?,
@@ -368,6 +372,7 @@ pub(super) fn parse_subset(context: &mut Context<'_>, message: &pb::Cluster) -> 
                     scale_locality_weight: subset.scale_locality_weight,
                     panic_mode_any: subset.panic_mode_any,
                     list_as_any: subset.list_as_any,
+                    tries_fallback_list: metadata_fallback? == MetadataFallback::FallbackList,
                 };
                 // Envoy takes a configuration without selectors for none.
                 Ok((!parsed.selectors.is_empty()).then_some(parsed))

@@ -142,6 +142,7 @@ fn subset(fallback_policy: SubsetFallback, selectors: Vec<SubsetSelector>) -> Su
         scale_locality_weight: false,
         panic_mode_any: false,
         list_as_any: false,
+        tries_fallback_list: false,
     }
 }
 
@@ -225,6 +226,7 @@ fn lists_single_endpoints_and_panic_are_as_configured() {
     let by_tag = || vec![selector(&["tags"], None)];
     let as_any = Subset {
         list_as_any: true,
+        tries_fallback_list: false,
         ..subset(SubsetFallback::NoFallback, by_tag())
     };
     assert_eq!(chosen(&hosts, as_any, &[("tags", "dev")]).0, [2, 4]);
@@ -293,4 +295,55 @@ fn a_new_endpoint_gets_its_share_little_by_little() {
     // The square root of one half is 0.707.
     near(share(30, 2.0), 456, true);
     near(share(60, 1.0), 550, false);
+}
+
+#[test]
+fn variants_that_a_route_lists_are_tried_in_order_where_the_cluster_says_so() {
+    let cluster = cluster();
+    let hosts = labelled(&cluster, &[("1", "prod"), ("2", "dev")]);
+    let selectors = || vec![selector(&["version"], None), selector(&["stage", "version"], None)];
+    let subset = |tries| Subset {
+        tries_fallback_list: tries,
+        ..subset(SubsetFallback::NoFallback, selectors())
+    };
+    let entry = |fields: &[(&str, &str)]| {
+        let fields = fields.iter();
+        Value::Struct(
+            fields
+                .map(|(key, value)| ((*key).into(), Value::String((*value).into())))
+                .collect(),
+        )
+    };
+    let found = |tries: bool, list: Vec<Value>| {
+        let fields = [
+            ("version".into(), Value::String("1".into())),
+            ("fallback_list".into(), Value::List(list)),
+        ];
+        let metadata = Metadata {
+            filter_metadata: [("envoy.lb".into(), fields.into_iter().collect())].into(),
+        };
+        let criteria = SubsetCriteria::new([&metadata]);
+        let settings = TableSettings {
+            subsets: Some(Arc::new(subset(tries))),
+            ..settings(Policy::RoundRobin)
+        };
+        let context = PickContext {
+            metadata: criteria.as_ref(),
+            ..PickContext::default()
+        };
+        let table = table_of(hosts.clone(), settings);
+        let picked = table.pick(&context, &mut worker(1)).0.ok()?.address().to_string();
+        Some(picked)
+    };
+    let (first, second) = (Some("10.0.0.1:80".to_owned()), Some("10.0.0.2:80".to_owned()));
+    let absent = || entry(&[("version", "9")]);
+    assert_eq!(found(true, vec![absent(), entry(&[("version", "2")])]), second);
+    assert_eq!(
+        found(true, vec![absent(), entry(&[("stage", "prod")])]),
+        first,
+        "merged with the route's own"
+    );
+    assert_eq!(found(true, vec![absent()]), None, "the route's own is no variant");
+    assert_eq!(found(true, Vec::new()), first, "no variants at all");
+    assert_eq!(found(false, vec![entry(&[("version", "2")])]), None, "one key too many");
 }

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use config::address::Address;
-use config::cluster::{Cluster, Discovery, DnsLookupFamily};
+use config::cluster::{Cluster, Discovery, DnsLookupFamily, DnsResolver};
 use tls::Loader;
 
 use super::*;
@@ -23,7 +23,7 @@ struct Script {
 }
 
 impl Resolve for Script {
-    fn resolve(&self, host: Arc<str>, _: DnsLookupFamily) -> Resolving {
+    fn resolve(&self, host: Arc<str>, _: DnsLookupFamily, _: Option<&DnsResolver>) -> Resolving {
         let addresses = self.names.lock().unwrap().get(&*host).cloned();
         Box::pin(async move {
             match addresses {
