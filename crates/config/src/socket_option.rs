@@ -101,6 +101,9 @@ impl SocketOption {
         let state = context.enumeration::<SocketState>("state", message.state);
         let version = context.enumeration("ip_version", message.ip_version);
         let setting = SocketSetting::parse(context, message);
+        if let Some(socket_type) = &message.r#type {
+            context.at("type", |context| context.check(socket_type));
+        }
         if state? != SocketState::StatePrebind {
             context.without_effect(
                 "state",

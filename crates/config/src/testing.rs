@@ -119,15 +119,6 @@ pub(crate) fn refuse<M: Message + Name + Default, T>(parser: Parse<M, T>, text: 
     }
 }
 
-/// Lists the faults of a message as the proxy sees them: what it does not act on yet is refused.
-pub(crate) fn refuse_as_the_proxy<M: Message + Name + Default, T>(parser: Parse<M, T>, text: &str) -> Vec<String> {
-    let message: M = message(text);
-    match Context::parse(&extensions(), |context| parser(context, &message)) {
-        Ok(_) => panic!("was accepted:\n{text}"),
-        Err(faults) => faults.iter().map(ToString::to_string).collect(),
-    }
-}
-
 /// Goes through cases that must be refused: what is added to `base`, and the one fault of it.
 pub(crate) fn refuse_each<M: Message + Name + Default, T>(parser: Parse<M, T>, base: &str, cases: &[(&str, &str)]) {
     for (added, fault) in cases {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::address::Address;
-use crate::testing::{accept, refuse, refuse_as_the_proxy, refuse_each, without_effect};
+use crate::testing::{accept, refuse, refuse_each, without_effect};
 
 mod connecting;
 mod health_checks;
@@ -282,17 +282,6 @@ fn what_is_refused_of_a_cluster_is_named_with_its_path() {
     assert_eq!(
         refuse(Cluster::parse, "{}"),
         ["name: is required and must not be empty"]
-    );
-}
-
-#[test]
-fn what_the_proxy_does_not_act_on_yet_is_refused() {
-    assert_eq!(
-        refuse_as_the_proxy(
-            Cluster::parse,
-            "name: c\nconnection_pool_per_downstream_connection: true"
-        ),
-        ["connection_pool_per_downstream_connection: is not supported: the proxy does not act on it yet"]
     );
 }
 

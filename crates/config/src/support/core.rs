@@ -81,6 +81,15 @@ support! {
         BufValue => buf_value: supported,
     }
 
+    message pb::socket_option::SocketType as "envoy.config.core.v3.SocketOption.SocketType" {
+        stream: supported,
+        datagram: supported,
+    }
+
+    message pb::socket_option::socket_type::Stream as "envoy.config.core.v3.SocketOption.SocketType.Stream" {}
+
+    message pb::socket_option::socket_type::Datagram as "envoy.config.core.v3.SocketOption.SocketType.Datagram" {}
+
     message pb::DnsResolverOptions as "envoy.config.core.v3.DnsResolverOptions" {
         use_tcp_for_dns_lookups: supported,
         no_default_search_domain: supported,

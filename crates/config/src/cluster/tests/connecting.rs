@@ -67,7 +67,9 @@ fn socket_options_are_known_by_their_numbers() {
         cluster.upstream_bind_config.expect("it was written").socket_options
     };
     assert_eq!(
-        options("{level: 1, name: 36, int_value: 7}, {level: 6, name: 18, int_value: 250, ip_version: IPV6}"),
+        options(
+            "{level: 1, name: 36, int_value: 7}, {level: 6, name: 18, int_value: 250, ip_version: SOCKET_IP_VERSION_IPV6}"
+        ),
         [
             SocketOption {
                 setting: SocketSetting::Mark(7),
