@@ -145,3 +145,255 @@ fn the_same_keys_go_to_the_same_endpoints() {
     let endpoints: std::collections::BTreeSet<&String> = envoy.values().collect();
     assert!(endpoints.len() >= 4, "all backends were used: {endpoints:?}");
 }
+
+/// Requests for each cluster whose shares are compared, and by how much a share may differ: four standard deviations of
+/// a coin thrown so often.
+const SHARED: usize = 400;
+const TOLERANCE: f64 = 0.1;
+
+/// Clusters by name: their fields and localities; in a locality its fields and endpoints, by number of the backend with
+/// what else is said of it.
+type Shared = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static [(usize, &'static str)])],
+);
+
+const SHARES: &[Shared] = &[
+    (
+        "localities",
+        "common_lb_config: {locality_weighted_lb_config: {}}",
+        &[
+            ("locality: {zone: a}, load_balancing_weight: 3", &[(0, ""), (1, "")]),
+            ("locality: {zone: b}, load_balancing_weight: 1", &[(2, ""), (3, "")]),
+        ],
+    ),
+    (
+        "locality-half-gone",
+        "common_lb_config: {locality_weighted_lb_config: {}, healthy_panic_threshold: {value: 0}}",
+        &[
+            (
+                "locality: {zone: a}, load_balancing_weight: 1",
+                &[(0, ""), (1, "health_status: UNHEALTHY")],
+            ),
+            ("locality: {zone: b}, load_balancing_weight: 1", &[(2, ""), (3, "")]),
+        ],
+    ),
+    (
+        "priorities",
+        "",
+        &[
+            ("priority: 0", &[(0, ""), (1, "health_status: UNHEALTHY")]),
+            ("priority: 1", &[(2, ""), (3, "")]),
+        ],
+    ),
+    (
+        "priorities-by-weight",
+        "{policy: {weighted_priority_health: true}}",
+        &[
+            (
+                "priority: 0",
+                &[
+                    (0, "load_balancing_weight: 1"),
+                    (1, "load_balancing_weight: 9, health_status: UNHEALTHY"),
+                ],
+            ),
+            ("priority: 1", &[(2, ""), (3, "")]),
+        ],
+    ),
+    (
+        "overprovisioned",
+        "{policy: {overprovisioning_factor: 200}}",
+        &[
+            ("priority: 0", &[(0, ""), (1, "health_status: UNHEALTHY")]),
+            ("priority: 1", &[(2, ""), (3, "")]),
+        ],
+    ),
+    (
+        "panic",
+        "",
+        &[(
+            "priority: 0",
+            &[
+                (0, ""),
+                (1, "health_status: UNHEALTHY"),
+                (2, "health_status: UNHEALTHY"),
+                (3, "health_status: TIMEOUT"),
+            ],
+        )],
+    ),
+    (
+        "never-panics",
+        "common_lb_config: {healthy_panic_threshold: {value: 0}}",
+        &[(
+            "priority: 0",
+            &[
+                (0, ""),
+                (1, "health_status: UNHEALTHY"),
+                (2, "health_status: UNHEALTHY"),
+                (3, "health_status: DRAINING"),
+            ],
+        )],
+    ),
+    (
+        "fails-in-panic",
+        "common_lb_config: {zone_aware_lb_config: {fail_traffic_on_panic: true}}",
+        &[(
+            "priority: 0",
+            &[
+                (0, ""),
+                (1, "health_status: UNHEALTHY"),
+                (2, "health_status: UNHEALTHY"),
+                (3, ""),
+            ],
+        )],
+    ),
+    (
+        "degraded",
+        "",
+        &[(
+            "priority: 0",
+            &[
+                (0, ""),
+                (1, "health_status: DEGRADED"),
+                (2, "health_status: DEGRADED"),
+                (3, "health_status: UNHEALTHY"),
+            ],
+        )],
+    ),
+    (
+        "zones",
+        "common_lb_config: {zone_aware_lb_config: {min_cluster_size: {value: 1}}}",
+        &[
+            ("locality: {zone: a}", &[(0, "")]),
+            ("locality: {zone: b}", &[(1, ""), (2, "")]),
+        ],
+    ),
+    (
+        "zones-of-a-small-cluster",
+        "",
+        &[
+            ("locality: {zone: a}", &[(0, "")]),
+            ("locality: {zone: b}", &[(1, ""), (2, "")]),
+        ],
+    ),
+    (
+        "by-weight",
+        "lb_policy: LEAST_REQUEST",
+        &[(
+            "priority: 0",
+            &[
+                (0, "load_balancing_weight: 5"),
+                (1, "load_balancing_weight: 3"),
+                (2, "load_balancing_weight: 2"),
+            ],
+        )],
+    ),
+    (
+        "by-chance",
+        "lb_policy: RANDOM",
+        &[("priority: 0", &[(0, "load_balancing_weight: 5"), (1, ""), (2, "")])],
+    ),
+];
+
+fn shares_bootstrap(listener: u16, backends: &[Backend]) -> String {
+    let address = |port: u16| format!("{{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}");
+    let (mut clusters, mut routes) = (String::new(), String::new());
+    for (name, fields, localities) in SHARES {
+        let places: Vec<String> = localities
+            .iter()
+            .map(|(place, members)| {
+                let members: Vec<String> = members
+                    .iter()
+                    .map(|(at, more)| format!("{{endpoint: {{address: {}}}, {more}}}", address(backends[*at].port())))
+                    .collect();
+                format!("{{{place}, lb_endpoints: [{}]}}", members.join(", "))
+            })
+            .collect();
+        // What is said of the endpoints as a whole stands in braces.
+        let (own, policy) = match fields.strip_prefix('{').and_then(|inner| inner.strip_suffix('}')) {
+            Some(policy) => (String::new(), format!("{policy}, ")),
+            None if fields.is_empty() => (String::new(), String::new()),
+            None => (format!("{fields}, "), String::new()),
+        };
+        let _ = writeln!(
+            clusters,
+            "  - {{name: {name}, connect_timeout: 1s, {own}load_assignment: {{cluster_name: {name}, {policy}endpoints: [{}]}}}}",
+            places.join(", ")
+        );
+        let _ = writeln!(
+            routes,
+            "              - {{match: {{prefix: /{name}/}}, route: {{cluster: {name}}}}}"
+        );
+    }
+    // Who the proxy is among: as many in its zone as in the other.
+    let _ = writeln!(
+        clusters,
+        "  - {{name: local, connect_timeout: 1s, load_assignment: {{cluster_name: local, endpoints: [\
+         {{locality: {{zone: a}}, lb_endpoints: [{{endpoint: {{address: {}}}}}]}}, \
+         {{locality: {{zone: b}}, lb_endpoints: [{{endpoint: {{address: {}}}}}]}}]}}}}",
+        address(1),
+        address(2)
+    );
+    let text = include_str!("../src/clusters.yaml")
+        .replace("{listener}", &listener.to_string())
+        .replace("{routes}", &routes)
+        .replace("{clusters}", &clusters);
+    format!(
+        "node: {{id: n, cluster: local, locality: {{zone: a}}}}\ncluster_manager: {{local_cluster_name: local}}\n{text}"
+    )
+}
+
+#[test]
+fn load_is_shared_as_envoy_shares_it() {
+    let directory = Directory::new("balancing-shares");
+    let backends: Vec<Backend> = (0..4).map(|at| Backend::start(&format!("b{at}"))).collect();
+    let found = [Kind::Envoy, Kind::Remora].map(|kind| {
+        let listener = ports::free_port();
+        let proxy = Proxy::start(kind, &directory, kind.name(), &shares_bootstrap(listener, &backends));
+        let mut client = Client::connect(listener);
+        let mut shares: BTreeMap<(&str, String), f64> = BTreeMap::new();
+        let mut counted: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        for (name, _, _) in SHARES {
+            for _ in 0..SHARED {
+                let answer = call(&mut client, &format!("/{name}/"), "");
+                *shares.entry((name, answer.trim().to_owned())).or_default() += 1.0 / SHARED as f64;
+            }
+            for stat in [
+                "lb_healthy_panic",
+                "lb_zone_cluster_too_small",
+                "lb_zone_routing_sampled",
+                "lb_zone_routing_cross_zone",
+                "lb_zone_routing_all_directly",
+                "membership_healthy",
+                "membership_degraded",
+                "membership_excluded",
+                "upstream_cx_none_healthy",
+            ] {
+                counted.insert((name, stat), proxy.stat(&format!("cluster.{name}.{stat}")));
+            }
+        }
+        (shares, counted)
+    });
+    let [(envoy, envoy_counted), (remora, remora_counted)] = found;
+    let mut faults = String::new();
+    let keys: std::collections::BTreeSet<_> = envoy.keys().chain(remora.keys()).collect();
+    for key in keys {
+        let share = |of: &BTreeMap<_, f64>| of.get(key).copied().unwrap_or(0.0);
+        if (share(&envoy) - share(&remora)).abs() > TOLERANCE {
+            let _ = writeln!(
+                faults,
+                "{key:?}: envoy {:.2}, remora {:.2}",
+                share(&envoy),
+                share(&remora)
+            );
+        }
+    }
+    for (key, theirs) in &envoy_counted {
+        let ours = remora_counted[key];
+        if (*theirs as f64 - ours as f64).abs() > TOLERANCE * SHARED as f64 {
+            let _ = writeln!(faults, "{key:?}: envoy {theirs}, remora {ours}");
+        }
+    }
+    assert!(faults.is_empty(), "{faults}");
+}

@@ -68,6 +68,7 @@ fn nothing_stays_behind_of_requests_that_are_given_up() {
             "downstream_cx_active",
             "upstream_rq_active",
             "upstream_rq_pending_active",
+            "http2.streams_active",
         ];
         let stats = String::from_utf8_lossy(&stats.body).into_owned();
         stats
