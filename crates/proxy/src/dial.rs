@@ -1,5 +1,6 @@
 //! Connecting to an endpoint: the socket, where it is bound, how it is kept alive, whom TLS speaks to.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use config::cluster::{BindConfig, UpstreamProtocol};
 use config::listener::TcpKeepalive;
+use config::socket_option::SocketOption;
 use socket2::{Domain, Protocol, SockRef, Type};
 use telemetry::stats::{Shard, cluster as stat};
 use tls::{ClientContext, Peer};
@@ -33,7 +35,7 @@ pub(crate) async fn dial(cluster: &ClusterHandle, endpoint: &EndpointState, shar
         EndpointAddress::Socket(address) => {
             let bind = cluster.bind_config();
             let stream = match endpoint.more_addresses() {
-                None => connect(*address, bind).await?,
+                None => connect(*address, bind).await,
                 Some(more) => {
                     let addresses: Vec<SocketAddr> = std::iter::once(*address).chain(more.iter().copied()).collect();
                     let addresses = cluster.config().happy_eyeballs.order(&addresses);
@@ -41,9 +43,14 @@ pub(crate) async fn dial(cluster: &ClusterHandle, endpoint: &EndpointState, shar
                         cluster.stats().local(shard).add(stat::UPSTREAM_CX_TOTAL, 1);
                         endpoint.count_another_attempt();
                     };
-                    connect_to_any(addresses, bind, count_another).await?
+                    connect_to_any(addresses, bind, count_another).await
                 }
             };
+            let stream = stream.inspect_err(|error| {
+                if LocalFailure::of(error).is_some_and(|failure| failure.is_of_bind) {
+                    cluster.stats().add(shard, stat::BIND_ERRORS, 1);
+                }
+            })?;
             stream.set_nodelay(true)?;
             if let Some(keepalive) = &cluster.config().tcp_keepalive {
                 keep_alive(&stream, keepalive)?;
@@ -111,7 +118,23 @@ async fn connect(address: SocketAddr, bind: Option<&BindConfig>) -> io::Result<T
     let Some(bind) = bind else {
         return TcpStream::connect(address).await;
     };
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = prepare(&address, bind)?;
+    TcpSocket::from_std_stream(socket.into()).connect(address).await
+}
+
+/// A socket for a connection to `address`, with its options and where it comes from.
+fn prepare(address: &SocketAddr, bind: &BindConfig) -> io::Result<socket2::Socket> {
+    let (source, options) = bind.source_for(address);
+    let socket = with_options(address, bind, options).map_err(|error| LocalFailure::wrap(error, false))?;
+    if let Some(source) = source {
+        let bound = socket.bind(&source.into());
+        bound.map_err(|error| LocalFailure::wrap(error, true))?;
+    }
+    Ok(socket)
+}
+
+fn with_options(address: &SocketAddr, bind: &BindConfig, options: &[SocketOption]) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     if bind.freebind == Some(true) {
         match address {
@@ -119,12 +142,38 @@ async fn connect(address: SocketAddr, bind: Option<&BindConfig>) -> io::Result<T
             SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
         }
     }
-    let (source, options) = bind.source_for(&address);
-    socket_options::set_all(&socket, &address, options)?;
-    if let Some(source) = source {
-        socket.bind(&source.into())?;
+    socket_options::set_all(&socket, address, options)?;
+    Ok(socket)
+}
+
+/// A connection that failed on our side, before the endpoint was asked: its socket could not be set up.
+#[derive(Debug)]
+struct LocalFailure {
+    error: io::Error,
+    is_of_bind: bool,
+}
+
+impl LocalFailure {
+    fn wrap(error: io::Error, is_of_bind: bool) -> io::Error {
+        io::Error::new(error.kind(), Self { error, is_of_bind })
     }
-    TcpSocket::from_std_stream(socket.into()).connect(address).await
+
+    fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for LocalFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the socket could not be set up: {}", self.error)
+    }
+}
+
+impl std::error::Error for LocalFailure {}
+
+/// Whether a connection failed on our side, before the endpoint was asked.
+pub(crate) fn is_local(error: &io::Error) -> bool {
+    LocalFailure::of(error).is_some()
 }
 
 fn keep_alive(stream: &TcpStream, settings: &TcpKeepalive) -> io::Result<()> {

@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     NoHealthyUpstream,
     /// A connection was refused, unreachable, or ended before its handshake.
     NotConnected,
+    /// A connection could not be begun: its socket could not be bound, or be given an option.
+    NotBegun,
     /// `connect_timeout` ran out.
     ConnectTimeout,
     /// The TLS handshake with the endpoint failed.
@@ -235,6 +237,12 @@ impl Failure {
                 "upstream_reset_before_response_started{remote_connection_failure}",
                 "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
             ),
+            Failure::NotBegun => (
+                503,
+                Some(F::UpstreamConnectionFailure),
+                "upstream_reset_before_response_started{local_connection_failure}",
+                "upstream connect error or disconnect/reset before headers. reset reason: local connection failure",
+            ),
             Failure::TlsHandshake => (
                 503,
                 Some(F::UpstreamConnectionFailure),
@@ -343,7 +351,11 @@ impl Failure {
             grpc_status: matches!(self, Failure::UpstreamMaxDuration | Failure::DownstreamMaxDuration).then_some(4),
             unprocessed: matches!(
                 self,
-                Failure::RemoteRefused | Failure::NotConnected | Failure::ConnectTimeout | Failure::TlsHandshake
+                Failure::RemoteRefused
+                    | Failure::NotConnected
+                    | Failure::NotBegun
+                    | Failure::ConnectTimeout
+                    | Failure::TlsHandshake
             ),
         }
     }
@@ -378,7 +390,8 @@ impl Failure {
     /// What the failure says about the endpoint, for outlier detection; `None` if nothing.
     pub(crate) fn outcome(self) -> Option<Outcome> {
         match self {
-            Failure::NotConnected | Failure::ConnectTimeout | Failure::TlsHandshake => None, // recorded by the connection
+            // Recorded by the connection.
+            Failure::NotConnected | Failure::NotBegun | Failure::ConnectTimeout | Failure::TlsHandshake => None,
             Failure::RouteTimeout
             | Failure::PerTryTimeout
             | Failure::PerTryIdleTimeout

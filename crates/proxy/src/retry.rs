@@ -168,7 +168,9 @@ impl Retries {
         match failure {
             // A full breaker is not relieved by trying again.
             Failure::Overflow => return false,
-            Failure::NotConnected | Failure::ConnectTimeout | Failure::TlsHandshake if on(RetryOn::CONNECT_FAILURE) => {
+            Failure::NotConnected | Failure::NotBegun | Failure::ConnectTimeout | Failure::TlsHandshake
+                if on(RetryOn::CONNECT_FAILURE) =>
+            {
                 return true;
             }
             Failure::RemoteRefused if on(RetryOn::REFUSED_STREAM) => return true,

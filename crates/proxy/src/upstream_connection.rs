@@ -19,7 +19,7 @@ use upstream::transport::Transport;
 use crate::codec_options;
 use crate::connection::{self, Connection, Ending, Role};
 use crate::dedicated_connection::{self, connect_failed};
-use crate::dial::{dial, tls_peer};
+use crate::dial::{dial, is_local, tls_peer};
 use crate::failure::{Failure, TransportFailure};
 use crate::pool::{self, Pool};
 use crate::slab::Key;
@@ -209,9 +209,13 @@ async fn connect(
             Ok(Ok(socket)) => on_connected(&mut worker, key).then_some(socket),
             Ok(Err(error)) => {
                 tracing::debug!(target: "upstream", endpoint = %endpoint.address(), %error, "could not connect");
-                worker.transport_failure = Some(TransportFailure::from(&error));
-                fail_connect(&mut worker, key, Failure::NotConnected);
-                worker.transport_failure = None;
+                if is_local(&error) {
+                    fail_connect(&mut worker, key, Failure::NotBegun);
+                } else {
+                    worker.transport_failure = Some(TransportFailure::from(&error));
+                    fail_connect(&mut worker, key, Failure::NotConnected);
+                    worker.transport_failure = None;
+                }
                 None
             }
             Err(_elapsed) => {
@@ -329,9 +333,10 @@ fn fail_connect(worker: &mut Worker, key: Key<Connection>, failure: Failure) {
         upstream.count_connect_failure(failure, worker.now);
         let (pool, tunnel_of) = (upstream.pool, upstream.tunnel_of.take());
         connect_failed(worker, tunnel_of, pool, key, failure);
-        // As in Envoy a connection that could not be made was ended by the peer, one that took too long by us.
+        // As in Envoy a connection that could not be made was ended by the peer, one that took too long, or could not even
+        // be begun, by us.
         let ending = Ending {
-            by_peer: failure != Failure::ConnectTimeout,
+            by_peer: !matches!(failure, Failure::ConnectTimeout | Failure::NotBegun),
             cut_requests: false,
         };
         upstream.closed(worker, key, ending);

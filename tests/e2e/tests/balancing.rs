@@ -340,7 +340,7 @@ fn shares_bootstrap(listener: u16, backends: &[Backend]) -> String {
         .replace("{routes}", &routes)
         .replace("{clusters}", &clusters);
     format!(
-        "node: {{id: n, cluster: local, locality: {{zone: a}}}}\ncluster_manager: {{local_cluster_name: local}}\n{text}"
+        "node: {{id: node, cluster: local, locality: {{zone: a}}}}\ncluster_manager: {{local_cluster_name: local}}\n{text}"
     )
 }
 

@@ -418,7 +418,7 @@ pub(crate) fn on_attempt_failure(worker: &mut Worker, key: Key<Stream>, failure:
 /// endpoint that can't be connected to is not tried twice.
 fn another_endpoint(stream: &Stream, failure: Failure) -> bool {
     match failure {
-        Failure::NotConnected | Failure::ConnectTimeout | Failure::TlsHandshake => stream
+        Failure::NotConnected | Failure::NotBegun | Failure::ConnectTimeout | Failure::TlsHandshake => stream
             .cluster
             .as_ref()
             .is_some_and(|cluster| cluster.table().membership().total as usize > stream.tried.len()),

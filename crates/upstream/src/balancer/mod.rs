@@ -84,6 +84,10 @@ pub struct WorkerLb {
     /// Endpoints of an ORIGINAL_DST cluster that this worker has used.
     pub(crate) originals: crate::original_destination::Seen,
     /// What the next picks will be, where they were peeked at; few clusters are.
+    #[allow(
+        clippy::box_collection,
+        reason = "a worker has one of these for each cluster, and few peek"
+    )]
     peeked: Option<Box<VecDeque<Arc<EndpointState>>>>,
 }
 

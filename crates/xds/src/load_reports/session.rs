@@ -129,7 +129,6 @@ fn cluster(load: ClusterLoad, interval: Duration, per_endpoint: bool) -> Cluster
             // Below a thousand million: fits.
             nanos: interval.subsec_nanos() as i32,
         }),
-        ..ClusterStats::default()
     }
 }
 
