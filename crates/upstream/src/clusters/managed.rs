@@ -258,11 +258,9 @@ impl Managed {
         };
         let stats = self.handle.state().membership_stats();
         match &result {
-            Ok(resolution) => {
+            // A name without addresses is a success like another, as in Envoy (`update_empty` is EDS's).
+            Ok(_) => {
                 stats.increment(Shard::CONTROL, stat::UPDATE_SUCCESS);
-                if resolution.addresses.is_empty() {
-                    stats.increment(Shard::CONTROL, stat::UPDATE_EMPTY);
-                }
                 if !changed {
                     stats.increment(Shard::CONTROL, stat::UPDATE_NO_REBUILD);
                 }
