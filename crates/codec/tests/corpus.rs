@@ -5,29 +5,16 @@
 
 use std::path::Path;
 
+#[path = "../../../tests/testkit/src/corpus.rs"]
+#[allow(unreachable_pub, reason = "it is a module of another crate as well")]
+mod corpus;
 #[path = "../fuzz/fuzz_targets/h1.rs"]
 mod h1;
 #[path = "../fuzz/fuzz_targets/h2.rs"]
 mod h2;
 
-/// The inputs recorded for a target, by name.
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let mut inputs: Vec<_> = std::fs::read_dir(&directory)
-        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
-        .map(|entry| {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            (name, std::fs::read(&path).unwrap())
-        })
-        .collect();
-    inputs.sort();
-    assert!(
-        inputs.len() >= 10,
-        "the corpus of {target} has only {} inputs",
-        inputs.len()
-    );
-    inputs
+    corpus::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus"), target, 10)
 }
 
 #[test]

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use config::ResourceType;
 
+#[path = "../../../tests/testkit/src/corpus.rs"]
+#[allow(unreachable_pub, reason = "it is a module of another crate as well")]
+mod corpus;
 #[path = "../../xds/fuzz/fuzz_targets/resources.rs"]
 mod resources;
 
@@ -23,24 +26,8 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../xds/fuzz/corpus")
 }
 
-/// The inputs recorded for a target, by name.
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
-    let directory = folder().join(target);
-    let mut inputs: Vec<_> = std::fs::read_dir(&directory)
-        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
-        .map(|entry| {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            (name, std::fs::read(&path).unwrap())
-        })
-        .collect();
-    inputs.sort();
-    assert!(
-        inputs.len() >= 3,
-        "the corpus of {target} has only {} inputs",
-        inputs.len()
-    );
-    inputs
+    corpus::read(&folder(), target, 3)
 }
 
 fn run(of: Option<ResourceType>, input: &[u8]) {

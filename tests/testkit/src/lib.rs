@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod certificates;
+pub mod corpus;
 pub mod directory;
 pub mod http1;
 pub mod management_server;
