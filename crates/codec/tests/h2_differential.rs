@@ -156,6 +156,12 @@ const DIVERGENCES: &[Divergence] = &[
         when: the_peer_says_goaway,
         because: "RFC 9113 section 6.8: streams up to the last one go on after a GOAWAY, whatever its code",
     },
+    Divergence {
+        ours: Some("streams:"),
+        theirs: Some("connection error received"),
+        when: the_peer_says_goaway,
+        because: "RFC 9113 section 6.8, as before; one of the streams that go on had an error of its own",
+    },
 ];
 
 /// A divergence that was found: what each side said, and the whole story.
