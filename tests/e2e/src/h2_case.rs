@@ -236,7 +236,7 @@ pub fn judge(case: &Case, did: &Did) -> Result<(), String> {
 }
 
 /// Cases at a time.
-const THREADS: usize = 8;
+const THREADS: usize = 16;
 
 /// Runs `work` for each item, several at a time, and returns what it found by the item's name.
 ///

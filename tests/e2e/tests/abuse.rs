@@ -237,6 +237,8 @@ fn listener(name: &str, port: u16, options: &str) -> String {
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: {name}{options}
+          # Envoy waits for so long before it closes.
+          delayed_close_timeout: 0.1s
           route_config:
             virtual_hosts:
             - name: v

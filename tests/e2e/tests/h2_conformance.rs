@@ -105,6 +105,8 @@ fn listener(name: &str, port: u16, options: &str, routes: &str) -> String {
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: {name}
+          # Envoy waits for so long before it closes.
+          delayed_close_timeout: 0.1s
           {options}
           route_config:
             virtual_hosts: [{{name: v, domains: ["*"], routes: [{routes}]}}]
