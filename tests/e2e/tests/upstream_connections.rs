@@ -197,7 +197,8 @@ fn bootstrap(listener: u16, targets: &Targets) -> String {
 struct Side {
     proxy: Proxy,
     port: u16,
-    targets: Targets,
+    /// Held: the queue that takes no more connections is among them.
+    _targets: Targets,
     found: BTreeMap<String, String>,
 }
 
@@ -208,7 +209,7 @@ impl Side {
         Self {
             proxy: Proxy::start(kind, directory, kind.name(), &bootstrap),
             port,
-            targets,
+            _targets: targets,
             found: BTreeMap::new(),
         }
     }
