@@ -4,10 +4,11 @@ use std::fmt;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use config::Rejected;
-use config::bootstrap::{BootstrapSource, Format, NodeOptions, ReadError};
+use config::bootstrap::{Bootstrap, BootstrapSource, Format, NodeOptions, ReadError};
+use config::{Extensions, Parsed, Rejected};
 
 use crate::command_line::Options;
+use crate::static_tls;
 
 /// Why there is no bootstrap.
 #[derive(Debug)]
@@ -87,4 +88,20 @@ pub(crate) fn merge_file(source: &mut BootstrapSource, path: &Path, allow_unknow
     }
     .map_err(|error| LoadError::File(name.clone(), error))?;
     Ok(source.merge(&text, &name, format, allow_unknown)?)
+}
+
+/// What the source means, and whether the files it names for TLS can be used.
+///
+/// # Errors
+/// Every fault, with its line.
+pub(crate) fn parse(source: &BootstrapSource, extensions: &Extensions) -> Result<Parsed<Bootstrap>, Vec<Rejected>> {
+    let parsed = source.parse(extensions)?;
+    let faults = static_tls::faults(&parsed.value);
+    if faults.is_empty() {
+        return Ok(parsed);
+    }
+    Err(faults
+        .into_iter()
+        .map(|fault| fault.with_line(|path| source.line(path)))
+        .collect())
 }

@@ -7,7 +7,7 @@ use config::Rejected;
 use config::bootstrap::{BootstrapSource, NodeOptions};
 use serde_json::{Value, json};
 
-use crate::bootstrap::{LoadError, merge_file};
+use crate::bootstrap::{self, LoadError, merge_file};
 use crate::command_line::{CheckFormat, CheckOptions};
 use crate::{extensions, warnings};
 
@@ -42,7 +42,7 @@ pub(crate) fn run(options: &CheckOptions) -> Report {
                 zone: None,
             });
             findings.unknown = source.unknown().to_vec();
-            match source.parse(&extensions::all()) {
+            match bootstrap::parse(&source, &extensions::all()) {
                 Ok(parsed) => {
                     findings.warnings = warnings::of(&parsed.value);
                     let notes = parsed.without_effect.iter();

@@ -1,15 +1,18 @@
 //! The command line: Envoy's options, and `remora check`.
 
+mod stats_tag;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use telemetry::access_log::FlushSettings;
 use xds::DataErrors;
 use xds_api::envoy::admin::v3::{CommandLineOptions, command_line_options as proto};
 
 use crate::logging::{Component, DEFAULT_PATTERN, Level};
+use stats_tag::StatsTag;
 
 const ABOUT: &str = "A service-mesh sidecar proxy that reads Envoy's configuration";
 
@@ -277,27 +280,6 @@ impl std::str::FromStr for IpVersion {
     }
 }
 
-/// `--stats-tag`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StatsTag {
-    name: String,
-    value: String,
-}
-
-impl std::str::FromStr for StatsTag {
-    type Err = String;
-
-    fn from_str(tag: &str) -> Result<Self, Self::Err> {
-        match tag.split_once(':') {
-            Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok(Self {
-                name: name.to_owned(),
-                value: value.to_owned(),
-            }),
-            _ => Err(format!("misformatted stats tag '{tag}', expected name:value")),
-        }
-    }
-}
-
 /// `--component-log-level`, as written and read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ComponentLevels {
@@ -335,6 +317,7 @@ impl CommandLine {
     pub(crate) fn read(arguments: Vec<OsString>) -> Result<Self, (clap::Error, u8)> {
         let is_check = arguments.get(1).is_some_and(|argument| argument == "check");
         Self::try_parse_from(arguments).map_err(|error| {
+            let error = explained(error);
             let status = match (error.use_stderr(), is_check) {
                 (false, _) => 0,
                 (true, true) => 2,
@@ -342,6 +325,21 @@ impl CommandLine {
             };
             (error, status)
         })
+    }
+}
+
+/// A lone argument is mostly the file, given without its option.
+fn explained(error: clap::Error) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
+        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(argument))) => {
+            let text = format!(
+                "unexpected argument '{argument}', expected an option or the command 'check'; \
+                 a bootstrap is given with '-c {argument}'"
+            );
+            CommandLine::command().error(ErrorKind::InvalidSubcommand, text)
+        }
+        _ => error,
     }
 }
 

@@ -18,6 +18,7 @@ mod logging;
 mod process_stats;
 mod serve;
 mod signals;
+mod static_tls;
 mod stats_settings;
 mod unknown_fields;
 mod version;
@@ -89,7 +90,7 @@ fn run(options: &Options) -> ExitCode {
         .unwrap_or_default();
     let started = bootstrap::load(options).and_then(|source| {
         let extensions = extensions::all();
-        let parsed = source.parse(&extensions).map_err(bootstrap::LoadError::Rejected)?;
+        let parsed = bootstrap::parse(&source, &extensions).map_err(bootstrap::LoadError::Rejected)?;
         Ok((source, extensions, parsed))
     });
     let (source, extensions, parsed) = match started {

@@ -52,9 +52,11 @@ stats_config:
         text.contains("envoy_server_live{zone=\"a\",mesh=\"blue\"} 1\n"),
         "{text}"
     );
-    let refused = remora(&["-c", "x.yaml", "--stats-tag", "nothing"]);
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(super::text(&refused.stderr).contains("misformatted stats tag"));
+    for tag in ["nothing", "a.b:c", "a:.c", "a:c.", ":c", "a:"] {
+        let refused = remora(&["-c", "x.yaml", "--stats-tag", tag]);
+        assert_eq!(refused.status.code(), Some(1), "{tag}");
+        assert!(super::text(&refused.stderr).contains("misformatted stats tag"), "{tag}");
+    }
 }
 
 #[test]
@@ -180,5 +182,60 @@ fn a_drain_goes_at_once_or_over_its_time_as_the_command_line_says() {
             // A second into a day of draining, hardly one request in a hundred thousand closes its connection.
             assert!(!answer_head(&address).contains("connection: close"));
         }
+    }
+}
+
+#[test]
+fn histograms_take_in_what_was_recorded_at_the_interval_or_when_they_are_asked_for() {
+    // As Envoy 1.39.3: before the first flush there is nothing, after it interval and total, then the total alone.
+    let shown = |proxy: &Proxy| proxy.get("/stats?filter=http.direct.downstream_rq_time").1;
+    for (setting, flushes) in [
+        ("stats_flush_interval: 0.05s", true),
+        ("stats_flush_on_admin: true", true),
+        ("stats_flush_interval: 300s", false),
+    ] {
+        let proxy = Proxy::start(&format!("{setting}{DIRECT}"), &[]);
+        answer_head(&proxy.listener());
+        let recorded = || (shown(&proxy).contains("P0(0,0)") || shown(&proxy).contains("P0(nan,0)")).then_some(());
+        if flushes {
+            proxy.wait_for(setting, recorded);
+            proxy.wait_for(setting, || shown(&proxy).contains("P0(nan,0)").then_some(()));
+        } else {
+            // The counters show the request at once.
+            proxy.wait_for("the request", || {
+                proxy
+                    .get("/stats")
+                    .1
+                    .contains("http.direct.downstream_rq_completed: 1\n")
+                    .then_some(())
+            });
+            assert!(shown(&proxy).contains("No recorded values"), "{}", shown(&proxy));
+        }
+    }
+}
+
+#[test]
+fn callers_on_the_machine_are_known_by_its_address_of_the_version_that_was_chosen() {
+    for (version, is_v6) in [("v4", false), ("v6", true)] {
+        let backend = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let bootstrap = listener(backend.local_addr().expect("bound").port()).replace(
+            "stat_prefix: ingress",
+            "stat_prefix: ingress\n          use_remote_address: true",
+        );
+        let proxy = Proxy::start(&bootstrap, &["--local-address-ip-version", version]);
+        let mut caller = TcpStream::connect(proxy.listener()).expect("it is listened on");
+        caller
+            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            .expect("it is taken");
+        let (mut upstream, _) = backend.accept().expect("the proxy connects");
+        let mut head = [0; 4096];
+        let length = upstream.read(&mut head).expect("a request");
+        let head = text(&head[..length]);
+        let address = head
+            .lines()
+            .find_map(|line| line.strip_prefix("x-forwarded-for: "))
+            .unwrap_or_else(|| panic!("{head}"));
+        let address: std::net::IpAddr = address.parse().expect("an address");
+        assert_eq!(address.is_ipv6(), is_v6, "{version}: {address}");
     }
 }
