@@ -98,6 +98,8 @@ fn refusals() -> Vec<(&'static str, Vec<u8>)> {
     let long = "b".repeat(70_000);
     vec![
         ("HTTP/1.0", head("GET /1/page HTTP/1.0\r\n\r\n")),
+        ("HTTP/1.2", head("GET /1/page HTTP/1.2\r\nhost: test\r\n\r\n")),
+        ("HTTP/3.1", head("GET /1/page HTTP/3.1\r\nhost: test\r\n\r\n")),
         ("no host", head("GET /1/page HTTP/1.1\r\naccept: */*\r\n\r\n")),
         ("an odd host", head("GET /1/page HTTP/1.1\r\nhost: a b\r\n\r\n")),
         ("an odd method", head("G@(T /1/page HTTP/1.1\r\nhost: test\r\n\r\n")),
