@@ -18,8 +18,9 @@ pub(super) struct Measurement {
     pub(super) window: u32,
     /// It grows no further.
     limit: u32,
-    /// Octets of DATA since the PING.
-    received: u64,
+    /// The window that was open when the PING was sent, and what was added to it since: what is missing of it later
+    /// has been received.
+    granted: i64,
     /// The PING is not answered yet.
     waiting: bool,
     /// When the next may begin, in milliseconds since the connection began.
@@ -32,7 +33,7 @@ impl Measurement {
         Self {
             window,
             limit: limit.clamp(DEFAULT_WINDOW, MAX_31),
-            received: 0,
+            granted: 0,
             waiting: false,
             next: 0,
             pause: LEAST,
@@ -41,22 +42,24 @@ impl Measurement {
 }
 
 impl Connection {
-    /// DATA of `length` octets has come.
-    pub(super) fn measure(&mut self, length: u32) {
+    /// The peer is told that it may send `credit` more octets: from now on what comes in is measured.
+    pub(super) fn measure(&mut self, credit: u32) {
         let now = self.now;
+        let open = i64::from(self.recv_window);
         let Some(measurement) = &mut self.adaptive else { return };
-        measurement.received += u64::from(length);
+        measurement.granted += i64::from(credit);
         if measurement.waiting || now < measurement.next || measurement.window >= measurement.limit {
             return;
         }
         measurement.waiting = true;
-        measurement.received = u64::from(length);
+        measurement.granted = open;
         frame::write_ping(self.output.frame(), 0, WINDOW_PING);
     }
 
     /// A PING that measures was answered; false if there was none.
     pub(super) fn on_measured(&mut self) -> bool {
         let now = self.now;
+        let open = i64::from(self.recv_window);
         let Some(measurement) = &mut self.adaptive else {
             return false;
         };
@@ -64,7 +67,7 @@ impl Connection {
         if !std::mem::take(&mut measurement.waiting) {
             return false;
         }
-        let received = measurement.received;
+        let received = (measurement.granted - open).max(0) as u64;
         let grown = (2 * received).min(u64::from(measurement.limit)) as u32;
         let held_back = received * 3 > u64::from(window) * 2;
         if !held_back || grown <= window {

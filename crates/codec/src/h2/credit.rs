@@ -46,14 +46,24 @@ impl Connection {
     #[inline]
     pub(super) fn return_to_connection(&mut self, count: u32) {
         self.credit += count;
-        let window = match &self.adaptive {
-            Some(measurement) => measurement.window,
-            None => self.config.initial_connection_window_size.clamp(DEFAULT_WINDOW, MAX_31),
-        };
-        if self.credit >= window / 2 {
-            let credit = std::mem::take(&mut self.credit);
-            self.recv_window += credit as i32;
-            frame::write_u32(self.output.frame(), frame::WINDOW_UPDATE, 0, credit);
+        if self.credit >= self.config.initial_connection_window_size.clamp(DEFAULT_WINDOW, MAX_31) / 2 {
+            self.announce_credit();
         }
+    }
+
+    /// Tells the peer of the connection's credit, if that is half of the window that it has grown to.
+    #[inline(never)]
+    fn announce_credit(&mut self) {
+        if self
+            .adaptive
+            .as_ref()
+            .is_some_and(|measurement| self.credit < measurement.window / 2)
+        {
+            return;
+        }
+        let credit = std::mem::take(&mut self.credit);
+        self.recv_window += credit as i32;
+        frame::write_u32(self.output.frame(), frame::WINDOW_UPDATE, 0, credit);
+        self.measure(credit);
     }
 }

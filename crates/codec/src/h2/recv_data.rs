@@ -46,9 +46,6 @@ impl Connection {
             return Err(Violation::WindowExceeded);
         }
         self.recv_window -= length as i32;
-        if self.adaptive.is_some() {
-            self.measure(length);
-        }
         // What is left to read of the frame if its content does not matter.
         let rest = length - u32::from(padding.is_some());
         let Some(slot) = self.streams.find(header.stream) else {
