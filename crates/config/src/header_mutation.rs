@@ -1,12 +1,14 @@
-//! Changes to headers (`envoy.config.core.v3.HeaderValueOption` and the lists of names to remove).
+//! Changes to headers (`envoy.config.core.v3.HeaderValueOption`, the lists of names to remove, and
+//! `envoy.config.common.mutation_rules.v3.HeaderMutation`).
 
 use std::sync::Arc;
 
+use xds_api::envoy::config::common::mutation_rules::v3 as rules;
 use xds_api::envoy::config::core::v3 as core;
 
 use crate::context::Context;
 use crate::rejected::Reported;
-use crate::string_matcher::{header_name, parse_header_name};
+use crate::string_matcher::{StringMatcher, header_name, parse_header_name};
 use crate::value_format::ValueFormat;
 
 /// What to add to and remove from a header block, in the order of the configuration. Removal comes first in Envoy's
@@ -59,6 +61,41 @@ pub enum HeaderAppendAction {
     OverwriteIfExistsOrAdd,
     /// It is replaced; a header that is not there is not added.
     OverwriteIfExists,
+}
+
+/// One change (`envoy.config.common.mutation_rules.v3.HeaderMutation`).
+#[derive(Debug, Clone, PartialEq)]
+pub enum HeaderMutation {
+    /// Removes the header of this name.
+    Remove(Arc<str>),
+    /// Removes headers whose names match.
+    RemoveOnMatch(StringMatcher),
+    /// Adds a header.
+    Add(HeaderValueOption),
+}
+
+impl HeaderMutation {
+    /// Parses a change.
+    ///
+    /// # Errors
+    /// When it says nothing, or a name is none.
+    pub fn parse(context: &mut Context<'_>, message: &rules::HeaderMutation) -> Result<Self, Reported> {
+        use rules::header_mutation::Action;
+        context.check(message);
+        match &message.action {
+            Some(Action::Remove(name)) => parse_header_name(context, "remove", name).map(Self::Remove),
+            Some(Action::Append(header)) => context
+                .at("append", |context| HeaderValueOption::parse(context, header))
+                .map(Self::Add),
+            Some(Action::RemoveOnMatch(on_match)) => context.at("remove_on_match", |context| {
+                context.check(on_match);
+                context
+                    .required("key_matcher", on_match.key_matcher.as_ref(), StringMatcher::parse)
+                    .map(Self::RemoveOnMatch)
+            }),
+            None => Err(context.reject("has no remove, append or remove_on_match")),
+        }
+    }
 }
 
 /// Envoy's limit on the number of headers that one list adds.

@@ -9,11 +9,10 @@ use crate::address::CidrRange;
 use crate::config_source::ConfigSource;
 use crate::data_source::DataSource;
 use crate::extensions::ExtensionConfig;
-use crate::header_mutation::HeaderValueOption;
+use crate::header_mutation::{HeaderMutation, HeaderValueOption};
 use crate::http_protocol_options::{CommonHttpProtocolOptions, Http1ProtocolOptions, Http2ProtocolOptions};
 use crate::resource::{References, ResourceType};
 use crate::route::RouteConfiguration;
-use crate::string_matcher::StringMatcher;
 
 mod extensions;
 mod parse;
@@ -73,7 +72,7 @@ pub struct HttpConnectionManager {
     /// Which clients are internal: none unless said here.
     pub internal_address_config: Option<InternalAddressConfig>,
     /// Changes to the headers of requests, before anything else is done with them.
-    pub early_header_mutations: Vec<EarlyHeaderMutation>,
+    pub early_header_mutations: Vec<HeaderMutation>,
     /// Value appended to `via`, none for nothing.
     pub via: Option<Arc<str>>,
     /// Whether requests get an `x-request-id`.
@@ -231,17 +230,6 @@ pub struct XffDetection {
     pub trusted_cidrs: Option<Vec<CidrRange>>,
     /// Whether the peer's address is not added.
     pub skip_xff_append: bool,
-}
-
-/// A change to the headers of requests (`envoy.config.common.mutation_rules.v3.HeaderMutation`).
-#[derive(Debug, Clone, PartialEq)]
-pub enum EarlyHeaderMutation {
-    /// Removes the header of this name.
-    Remove(Arc<str>),
-    /// Removes headers whose names match.
-    RemoveOnMatch(StringMatcher),
-    /// Adds a header.
-    Add(HeaderValueOption),
 }
 
 /// What becomes of `x-forwarded-client-cert`.

@@ -18,15 +18,17 @@ mod action;
 mod matcher;
 mod parse;
 mod retry;
+mod uri_template;
 
 pub use action::{
     ClusterNotFoundResponseCode, ClusterSpecifier, ClusterWeight, DirectResponseAction, HashPolicy,
-    HashPolicySpecifier, HedgePolicy, HostRewrite, InternalRedirectPolicy, MaxStreamDuration, PathRewrite,
-    RedirectAction, RedirectPathRewrite, RequestMirrorPolicy, RouteAction, RouteUpgradeConfig, RoutingPriority,
-    SchemeRewrite, WeightedClusters,
+    HashPolicySpecifier, HedgePolicy, HostRewrite, InternalRedirectPolicy, InternalRedirectPredicate,
+    MaxStreamDuration, MirrorCluster, PathRewrite, RedirectAction, RedirectPathRewrite, RequestMirrorPolicy, RouteAction,
+    RouteUpgradeConfig, RoutingPriority, SchemeRewrite, WeightedClusters,
 };
-pub use matcher::{Matched, Matcher, RequestView, query_parameter};
+pub use matcher::{Matched, Matcher, PeerCertificate, RequestView, query_parameter};
 pub use retry::{RateLimitedRetryBackOff, ResetHeader, ResetHeaderFormat, RetryBackOff, RetryOn, RetryPolicy};
+pub use uri_template::UriTemplate;
 
 /// A route table.
 #[derive(Debug, Clone)]
@@ -46,8 +48,10 @@ pub struct RouteConfiguration {
     pub most_specific_header_mutations_wins: bool,
     /// Headers that are removed from requests of external clients.
     pub internal_only_headers: Vec<Arc<str>>,
-    /// Whether a table that names an unknown cluster is refused.
-    pub validate_clusters: bool,
+    /// Whether a table that names an unknown cluster is refused; where nothing is said, in a static listener.
+    pub validate_clusters: Option<bool>,
+    /// Longest body of a direct response, in bytes.
+    pub max_direct_response_body_size_bytes: u32,
     /// Mirroring for routes that have none of their own.
     pub request_mirror_policies: Vec<RequestMirrorPolicy>,
     /// Configuration of filters, by filter name.
@@ -69,7 +73,9 @@ impl RouteConfiguration {
     pub(crate) fn add_references(&self, references: &mut References) {
         let mirrors = |policies: &[RequestMirrorPolicy], references: &mut References| {
             for policy in policies {
-                references.add_cluster(&policy.cluster);
+                if let MirrorCluster::Name(name) = &policy.cluster {
+                    references.add_cluster(name);
+                }
             }
         };
         mirrors(&self.request_mirror_policies, references);
@@ -127,10 +133,21 @@ pub struct VirtualHost {
     pub per_request_buffer_limit_bytes: Option<u64>,
     /// Mirroring for routes that have none of their own.
     pub request_mirror_policies: Vec<RequestMirrorPolicy>,
+    /// Requests that are counted together; the first that matches counts.
+    pub virtual_clusters: Vec<VirtualCluster>,
     /// Configuration of filters, by filter name.
     pub typed_per_filter_config: PerFilterConfig,
     /// Metadata of its own.
     pub metadata: Metadata,
+}
+
+/// Requests of a virtual host that are counted together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VirtualCluster {
+    /// Name, used in statistics.
+    pub name: Arc<str>,
+    /// What the requests are like: all must match.
+    pub headers: Vec<HeaderMatcher>,
 }
 
 /// Whether requests must be encrypted.
@@ -243,8 +260,34 @@ pub struct RouteMatch {
     pub headers: Vec<HeaderMatcher>,
     /// Query parameters.
     pub query_parameters: Vec<QueryParameterMatcher>,
+    /// Cookies.
+    pub cookies: Vec<CookieMatcher>,
     /// Whether only gRPC requests match.
     pub grpc: bool,
+    /// The caller's certificate.
+    pub tls_context: Option<TlsContextMatch>,
+    /// Whether only requests with metadata match, which no filter of this proxy attaches to any.
+    pub needs_metadata: bool,
+}
+
+/// What the caller's certificate must be like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsContextMatch {
+    /// Whether there is one. None: either.
+    pub presented: Option<bool>,
+    /// Whether it was verified. None: either.
+    pub validated: Option<bool>,
+}
+
+/// Matches a cookie.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CookieMatcher {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What its first value must be like.
+    pub string: StringMatcher,
+    /// Whether the result is turned round; one that is not there does not match.
+    pub invert_match: bool,
 }
 
 /// How a path is matched. Query and fragment are no part of it.
@@ -260,6 +303,8 @@ pub enum PathSpecifier {
     SafeRegex(Regex),
     /// CONNECT requests, whatever the path.
     ConnectMatcher,
+    /// All of it, by a template.
+    Template(Box<UriTemplate>),
 }
 
 /// Matches a query parameter, as it stands in the path (escapes are not decoded).

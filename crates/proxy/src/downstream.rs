@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use codec::Connection as Codec;
 use config::http_connection_manager::CodecType;
+use config::route::PeerCertificate;
 use telemetry::stats::{Block, Counter, Gauge, Shard};
 use telemetry::stats::{http as stat, listener as listener_stat};
 use tls::{PeerIdentity, Session, SubjectAltName, TlsError};
@@ -216,6 +217,11 @@ impl Downstream {
         self.requests += 1;
     }
 
+    /// Another stream takes the place of one: the caller made one request all the same.
+    pub(crate) fn stream_goes_on(&mut self) {
+        self.active_streams += 1;
+    }
+
     pub(crate) fn stream_ended(&mut self, now: Instant) {
         self.active_streams = self.active_streams.saturating_sub(1);
         self.idle_since = now;
@@ -242,6 +248,14 @@ impl Downstream {
             ssl.local(self.shard).add(error.stat(), 1);
         }
         tracing::debug!(target: "connection", %error, "TLS handshake with a caller failed");
+    }
+
+    /// What routes may ask of the caller's certificate.
+    pub(crate) fn peer_certificate(&self) -> PeerCertificate {
+        PeerCertificate {
+            presented: self.peer_identity.is_some(),
+            validated: self.peer_identity.as_ref().is_some_and(|identity| identity.verified),
+        }
     }
 
     /// Our own certificate's URI SAN, for `By=` in `x-forwarded-client-cert`.

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use codec::headers::HeaderBlock;
 use config::ExtensionConfig;
-use config::header_mutation::{HeaderAppendAction, HeaderMutations, HeaderValueOption};
+use config::header_mutation::{HeaderAppendAction, HeaderMutation, HeaderMutations, HeaderValueOption};
+use config::value_format::FormattedText;
 use telemetry::access_log::Format;
 
 use crate::access_log::Entry;
@@ -94,6 +95,55 @@ impl Target for ResponseHead<'_> {
     }
 }
 
+/// A header block of its own, of a request that says what goes into it: a copy, or trailers.
+pub(crate) struct OtherBlock<'a> {
+    pub(crate) block: &'a mut HeaderBlock,
+    pub(crate) stream: &'a Stream,
+    pub(crate) downstream: &'a Downstream,
+    pub(crate) now: Instant,
+}
+
+impl Target for OtherBlock<'_> {
+    fn evaluate(&self, format: &Format, out: &mut Vec<u8>) {
+        let entry = Entry {
+            stream: self.stream,
+            downstream: self.downstream,
+            response: None,
+            now: self.now,
+        };
+        format.write(&entry, out);
+    }
+
+    fn block(&mut self) -> &mut HeaderBlock {
+        self.block
+    }
+}
+
+/// Makes one change. `buffer` is scratch space.
+pub(crate) fn mutate(target: &mut impl Target, mutation: &HeaderMutation, buffer: &mut Vec<u8>) {
+    match mutation {
+        HeaderMutation::Remove(name) => {
+            target.block().remove(name.as_bytes());
+        }
+        HeaderMutation::RemoveOnMatch(matcher) => target.block().retain(|field| !matcher.matches(field.name)),
+        HeaderMutation::Add(header) => add(target, header, buffer),
+    }
+}
+
+/// What a text with command operators comes to; `None` if that is nothing.
+pub(crate) fn text_of(target: &impl Target, text: &FormattedText) -> Option<Vec<u8>> {
+    let value = match text.format.get::<Compiled>() {
+        None => text.text.as_bytes().to_vec(),
+        Some(Compiled(format)) => {
+            let mut value = Vec::new();
+            target.evaluate(format, &mut value);
+            value.retain(|byte| !matches!(byte, b'\r' | b'\n' | 0));
+            value
+        }
+    };
+    Some(value).filter(|value| !value.is_empty())
+}
+
 /// Applies the lists of all levels, the most specific one first unless it is to win. `buffer` is scratch space.
 pub(crate) fn apply(target: &mut impl Target, levels: Levels<'_>, most_specific_wins: bool, buffer: &mut Vec<u8>) {
     let mut one = |level: Option<&HeaderMutations>| {
@@ -126,11 +176,6 @@ pub(crate) fn add(target: &mut impl Target, header: &HeaderValueOption, buffer: 
         }
     };
     put(target.block(), header, value);
-}
-
-/// Adds one header whose value is plain text.
-pub(crate) fn add_literal(block: &mut HeaderBlock, header: &HeaderValueOption) {
-    put(block, header, header.value.as_bytes());
 }
 
 fn put(block: &mut HeaderBlock, header: &HeaderValueOption, value: &[u8]) {

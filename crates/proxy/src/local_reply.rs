@@ -1,24 +1,30 @@
 //! Rewriting of answers that are made here (Envoy: local reply modification).
 
 use std::borrow::Cow;
+use std::time::Instant;
 
+use codec::headers::HeaderBlock;
 use config::access_log::AccessLogFilter;
 use config::header_mutation::HeaderValueOption;
 use config::http_connection_manager::{BodyFormat, LocalReplyConfig};
 use telemetry::access_log::Format;
 
 use crate::access_log::{self, Entry};
+use crate::downstream::Downstream;
 use crate::header_operations::{self, ResponseHead};
 use crate::route_table;
 use crate::slab::Key;
 use crate::stream::Stream;
 use crate::worker::Worker;
 
+/// Longest body that a rule may give, in bytes.
+const LONGEST_BODY: usize = 1 << 20;
+
 /// The rules of a connection manager, compiled.
 #[derive(Debug)]
 pub(crate) struct LocalReplies {
     mappers: Vec<Mapper>,
-    format: Option<CompiledFormat>,
+    format: Option<BodyTemplate>,
 }
 
 #[derive(Debug)]
@@ -26,12 +32,13 @@ struct Mapper {
     filter: AccessLogFilter,
     status: Option<u16>,
     body: Option<Vec<u8>>,
-    format: Option<CompiledFormat>,
+    format: Option<BodyTemplate>,
     headers: Vec<HeaderValueOption>,
 }
 
+/// What a body is made into, compiled.
 #[derive(Debug)]
-struct CompiledFormat {
+pub(crate) struct BodyTemplate {
     format: Format,
     content_type: Box<str>,
 }
@@ -70,44 +77,78 @@ impl LocalReplies {
         let mapper = |mapper: &config::http_connection_manager::ResponseMapper| Mapper {
             filter: mapper.filter.clone(),
             status: mapper.status_code,
-            body: mapper.body.as_ref().map(route_table::direct_body),
-            format: mapper.body_format_override.as_ref().and_then(compile_format),
+            body: mapper.body.as_ref().map(|body| route_table::direct_body(body, LONGEST_BODY)),
+            format: mapper.body_format_override.as_ref().and_then(BodyTemplate::compile),
             headers: mapper.headers_to_add.clone(),
         };
         LocalReplies {
             mappers: config.mappers.iter().map(mapper).collect(),
-            format: config.body_format.as_ref().and_then(compile_format),
+            format: config.body_format.as_ref().and_then(BodyTemplate::compile),
         }
     }
 }
 
-fn compile_format(body: &BodyFormat) -> Option<CompiledFormat> {
-    let (format, is_json) = match access_log::compile(&body.format) {
-        Ok(format) => (
+impl BodyTemplate {
+    /// Compiles a format. One that can't be used was refused before; one all the same is reported and left out.
+    pub(crate) fn compile(body: &BodyFormat) -> Option<BodyTemplate> {
+        let (format, is_json) = match access_log::compile(&body.format) {
+            Ok(format) => (
+                format,
+                matches!(body.format, config::access_log::AccessLogFormat::Json { .. }),
+            ),
+            Err(error) => {
+                tracing::error!(target: "config", %error, "the format of locally made answers is not usable");
+                return None;
+            }
+        };
+        let by_kind = if is_json { "application/json" } else { "text/plain" };
+        Some(BodyTemplate {
             format,
-            matches!(body.format, config::access_log::AccessLogFormat::Json { .. }),
-        ),
-        Err(error) => {
-            tracing::error!(target: "config", %error, "the format of locally made answers is not usable");
-            return None;
-        }
-    };
-    let by_kind = if is_json { "application/json" } else { "text/plain" };
-    Some(CompiledFormat {
-        format,
-        content_type: body.content_type.as_deref().unwrap_or(by_kind).into(),
-    })
+            content_type: body.content_type.as_deref().unwrap_or(by_kind).into(),
+        })
+    }
+
+    /// What a body becomes; it is `%LOCAL_REPLY_BODY%` in the format.
+    pub(crate) fn fill(
+        &self,
+        stream: &mut Stream,
+        downstream: &Downstream,
+        response: Option<&HeaderBlock>,
+        body: &[u8],
+        now: Instant,
+    ) -> Vec<u8> {
+        let text = String::from_utf8_lossy(body).into_owned();
+        stream.rare.get_or_insert_default().reply_body = Some(text.into());
+        let entry = Entry {
+            stream,
+            downstream,
+            response,
+            now,
+        };
+        let mut filled = Vec::new();
+        self.format.write(&entry, &mut filled);
+        filled
+    }
+
+    /// Value of `content-type`.
+    pub(crate) fn content_type(&self) -> &str {
+        &self.content_type
+    }
 }
 
 /// Rewrites the answer to a request as its connection manager says. The head holds what the route adds.
 pub(crate) fn rewrite<'a>(
     worker: &mut Worker,
     key: Key<Stream>,
-    head: &mut codec::headers::HeaderBlock,
+    head: &mut HeaderBlock,
     status: u16,
     body: &'a [u8],
+    content_type: Option<Box<str>>,
 ) -> Reply<'a> {
-    let mut reply = Reply::unchanged(status, body);
+    let mut reply = Reply {
+        content_type,
+        ..Reply::unchanged(status, body)
+    };
     let now = worker.now;
     let Some(stream) = worker.streams.get_mut(key) else {
         return reply;
@@ -151,16 +192,7 @@ pub(crate) fn rewrite<'a>(
     }
     stream.record.status = reply.status;
     if let Some(format) = format {
-        let text = String::from_utf8_lossy(&reply.body).into_owned();
-        stream.rare.get_or_insert_default().reply_body = Some(text.into());
-        let entry = Entry {
-            stream,
-            downstream,
-            response: Some(head),
-            now,
-        };
-        let mut body = Vec::new();
-        format.format.write(&entry, &mut body);
+        let body = format.fill(stream, downstream, Some(head), &reply.body, now);
         reply.body = Cow::Owned(body);
         reply.content_type = Some(format.content_type.clone());
     }

@@ -3,13 +3,16 @@
 //! Events come from codecs (of either side), from pools and from timers; every function here runs
 //! to its end without waiting. The order of a request's life is the order of the modules:
 //! [`request`] (head, route, body), [`filtering`] (the HTTP filters), [`attempt`] (endpoint, connection),
-//! [`try_again`] (retries), [`mirror`] (copies to other clusters), [`response`] (head, body, trailers), [`finish`] (local reply, reset, records; exactly
-//! once a request).
+//! [`try_again`] (retries), [`mirror`] (copies to other clusters), [`response`] (head, body, trailers), [`internal_redirect`] (followed here), [`answer`]
+//! (what is answered here), [`finish`] (the end, exactly once a request), [`count`] (its statistics).
 
+pub(crate) mod answer;
 pub(crate) mod attempt;
 mod closing;
+pub(crate) mod count;
 mod filtering;
 pub(crate) mod finish;
+pub(crate) mod internal_redirect;
 mod mirror;
 pub(crate) mod request;
 pub(crate) mod response;

@@ -3,10 +3,12 @@
 use codec::headers::HeaderBlock;
 use config::route::{RedirectAction, RedirectPathRewrite, Route, SchemeRewrite};
 
+use crate::header_operations::{self, RequestHead};
 use crate::request_headers::{matched_length, path_length};
 
 /// The value of `location` (Envoy: RedirectAction).
-pub(crate) fn location(request: &HeaderBlock, redirect: &RedirectAction, route: &Route) -> Vec<u8> {
+pub(crate) fn location(target: &RequestHead<'_>, redirect: &RedirectAction, route: &Route) -> Vec<u8> {
+    let request = &target.stream.request;
     let old_scheme = request.scheme().unwrap_or(b"http");
     let scheme: &[u8] = match &redirect.scheme_rewrite {
         Some(SchemeRewrite::Https) => b"https",
@@ -36,7 +38,7 @@ pub(crate) fn location(request: &HeaderBlock, redirect: &RedirectAction, route: 
         },
         (None, None) => location.extend_from_slice(authority),
     }
-    path(&mut location, request.path().unwrap_or(b"/"), redirect, route);
+    path(&mut location, target, redirect, route);
     location
 }
 
@@ -46,7 +48,8 @@ pub(crate) fn to_tls(request: &HeaderBlock) -> Vec<u8> {
     [b"https://", authority, path].concat()
 }
 
-fn path(location: &mut Vec<u8>, path: &[u8], redirect: &RedirectAction, route: &Route) {
+fn path(location: &mut Vec<u8>, target: &RequestHead<'_>, redirect: &RedirectAction, route: &Route) {
+    let path = target.stream.request.path().unwrap_or(b"/");
     let length = path_length(path);
     let query: &[u8] = if redirect.strip_query { b"" } else { &path[length..] };
     match &redirect.path_rewrite {
@@ -64,6 +67,14 @@ fn path(location: &mut Vec<u8>, path: &[u8], redirect: &RedirectAction, route: &
         Some(RedirectPathRewrite::Regex(rewrite)) => {
             rewrite.rewrite(&path[..length], location);
             location.extend_from_slice(query);
+        }
+        Some(RedirectPathRewrite::Format(text)) => {
+            let new = header_operations::text_of(target, text);
+            let new = new.as_deref().unwrap_or(&path[..length]);
+            location.extend_from_slice(new);
+            if !new.contains(&b'?') {
+                location.extend_from_slice(query);
+            }
         }
         None => {
             location.extend_from_slice(&path[..length]);

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
-use config::http_connection_manager::{EarlyHeaderMutation, ForwardClientCertDetails, HttpConnectionManager, Scheme};
+use config::http_connection_manager::{ForwardClientCertDetails, HttpConnectionManager, Scheme};
 use config::http_protocol_options::HeadersWithUnderscoresAction;
 use config::route::{Action, HostRewrite, PathRewrite, PathSpecifier, Route, RouteAction};
+use telemetry::access_log::Format;
 
 use crate::authority;
 use crate::client_address::Client;
@@ -62,6 +63,9 @@ const BEHIND_EDGE_ONLY: [KnownName; 4] = [
     KnownName::XEnvoyOriginalPath,
 ];
 
+/// The host before the route's rewrite.
+const ORIGINAL_HOST: &[u8] = b"x-envoy-original-host";
+
 /// A set of known names, one bit each.
 const fn set_of(names: &[KnownName]) -> [u64; 4] {
     let mut set = [0; 4];
@@ -110,13 +114,7 @@ pub(crate) fn mutate_early(stream: &mut Stream, downstream: &Downstream, now: In
         now,
     };
     for mutation in &manager.config.early_header_mutations {
-        match mutation {
-            EarlyHeaderMutation::Remove(name) => {
-                target.block().remove(name.as_bytes());
-            }
-            EarlyHeaderMutation::RemoveOnMatch(matcher) => target.block().retain(|field| !matcher.matches(field.name)),
-            EarlyHeaderMutation::Add(header) => header_operations::add(&mut target, header, buffer),
-        }
+        header_operations::mutate(&mut target, mutation, buffer);
     }
 }
 
@@ -221,7 +219,7 @@ fn sanitize(request: &mut HeaderBlock, config: &HttpConnectionManager, is_intern
     remove_all(request, &INTERNAL_ONLY_SET);
     if config.use_remote_address {
         remove_all(request, &BEHIND_EDGE_ONLY_SET);
-        request.remove(b"x-envoy-original-host".as_slice());
+        request.remove(ORIGINAL_HOST);
     }
 }
 
@@ -343,13 +341,29 @@ pub(crate) fn forward(
             buffer,
         );
     }
+    let of_cluster = cluster.and_then(|cluster| cluster.host_rewrite_literal.as_deref());
+    if action.path_rewrite.is_some() || action.host_rewrite.is_some() || of_cluster.is_some() {
+        let target = RequestHead {
+            stream,
+            downstream,
+            now,
+        };
+        let tells = !target.stream.manager.suppresses_envoy_headers();
+        if let Some(host) = new_host(&target, action, of_cluster, table.host_format(at)) {
+            set_host(&mut target.stream.request, &host, action.append_x_forwarded_host, tells);
+        }
+        // As in Envoy the path is made when the host is new already, which a text for it may name.
+        let path = action.path_rewrite.as_ref();
+        if let Some(path) = path.and_then(|rewrite| new_path(&target, route, rewrite)) {
+            let request = &mut target.stream.request;
+            if tells {
+                let original = request.path().unwrap_or_default().to_vec();
+                request.set(KnownName::XEnvoyOriginalPath, &original);
+            }
+            request.set_path(&path);
+        }
+    }
     let request = &mut stream.request;
-    rewrite_path(request, route, action);
-    rewrite_host(
-        request,
-        action,
-        cluster.and_then(|cluster| cluster.host_rewrite_literal.as_deref()),
-    );
     if host.include_request_attempt_count {
         request.set(KnownName::XEnvoyAttemptCount, b"1");
     }
@@ -364,7 +378,10 @@ pub(crate) fn remove_consumed(request: &mut HeaderBlock) {
 pub(crate) fn matched_length(route: &Route, path: &[u8]) -> usize {
     match &route.route_match.path {
         PathSpecifier::Prefix(prefix) | PathSpecifier::PathSeparatedPrefix(prefix) => prefix.len(),
-        PathSpecifier::Path(_) | PathSpecifier::SafeRegex(_) | PathSpecifier::ConnectMatcher => path_length(path),
+        PathSpecifier::Path(_)
+        | PathSpecifier::SafeRegex(_)
+        | PathSpecifier::ConnectMatcher
+        | PathSpecifier::Template(_) => path_length(path),
     }
 }
 
@@ -375,55 +392,72 @@ pub(crate) fn path_length(path: &[u8]) -> usize {
         .unwrap_or(path.len())
 }
 
-fn rewrite_path(request: &mut HeaderBlock, route: &Route, action: &RouteAction) {
-    let Some(rewrite) = &action.path_rewrite else {
-        return;
-    };
-    let Some(path) = request.path() else {
-        return;
-    };
-    let original = path.to_vec();
+/// The path that the route makes of a request's, query included; `None` where that stays.
+fn new_path(target: &RequestHead<'_>, route: &Route, rewrite: &PathRewrite) -> Option<Vec<u8>> {
+    let original = target.stream.request.path()?;
+    let (path, query) = original.split_at(path_length(original));
     let mut rewritten = Vec::with_capacity(original.len() + 16);
     match rewrite {
         PathRewrite::Prefix(prefix) => {
             rewritten.extend_from_slice(prefix.as_bytes());
-            rewritten.extend_from_slice(&original[matched_length(route, &original).min(original.len())..]);
+            rewritten.extend_from_slice(&path[matched_length(route, path).min(path.len())..]);
         }
-        PathRewrite::Regex(rewrite) => {
-            let length = path_length(&original);
-            rewrite.rewrite(&original[..length], &mut rewritten);
-            rewritten.extend_from_slice(&original[length..]);
-        }
+        PathRewrite::Regex(rewrite) => rewrite.rewrite(path, &mut rewritten),
+        PathRewrite::Format(text) => rewritten = header_operations::text_of(target, text)?,
     }
-    request.set(KnownName::XEnvoyOriginalPath, &original);
-    request.set_path(&rewritten);
+    rewritten.extend_from_slice(query);
+    Some(rewritten)
 }
 
-fn rewrite_host(request: &mut HeaderBlock, action: &RouteAction, of_cluster: Option<&str>) {
-    let new = match (of_cluster, &action.host_rewrite) {
-        (Some(literal), _) => literal.as_bytes().to_vec(),
-        (None, Some(HostRewrite::Literal(literal))) => literal.as_bytes().to_vec(),
-        (None, Some(HostRewrite::Header(name))) => match request.get(name.as_bytes()) {
-            Some(value) if !value.is_empty() => value.to_vec(),
-            _ => return,
-        },
+/// The host that the route makes of a request's; `None` where that stays.
+fn new_host(
+    target: &RequestHead<'_>,
+    action: &RouteAction,
+    of_cluster: Option<&str>,
+    format: Option<&Format>,
+) -> Option<Vec<u8>> {
+    let request = &target.stream.request;
+    match (of_cluster, action.host_rewrite.as_ref()) {
+        (Some(literal), _) => Some(literal.as_bytes().to_vec()),
+        (None, Some(HostRewrite::Literal(literal))) => Some(literal.as_bytes().to_vec()),
+        (None, Some(HostRewrite::Header(name))) => {
+            let value = request.get(name.as_bytes()).filter(|value| !value.is_empty());
+            value.map(<[u8]>::to_vec)
+        }
         (None, Some(HostRewrite::PathRegex(rewrite))) => {
             let path = request.path().unwrap_or_default();
             let mut host = Vec::new();
             rewrite.rewrite(&path[..path_length(path)], &mut host);
-            host
+            Some(host)
+        }
+        (None, Some(HostRewrite::Format(text))) => {
+            let mut host = Vec::new();
+            match format {
+                Some(format) => target.evaluate(format, &mut host),
+                None => host.extend_from_slice(text.text.as_bytes()),
+            }
+            Some(host).filter(|host| !host.is_empty())
         }
         // `Auto` waits for the endpoint.
-        (None, Some(HostRewrite::Auto) | None) => return,
-    };
-    set_host(request, &new, action.append_x_forwarded_host);
+        (None, Some(HostRewrite::Auto) | None) => None,
+    }
 }
 
-/// Replaces the host, keeping the original in `x-forwarded-host` where that is asked for.
-pub(crate) fn set_host(request: &mut HeaderBlock, host: &[u8], keep_original: bool) {
-    if keep_original && let Some(original) = request.authority() {
+/// Replaces the host, keeping the original in `x-forwarded-host` where that is asked for, and in
+/// `x-envoy-original-host` if `tells`.
+pub(crate) fn set_host(request: &mut HeaderBlock, host: &[u8], keep_original: bool, tells: bool) {
+    if let Some(original) = request.authority().filter(|_| keep_original || tells) {
         let original = original.to_vec();
-        append_to_list(request, KnownName::XForwardedHost, &original, b",");
+        let is_last = request
+            .get(KnownName::XForwardedHost)
+            .and_then(|list| list.rsplit(|byte| *byte == b',').next())
+            .is_some_and(|last| last == original);
+        if keep_original && !is_last {
+            append_to_list(request, KnownName::XForwardedHost, &original, b",");
+        }
+        if tells {
+            request.set(ORIGINAL_HOST, &original);
+        }
     }
     request.set_authority(host);
 }

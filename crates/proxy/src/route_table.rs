@@ -7,14 +7,16 @@ use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use config::data_source::DataSource;
 use config::route::{
-    Action, ClusterSpecifier, ClusterWeight, HashPolicy, RequestMirrorPolicy, RequestView, Route, RouteConfiguration,
-    TlsRequirement, VirtualHost,
+    Action, ClusterSpecifier, ClusterWeight, HashPolicy, HostRewrite, MirrorCluster, PeerCertificate, RequestMirrorPolicy, RequestView,
+    Route, RouteConfiguration, TlsRequirement, VirtualHost,
 };
+use telemetry::access_log::Format;
 use upstream::balancer::SubsetCriteria;
 use upstream::cluster::ClusterHandle;
 
 use crate::filters::chain::Chain;
 use crate::filters::per_route::{FilterEntry, FilterId, Level};
+use crate::local_reply::BodyTemplate;
 use crate::slots::{Slot, Slots};
 use crate::snapshot::Snapshot;
 
@@ -51,10 +53,14 @@ struct CompiledRoute {
     clusters: Vec<Option<Slot>>,
     /// Body of a direct response.
     body: Arc<[u8]>,
+    /// What that is made into.
+    body_format: Option<Box<BodyTemplate>>,
+    /// What the host becomes, where that has command operators: what is not there is written as a dash.
+    host_format: Option<Box<Format>>,
     /// What is asked of an endpoint's metadata: that of the route, or those of the weighted clusters.
     criteria: Box<[Option<SubsetCriteria>]>,
-    /// Clusters of the copies, in the order of the policies.
-    mirrors: Box<[Slot]>,
+    /// Clusters of the copies, in the order of the policies; none where a header names one.
+    mirrors: Box<[Option<Slot>]>,
     filters: Level,
     /// Of each weighted cluster, where one of them says anything.
     weighted_filters: Box<[Level]>,
@@ -87,17 +93,26 @@ impl RouteTable {
                 },
                 Action::Redirect(_) | Action::DirectResponse(_) | Action::NonForwarding => Vec::new(),
             };
-            let body = match &route.action {
-                Action::DirectResponse(response) => response.body.as_ref().map_or_else(Vec::new, direct_body),
-                _ => Vec::new(),
+            let longest = config.max_direct_response_body_size_bytes as usize;
+            let (body, body_format) = match &route.action {
+                Action::DirectResponse(response) => (
+                    response.body.as_ref().map(|body| direct_body(body, longest)),
+                    response.body_format.as_ref().and_then(BodyTemplate::compile),
+                ),
+                _ => (None, None),
             };
             CompiledRoute {
                 clusters: slots,
-                body: body.into(),
+                body: body.unwrap_or_default().into(),
+                body_format: body_format.map(Box::new),
+                host_format: host_format(route).map(Box::new),
                 criteria: criteria(route),
                 mirrors: mirror_policies(config, host, route)
                     .iter()
-                    .map(|policy| clusters.slot(&policy.cluster))
+                    .map(|policy| match &policy.cluster {
+                        MirrorCluster::Name(name) => Some(clusters.slot(name)),
+                        MirrorCluster::Header(_) => None,
+                    })
                     .collect(),
                 filters: Level::compile(&route.typed_per_filter_config),
                 weighted_filters: weighted_filters(route),
@@ -163,8 +178,13 @@ impl RouteTable {
     }
 
     /// The route of a request.
-    pub(crate) fn find(&self, request: &HeaderBlock, random: u64) -> Option<RouteRef> {
-        let matched = self.config.matcher.find(&View(request), random)?;
+    pub(crate) fn find(
+        &self,
+        request: &HeaderBlock,
+        certificate: PeerCertificate,
+        random: u64,
+    ) -> Option<RouteRef> {
+        let matched = self.config.matcher.find(&View(request, certificate), random)?;
         Some(RouteRef {
             host: matched.virtual_host_index,
             route: matched.route_index,
@@ -209,13 +229,13 @@ impl RouteTable {
     }
 
     /// Where copies of a route's requests go.
-    pub(crate) fn mirrors(&self, at: RouteRef) -> impl Iterator<Item = (&RequestMirrorPolicy, &Slot)> {
+    pub(crate) fn mirrors(&self, at: RouteRef) -> impl Iterator<Item = (&RequestMirrorPolicy, Option<&Slot>)> {
         let slots = &self.hosts[at.host as usize].routes[at.route as usize].mirrors;
         let policies = match slots.is_empty() {
             true => &[],
             false => mirror_policies(&self.config, self.virtual_host(at), self.route(at)),
         };
-        policies.iter().zip(slots)
+        policies.iter().zip(slots.iter().map(Option::as_ref))
     }
 
     /// What a route, or the weighted cluster that was chosen, asks of an endpoint's metadata.
@@ -227,6 +247,16 @@ impl RouteTable {
     /// Body of a direct response.
     pub(crate) fn direct_body(&self, at: RouteRef) -> Arc<[u8]> {
         Arc::clone(&self.hosts[at.host as usize].routes[at.route as usize].body)
+    }
+
+    /// What the body of a direct response is made into.
+    pub(crate) fn body_format(&self, at: RouteRef) -> Option<&BodyTemplate> {
+        self.hosts[at.host as usize].routes[at.route as usize].body_format.as_deref()
+    }
+
+    /// What the host of a request becomes, where that has command operators.
+    pub(crate) fn host_format(&self, at: RouteRef) -> Option<&Format> {
+        self.hosts[at.host as usize].routes[at.route as usize].host_format.as_deref()
     }
 
     /// Chooses the cluster for a request; `None` if the route names none for it. `hash` is the hash by the route's
@@ -344,6 +374,17 @@ fn mirror_policies<'a>(
         .map_or(&[], Vec::as_slice)
 }
 
+/// Compiles the text of `host_rewrite`; `config` has refused what is none.
+fn host_format(route: &Route) -> Option<Format> {
+    let Action::Route(action) = &route.action else {
+        return None;
+    };
+    match &action.host_rewrite {
+        Some(HostRewrite::Format(text)) if text.text.contains('%') => Format::text(&text.text, false).ok(),
+        _ => None,
+    }
+}
+
 fn criteria(route: &Route) -> Box<[Option<SubsetCriteria>]> {
     let Action::Route(action) = &route.action else {
         return Box::default();
@@ -376,7 +417,7 @@ fn number_in(request: &HeaderBlock, name: &str) -> Option<u64> {
 }
 
 /// A header block as the matcher sees it.
-struct View<'a>(&'a HeaderBlock);
+struct View<'a>(&'a HeaderBlock, PeerCertificate);
 
 impl RequestView for View<'_> {
     fn method(&self) -> &[u8] {
@@ -398,14 +439,15 @@ impl RequestView for View<'_> {
     fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.0.get_all(name)
     }
+
+    fn peer_certificate(&self) -> PeerCertificate {
+        self.1
+    }
 }
 
-/// Longest body of a direct response (Envoy's default for `max_direct_response_body_size_bytes`).
-const MAX_DIRECT_BODY: usize = 4096;
-
-/// The body of a direct response, read once when the table is compiled. A file that can't be read
-/// is reported and leaves the body empty: the status still says what was meant.
-pub(crate) fn direct_body(source: &DataSource) -> Vec<u8> {
+/// The body of an answer made here, read once when the table is compiled. A file that can't be read
+/// is reported and leaves the body empty: the status still says what was meant. One longer than `longest` is cut.
+pub(crate) fn direct_body(source: &DataSource, longest: usize) -> Vec<u8> {
     let mut body = match source {
         DataSource::Inline(bytes) => bytes.to_vec(),
         DataSource::Filename { path, .. } => std::fs::read(&**path).unwrap_or_else(|error| {
@@ -414,9 +456,9 @@ pub(crate) fn direct_body(source: &DataSource) -> Vec<u8> {
         }),
         DataSource::EnvironmentVariable(name) => std::env::var(&**name).unwrap_or_default().into_bytes(),
     };
-    if body.len() > MAX_DIRECT_BODY {
-        tracing::warn!(target: "config", length = body.len(), limit = MAX_DIRECT_BODY, "a direct response's body is cut");
-        body.truncate(MAX_DIRECT_BODY);
+    if body.len() > longest {
+        tracing::warn!(target: "config", length = body.len(), limit = longest, "a direct response's body is cut");
+        body.truncate(longest);
     }
     body
 }

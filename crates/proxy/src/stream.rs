@@ -23,16 +23,15 @@ use codec::event::StreamId;
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use config::route::{Action, HostRewrite, RetryPolicy, RouteAction};
-use telemetry::access_log::{ResponseFlag, ResponseFlags};
 use upstream::balancer::SubsetCriteria;
 use upstream::breaker::{Permit, RoutingPriority};
 use upstream::cluster::ClusterHandle;
 use upstream::endpoint::{ActiveRequest, EndpointState};
 
 use crate::connection::Connection;
-use crate::failure::TransportFailure;
 use crate::filters::exchange::FilterProgress;
 use crate::manager::Manager;
+use crate::pipeline::internal_redirect::Redirects;
 use crate::pool::PendingPermit;
 use crate::request_headers;
 use crate::retry::Retries;
@@ -43,6 +42,10 @@ use crate::snapshot::Snapshot;
 use crate::timer_wheel::TimerKey;
 use crate::upgrade::Upgrade;
 use crate::worker::Local;
+
+mod record;
+
+pub(crate) use record::Record;
 
 /// Body bytes kept so that a request without retry policy which was provably not processed can be sent
 /// again. A longer body gives up the replay, not the request.
@@ -142,6 +145,8 @@ pub(crate) struct Rare {
     pub(crate) reply_body: Option<Box<str>>,
     /// Copies of the request to other clusters; those that have ended are among them.
     pub(crate) mirrors: Vec<Key<Stream>>,
+    /// How it was redirected until now.
+    pub(crate) redirects: Option<Box<Redirects>>,
 }
 
 /// The body and trailers of a request, as far as they are not passed on or may be needed again.
@@ -160,41 +165,6 @@ pub(crate) struct RequestBody {
     pub(crate) trailers: Option<Box<HeaderBlock>>,
     /// The whole request has arrived.
     pub(crate) complete: bool,
-}
-
-/// What the records (stats, access log) need to know in the end.
-pub(crate) struct Record {
-    pub(crate) started: Instant,
-    pub(crate) request_received_at: Option<Instant>,
-    pub(crate) sent_upstream_at: Option<Instant>,
-    pub(crate) response_started_at: Option<Instant>,
-    /// The endpoint of the last attempt.
-    pub(crate) endpoint: Option<Arc<EndpointState>>,
-    pub(crate) attempts: u32,
-    /// The answer's head as it went downstream, where something is logged.
-    pub(crate) response_head: Option<Box<HeaderBlock>>,
-    pub(crate) response_trailers: Option<Box<HeaderBlock>>,
-    pub(crate) status: u16,
-    pub(crate) grpc_status: Option<u32>,
-    pub(crate) flag: Option<ResponseFlag>,
-    /// What filters did to it.
-    pub(crate) filter_flags: ResponseFlags,
-    /// A filter found it to be a health check: it is not counted among the answers.
-    pub(crate) health_check: bool,
-    /// The router took it: its cluster's statistics count what becomes of it.
-    pub(crate) reached_router: bool,
-    /// Status of an answer made here, before it took its gRPC form.
-    pub(crate) counted_status: u16,
-    /// How often the cluster's statistics count the answer: Envoy counts one made here for each attempt given up.
-    pub(crate) counted_times: u64,
-    /// Why it was not tried once more, where a retry was wanted.
-    pub(crate) retry_flag: Option<ResponseFlag>,
-    pub(crate) details: &'static str,
-    /// Why no connection could be made, where that ended the request.
-    pub(crate) transport_failure: Option<TransportFailure>,
-    pub(crate) bytes_sent: u64,
-    /// Whether the proxy itself answered.
-    pub(crate) local_reply: bool,
 }
 
 /// Record of one request.
@@ -315,7 +285,12 @@ impl Stream {
 
     /// How its route forwards; `None` before it has one.
     pub(crate) fn route_action(&self) -> Option<&RouteAction> {
-        match &self.route_table()?.route(self.route?).action {
+        self.route_action_in(&self.manager, &self.snapshot)
+    }
+
+    /// The same, for its own manager and snapshot held elsewhere.
+    pub(crate) fn route_action_in<'a>(&self, manager: &'a Manager, snapshot: &'a Snapshot) -> Option<&'a RouteAction> {
+        match &manager.route_table(snapshot)?.route(self.route?).action {
             Action::Route(action) => Some(action),
             Action::Redirect(_) | Action::DirectResponse(_) | Action::NonForwarding => None,
         }
@@ -380,7 +355,8 @@ impl Stream {
         );
         let host = endpoint.hostname().as_bytes();
         if automatic && !host.is_empty() && self.request.authority() != Some(host) {
-            request_headers::set_host(&mut self.request, host, keep);
+            let tells = !self.manager.suppresses_envoy_headers();
+            request_headers::set_host(&mut self.request, host, keep, tells);
         }
     }
 
@@ -493,47 +469,5 @@ impl RequestBody {
     pub(crate) fn forget(&mut self) {
         self.forgotten = true;
         self.kept = Vec::new();
-    }
-}
-
-impl Record {
-    pub(crate) fn new(started: Instant) -> Record {
-        Record {
-            started,
-            request_received_at: None,
-            sent_upstream_at: None,
-            response_started_at: None,
-            endpoint: None,
-            attempts: 0,
-            response_head: None,
-            response_trailers: None,
-            status: 0,
-            grpc_status: None,
-            flag: None,
-            filter_flags: ResponseFlags::default(),
-            health_check: false,
-            reached_router: false,
-            counted_status: 0,
-            counted_times: 1,
-            retry_flag: None,
-            details: "",
-            transport_failure: None,
-            bytes_sent: 0,
-            local_reply: false,
-        }
-    }
-
-    /// Keeps the answer's head if somebody will log it.
-    pub(crate) fn keep_head(&mut self, manager: &Manager, head: &HeaderBlock) {
-        if manager.logs_requests() {
-            self.response_head = Some(Box::new(head.clone()));
-        }
-    }
-
-    /// Keeps the answer's trailers if somebody will log them.
-    pub(crate) fn keep_trailers(&mut self, manager: &Manager, trailers: &HeaderBlock) {
-        if manager.logs_requests() {
-            self.response_trailers = Some(Box::new(trailers.clone()));
-        }
     }
 }

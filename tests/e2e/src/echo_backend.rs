@@ -8,7 +8,8 @@ use testkit::http1;
 
 /// A backend on 127.0.0.1. Its threads end with the test's process.
 ///
-/// By the end of the path it answers with an `error`, with headers of a `server`, or with `trailers`; any other path
+/// By the end of the path it answers with an `error`, with headers of a `server`, with `trailers`, or, at
+/// `redirect-302`, with that status and a `location` that the request has in `x-location`; any other path
 /// with the request's head, fields sorted, and its body. After an upgrade it sends everything back between angle
 /// brackets, and `bye` when the caller has ended. A request with `x-answer` is answered with that as it is, where `^`
 /// stands for CRLF, `|` for LF and `` ` `` for CR; with `x-end` as well the connection ends then.
@@ -28,6 +29,15 @@ impl EchoBackend {
     /// There is no port.
     #[must_use]
     pub fn start() -> Self {
+        Self::named("")
+    }
+
+    /// Starts one that says its name in `x-backend`, unless the name is empty.
+    ///
+    /// # Panics
+    /// There is no port.
+    #[must_use]
+    pub fn named(name: &'static str) -> Self {
         let listener: TcpListener = testkit::ports::listener();
         let port = listener.local_addr().expect("it is bound").port();
         let seen = Seen::default();
@@ -35,7 +45,7 @@ impl EchoBackend {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let seen = Arc::clone(&noted);
-                std::thread::spawn(move || serve(stream, &seen));
+                std::thread::spawn(move || serve(stream, name, &seen));
             }
         });
         Self { port, seen }
@@ -55,7 +65,7 @@ impl EchoBackend {
 }
 
 /// Serves a connection until it ends; what can't be written ends it too.
-fn serve(mut stream: TcpStream, seen: &Seen) -> Option<()> {
+fn serve(mut stream: TcpStream, name: &str, seen: &Seen) -> Option<()> {
     let _ = stream.set_nodelay(true);
     let mut input = BufReader::new(stream.try_clone().ok()?);
     while let Some(mut request) = http1::read_head(&mut input).ok()? {
@@ -99,6 +109,17 @@ fn serve(mut stream: TcpStream, seen: &Seen) -> Option<()> {
                 b"HTTP/1.1 200 OK\r\nserver: backend\r\nvia: back\r\ndate: yesterday\r\nX-Mixed-Case: Yes\r\n\
                   content-length: 2\r\n\r\nok",
             ),
+            _ if action.starts_with("redirect-") => {
+                let location = match request.field("x-location") {
+                    Some(location) => format!("location: {location}\r\n"),
+                    None => String::new(),
+                };
+                let head = format!(
+                    "HTTP/1.1 {} Elsewhere\r\n{location}x-copied: one\r\nx-copied: two\r\ncontent-length: 5\r\n\r\nthere",
+                    &action["redirect-".len()..]
+                );
+                stream.write_all(head.as_bytes())
+            }
             "trailers" => stream.write_all(
                 b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-trailer: t\r\n\r\n",
             ),
@@ -112,7 +133,11 @@ fn serve(mut stream: TcpStream, seen: &Seen) -> Option<()> {
                 return echo(&mut stream, &mut input);
             }
             _ => {
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", shown.len());
+                let who = match name {
+                    "" => String::new(),
+                    name => format!("x-backend: {name}\r\n"),
+                };
+                let head = format!("HTTP/1.1 200 OK\r\n{who}content-length: {}\r\n\r\n", shown.len());
                 stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&shown))
             }
         }

@@ -7,6 +7,8 @@
 //! `<pause>` where the caller waits until something came. `! reason` before a request says that remora is known to
 //! differ there. `#` begins a comment. In a section whose name begins with `refused_` each request is refused by remora
 //! and its connection closed; a path with `smuggled` in it never comes to the backend.
+//! There are the clusters `stable`, `two` (another backend), `named` (an endpoint with a hostname), `subsets` (both
+//! backends) and `dead`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -113,12 +115,17 @@ impl Section {
           stat_prefix: {name}
           # Envoy waits a second before it closes: many requests are made here.
           delayed_close_timeout: 0s
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
 "#,
             name = self.name
         );
+        if !self.config.contains("http_filters:") {
+            text.push_str(
+                r#"          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+"#,
+            );
+        }
         for line in self.config.lines().chain(routes.lines()) {
             let _ = writeln!(text, "          {line}");
         }
@@ -131,6 +138,7 @@ impl Section {
 #[must_use]
 pub fn observe(kind: Kind, directory: &Directory, sections: &[Section]) -> (BTreeMap<String, String>, Proxy) {
     let backend = EchoBackend::start();
+    let two = EchoBackend::named("two");
     let listeners: Vec<u16> = sections.iter().map(|_| ports::free_port()).collect();
     let mut bootstrap = String::from(
         "admin: {address: {socket_address: {address: 127.0.0.1, port_value: {admin}}}}\nstatic_resources:\n  listeners:\n",
@@ -139,13 +147,20 @@ pub fn observe(kind: Kind, directory: &Directory, sections: &[Section]) -> (BTre
         bootstrap.push_str(&section.listener(*port));
     }
     bootstrap.push_str("  clusters:\n");
-    bootstrap.push_str(&cluster("stable", backend.port(), ""));
-    bootstrap.push_str(&cluster("dead", 1, ""));
+    let one = ("metadata: {filter_metadata: {envoy.lb: {version: v1}}}", "", backend.port());
+    let other = ("metadata: {filter_metadata: {envoy.lb: {version: v2, stage: prod}}}", "", two.port());
+    let subsets = "\n    lb_subset_config: {fallback_policy: NO_FALLBACK, subset_selectors: [{keys: [version]}, {keys: [version, \
+                   stage]}]}";
+    bootstrap.push_str(&cluster("stable", &[one], ""));
+    bootstrap.push_str(&cluster("two", &[other], ""));
+    bootstrap.push_str(&cluster("named", &[("", "hostname: endpoint.host, ", backend.port())], ""));
+    bootstrap.push_str(&cluster("subsets", &[one, other], subsets));
+    bootstrap.push_str(&cluster("dead", &[("", "", 1)], ""));
     for (section, port) in sections.iter().zip(&listeners) {
         let options = "\n    typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: \
              {\"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
              explicit_http_config: {http2_protocol_options: {}}}}";
-        bootstrap.push_str(&cluster(&format!("to_{}", section.name), *port, options));
+        bootstrap.push_str(&cluster(&format!("to_{}", section.name), &[("", "", *port)], options));
     }
     let proxy = Proxy::start(kind, directory, kind.name(), &bootstrap);
     // Many of the requests wait for an answer that never comes: sections wait side by side.
@@ -168,11 +183,20 @@ pub fn observe(kind: Kind, directory: &Directory, sections: &[Section]) -> (BTre
     (observed, proxy)
 }
 
-fn cluster(name: &str, port: u16, more: &str) -> String {
+/// A cluster; of each endpoint its own fields, those of its address, and its port.
+fn cluster(name: &str, endpoints: &[(&str, &str, u16)], more: &str) -> String {
+    let endpoints: Vec<String> = endpoints
+        .iter()
+        .map(|(own, of_address, port)| {
+            format!(
+                "{{endpoint: {{{of_address}address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}, {own}}}"
+            )
+        })
+        .collect();
     format!(
         "  - name: {name}\n    type: STATIC\n    connect_timeout: 1s\n    load_assignment: {{cluster_name: {name}, \
-         endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: \
-         {port}}}}}}}, metadata: {{filter_metadata: {{envoy.lb: {{version: v1}}}}}}}}]}}]}}{more}\n"
+         endpoints: [{{lb_endpoints: [{}]}}]}}{more}\n",
+        endpoints.join(", ")
     )
 }
 

@@ -1,20 +1,18 @@
 //! Extensions of the connection manager that are not filters.
 
-use xds_api::envoy::config::common::mutation_rules::v3 as rules;
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use xds_api::envoy::extensions::http::early_header_mutation::header_mutation::v3 as early;
 use xds_api::envoy::extensions::http::original_ip_detection::xff::v3 as xff;
 use xds_api::envoy::extensions::request_id::uuid::v3 as uuid;
 
-use super::{EarlyHeaderMutation, XffDetection};
+use super::XffDetection;
 use crate::address::CidrRange;
 use crate::context::Context;
 use crate::extensions::message_name;
-use crate::header_mutation::HeaderValueOption;
+use crate::header_mutation::HeaderMutation;
 use crate::rejected::Reported;
 use crate::scalars::bool_or;
-use crate::string_matcher::{StringMatcher, parse_header_name};
 
 const XFF: &str = "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig";
 const EARLY: &str = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation";
@@ -64,9 +62,9 @@ fn parse_xff(context: &mut Context<'_>, value: &[u8]) -> Result<XffDetection, Re
 pub(super) fn early_header_mutations(
     context: &mut Context<'_>,
     message: &pb::HttpConnectionManager,
-) -> Result<Vec<EarlyHeaderMutation>, Reported> {
+) -> Result<Vec<HeaderMutation>, Reported> {
     let extensions = &message.early_header_mutation_extensions;
-    let parsed: Vec<Vec<EarlyHeaderMutation>> =
+    let parsed: Vec<Vec<HeaderMutation>> =
         context.each("early_header_mutation_extensions", extensions, |context, extension| {
             typed(context, extension, EARLY, |context, value| {
                 let message: early::HeaderMutation = context.decode(value)?;
@@ -74,30 +72,10 @@ pub(super) fn early_header_mutations(
                 if message.mutations.is_empty() {
                     return Err(context.reject_field("mutations", "is empty"));
                 }
-                context.each("mutations", &message.mutations, EarlyHeaderMutation::parse)
+                context.each("mutations", &message.mutations, HeaderMutation::parse)
             })
         })?;
     Ok(parsed.into_iter().flatten().collect())
-}
-
-impl EarlyHeaderMutation {
-    fn parse(context: &mut Context<'_>, message: &rules::HeaderMutation) -> Result<Self, Reported> {
-        use rules::header_mutation::Action;
-        context.check(message);
-        match &message.action {
-            Some(Action::Remove(name)) => parse_header_name(context, "remove", name).map(Self::Remove),
-            Some(Action::Append(header)) => context
-                .at("append", |context| HeaderValueOption::parse(context, header))
-                .map(Self::Add),
-            Some(Action::RemoveOnMatch(on_match)) => context.at("remove_on_match", |context| {
-                context.check(on_match);
-                context
-                    .required("key_matcher", on_match.key_matcher.as_ref(), StringMatcher::parse)
-                    .map(Self::RemoveOnMatch)
-            }),
-            None => Err(context.reject("has no remove, append or remove_on_match")),
-        }
-    }
 }
 
 /// Checks `request_id_extension`: the one there is makes UUIDs, and its options concern tracing.

@@ -404,7 +404,7 @@ impl LocalReplyConfig {
 }
 
 impl BodyFormat {
-    fn parse(context: &mut Context<'_>, message: &core::SubstitutionFormatString) -> Result<Self, Reported> {
+    pub(crate) fn parse(context: &mut Context<'_>, message: &core::SubstitutionFormatString) -> Result<Self, Reported> {
         let format = AccessLogFormat::parse(context, message)?;
         Ok(Self {
             format,

@@ -386,7 +386,7 @@ fn headers_may_be_changed_before_anything_else() {
         )
     };
     let manager = manager(&with("{remove: X-Gone}, {append: {header: {key: x-a, value: b}}}"));
-    let [EarlyHeaderMutation::Remove(name), EarlyHeaderMutation::Add(header)] = &manager.early_header_mutations[..]
+    let [HeaderMutation::Remove(name), HeaderMutation::Add(header)] = &manager.early_header_mutations[..]
     else {
         panic!("{:?}", manager.early_header_mutations)
     };

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::header_mutation::HeaderMutations;
+use crate::data_source::DataSource;
+use crate::header_mutation::{HeaderMutation, HeaderMutations};
+use crate::http_connection_manager::BodyFormat;
 use crate::metadata::Metadata;
 use crate::percent::{FractionalPercent, RuntimeFractionalPercent};
 use crate::regex::RegexRewrite;
 use crate::route::{PerFilterConfig, RetryPolicy};
+use crate::value_format::FormattedText;
 
 /// Forwarding to a cluster (`envoy.config.route.v3.RouteAction`).
 #[derive(Debug, Clone, PartialEq)]
@@ -159,8 +162,10 @@ impl ClusterNotFoundResponseCode {
 pub enum PathRewrite {
     /// The part that the route matched is replaced.
     Prefix(Arc<str>),
-    /// Every match in the path (without query) is replaced.
+    /// Every match in the path (without query) is replaced. A template of the path is one such match.
     Regex(RegexRewrite),
+    /// All of it (without query) becomes this text, unless that comes out empty.
+    Format(FormattedText),
 }
 
 /// What becomes of the host of a forwarded request.
@@ -174,6 +179,8 @@ pub enum HostRewrite {
     Header(Arc<str>),
     /// It becomes the path, with every match replaced.
     PathRegex(RegexRewrite),
+    /// It becomes this text, unless that comes out empty.
+    Format(FormattedText),
 }
 
 /// Limits on a whole stream.
@@ -191,13 +198,26 @@ pub struct MaxStreamDuration {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestMirrorPolicy {
     /// The cluster.
-    pub cluster: Arc<str>,
+    pub cluster: MirrorCluster,
     /// Which requests; all when none.
     pub runtime_fraction: Option<RuntimeFractionalPercent>,
     /// Whether the copy is traced; as the original when none.
     pub trace_sampled: Option<bool>,
     /// Whether `-shadow` is not added to the host.
     pub disable_shadow_host_suffix_append: bool,
+    /// Changes to the headers of the copy.
+    pub request_headers_mutations: Vec<HeaderMutation>,
+    /// What the copy's host becomes, in place of one with `-shadow`.
+    pub host_rewrite_literal: Option<Arc<str>>,
+}
+
+/// Where a copy goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MirrorCluster {
+    /// To this cluster.
+    Name(Arc<str>),
+    /// To the one that a request header names (lower-case header name); there is no copy where it names none.
+    Header(Arc<str>),
 }
 
 /// Which breaker thresholds count.
@@ -273,10 +293,23 @@ pub struct InternalRedirectPolicy {
     pub max_internal_redirects: u32,
     /// Which statuses; 302 alone by default.
     pub redirect_response_codes: Vec<u16>,
+    /// What else must hold.
+    pub predicates: Vec<InternalRedirectPredicate>,
     /// Whether from `http` to `https` and back.
     pub allow_cross_scheme_redirect: bool,
     /// Response headers that go into the next request.
     pub response_headers_to_copy: Vec<Arc<str>>,
+}
+
+/// What must hold of a redirect's new route for it to be followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InternalRedirectPredicate {
+    /// The request was not redirected to that route from this one before.
+    PreviousRoutes,
+    /// The route has one of these names.
+    AllowListedRoutes(Vec<Arc<str>>),
+    /// It does not lead from `http` to `https`.
+    SafeCrossScheme,
 }
 
 /// Requests sent more than once at a time.
@@ -325,6 +358,8 @@ pub enum RedirectPathRewrite {
     Prefix(Arc<str>),
     /// Every match in it.
     Regex(RegexRewrite),
+    /// All of it becomes this text, unless that comes out empty.
+    Format(FormattedText),
 }
 
 /// An answer made here (`DirectResponseAction`).
@@ -333,5 +368,7 @@ pub struct DirectResponseAction {
     /// Status, 200 to 599.
     pub status: u16,
     /// Body, none for an empty one.
-    pub body: Option<crate::data_source::DataSource>,
+    pub body: Option<DataSource>,
+    /// What the body is made into, itself being `%LOCAL_REPLY_BODY%` in it.
+    pub body_format: Option<BodyFormat>,
 }

@@ -28,6 +28,20 @@ pub trait RequestView {
 
     /// The values of a regular header, one for each line of it. The name is lower case.
     fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]>;
+
+    /// What is known of the caller's certificate.
+    fn peer_certificate(&self) -> PeerCertificate {
+        PeerCertificate::default()
+    }
+}
+
+/// What is known of a caller's certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// There is one.
+    pub presented: bool,
+    /// It was verified.
+    pub validated: bool,
 }
 
 /// Virtual hosts and routes, compiled.

@@ -8,24 +8,26 @@ use xds_api::google::protobuf::Any;
 use xds_api::prost::Name as _;
 
 use super::{
-    Action, Decorator, DirectResponseAction, FilterConfig, HedgePolicy, Matcher, PathSpecifier, PerFilterConfig,
-    QueryParameterMatchSpecifier, QueryParameterMatcher, RedirectAction, RequestMirrorPolicy, RetryPolicy, Route,
-    RouteAction, RouteConfiguration, RouteMatch, TlsRequirement, VirtualHost,
+    Action, Decorator, DirectResponseAction, FilterConfig, HedgePolicy, Matcher, PerFilterConfig, RedirectAction,
+    RequestMirrorPolicy, RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, TlsRequirement, VirtualCluster,
+    VirtualHost,
 };
 use crate::context::Context;
 use crate::data_source::DataSource;
 use crate::extensions::{ExtensionKind, message_name};
 use crate::header_mutation::HeaderMutations;
+use crate::http_connection_manager::BodyFormat;
 use crate::metadata::Metadata;
-use crate::percent::RuntimeFractionalPercent;
 use crate::rejected::Reported;
 use crate::scalars::{bool_or, u32_or};
 use crate::shared_str::{non_empty, shared};
-use crate::string_matcher::{HeaderMatcher, StringMatcher, header_name, parse_regex};
+use crate::string_matcher::{HeaderMatcher, header_name};
 
 mod action;
+mod internal_redirect;
 mod redirect;
 mod retry;
+mod route_match;
 
 /// Envoy's default for `max_direct_response_body_size_bytes`.
 const DEFAULT_MAX_DIRECT_RESPONSE_BODY: u32 = 4096;
@@ -87,7 +89,8 @@ impl RouteConfiguration {
             response_headers: response_headers?,
             most_specific_header_mutations_wins: message.most_specific_header_mutations_wins,
             internal_only_headers: internal_only_headers?,
-            validate_clusters: bool_or(message.validate_clusters.as_ref(), false),
+            validate_clusters: message.validate_clusters.map(|flag| flag.value),
+            max_direct_response_body_size_bytes: longest_body,
             request_mirror_policies: mirrors?,
             typed_per_filter_config: typed_per_filter_config?,
             metadata,
@@ -144,9 +147,11 @@ impl VirtualHost {
         let hedge_policy = context.optional("hedge_policy", message.hedge_policy.as_ref(), HedgePolicy::parse);
         let mirrors = &message.request_mirror_policies;
         let mirrors = context.each("request_mirror_policies", mirrors, RequestMirrorPolicy::parse);
+        let virtual_clusters = context.each("virtual_clusters", &message.virtual_clusters, VirtualCluster::parse);
         let typed_per_filter_config = PerFilterConfig::parse(context, &message.typed_per_filter_config);
         let metadata = Metadata::parse_optional(context, "metadata", message.metadata.as_ref());
         Ok(Self {
+            virtual_clusters: virtual_clusters?,
             name: name?,
             domains: domains?,
             routes: routes?,
@@ -165,6 +170,21 @@ impl VirtualHost {
             request_mirror_policies: mirrors?,
             typed_per_filter_config: typed_per_filter_config?,
             metadata,
+        })
+    }
+}
+
+impl VirtualCluster {
+    fn parse(context: &mut Context<'_>, message: &pb::VirtualCluster) -> Result<Self, Reported> {
+        context.check(message);
+        let name = context.text("name", &message.name);
+        if message.headers.is_empty() {
+            context.reject_field("headers", "is required and must not be empty");
+        }
+        let headers = context.each("headers", &message.headers, HeaderMatcher::parse);
+        Ok(Self {
+            name: name?,
+            headers: headers?,
         })
     }
 }
@@ -201,7 +221,7 @@ impl Route {
         let route_match = context.required("match", message.r#match.as_ref(), RouteMatch::parse);
         let action = match &message.action {
             Some(Kind::Route(action)) => context
-                .at("route", |context| RouteAction::parse(context, action))
+                .at("route", |context| RouteAction::parse(context, action, route_match.as_ref().ok()))
                 .map(|action| Action::Route(Box::new(action))),
             Some(Kind::Redirect(action)) => context
                 .at("redirect", |context| RedirectAction::parse(context, action))
@@ -263,73 +283,12 @@ fn parse_direct_response(
             _ => Ok(body),
         }
     });
+    let format = context.optional("body_format", message.body_format.as_ref(), BodyFormat::parse);
     Ok(DirectResponseAction {
         status: status?,
         body: body?,
+        body_format: format?,
     })
-}
-
-impl RouteMatch {
-    fn parse(context: &mut Context<'_>, message: &pb::RouteMatch) -> Result<Self, Reported> {
-        use pb::route_match::PathSpecifier as Specifier;
-        context.check(message);
-        let path = match &message.path_specifier {
-            Some(Specifier::Prefix(prefix)) => Ok(PathSpecifier::Prefix(shared(prefix))),
-            Some(Specifier::Path(path)) => Ok(PathSpecifier::Path(shared(path))),
-            Some(Specifier::PathSeparatedPrefix(prefix)) => {
-                if prefix.len() < 2 || prefix.contains(['?', '#']) || prefix.ends_with('/') {
-                    let found = format!("is {prefix:?}, expected a path without query, fragment and final slash");
-                    Err(context.reject_field("path_separated_prefix", found))
-                } else {
-                    Ok(PathSpecifier::PathSeparatedPrefix(shared(prefix)))
-                }
-            }
-            Some(Specifier::SafeRegex(regex)) => context
-                .at("safe_regex", |context| parse_regex(context, regex))
-                .map(PathSpecifier::SafeRegex),
-            Some(Specifier::ConnectMatcher(_)) => Ok(PathSpecifier::ConnectMatcher),
-            Some(Specifier::PathMatchPolicy(_)) => Err(context.reported()),
-            None => Err(context.reject("has no prefix, path, path_separated_prefix or safe_regex")),
-        };
-        let fraction = message.runtime_fraction.as_ref();
-        let runtime_fraction = context.optional("runtime_fraction", fraction, RuntimeFractionalPercent::parse);
-        let headers = context.each("headers", &message.headers, HeaderMatcher::parse);
-        let query_parameters = context.each(
-            "query_parameters",
-            &message.query_parameters,
-            QueryParameterMatcher::parse,
-        );
-        Ok(Self {
-            path: path?,
-            case_sensitive: bool_or(message.case_sensitive.as_ref(), true),
-            runtime_fraction: runtime_fraction?,
-            headers: headers?,
-            query_parameters: query_parameters?,
-            grpc: message.grpc.is_some(),
-        })
-    }
-}
-
-impl QueryParameterMatcher {
-    fn parse(context: &mut Context<'_>, message: &pb::QueryParameterMatcher) -> Result<Self, Reported> {
-        use pb::query_parameter_matcher::QueryParameterMatchSpecifier as Specifier;
-        context.check(message);
-        let name = match message.name.len() {
-            ..=1024 => context.text("name", &message.name),
-            length => Err(context.reject_field("name", format!("has {length} bytes, expected at most 1024"))),
-        };
-        let specifier = match &message.query_parameter_match_specifier {
-            None => Ok(QueryParameterMatchSpecifier::Present(true)),
-            Some(Specifier::PresentMatch(present)) => Ok(QueryParameterMatchSpecifier::Present(*present)),
-            Some(Specifier::StringMatch(matcher)) => context
-                .at("string_match", |context| StringMatcher::parse(context, matcher))
-                .map(QueryParameterMatchSpecifier::String),
-        };
-        Ok(Self {
-            name: name?,
-            specifier: specifier?,
-        })
-    }
 }
 
 impl PerFilterConfig {

@@ -1,6 +1,12 @@
 //! `envoy.config.route.v3`.
 
 use xds_api::envoy::config::route::v3 as pb;
+use xds_api::envoy::extensions::internal_redirect::allow_listed_routes::v3 as allow_listed_routes;
+use xds_api::envoy::extensions::path::r#match::uri_template::v3 as path_match;
+use xds_api::envoy::extensions::path::rewrite::uri_template::v3 as path_rewrite;
+use xds_api::envoy::extensions::retry::host::omit_host_metadata::v3 as omit_host_metadata;
+use xds_api::envoy::extensions::retry::priority::previous_priorities::v3 as previous_priorities;
+use xds_api::envoy::r#type::matcher::v3 as matcher;
 
 use super::{
     DEPRECATED_CORS, NO_EXTENSION, NO_FILTER_STATE, NO_RATE_LIMITS, NO_ROUTE_SPECIFIERS, NO_RUNTIME, NO_SPANS,
@@ -21,7 +27,7 @@ support! {
         request_headers_to_add: supported,
         request_headers_to_remove: supported,
         most_specific_header_mutations_wins: supported,
-        validate_clusters: not_yet,
+        validate_clusters: supported,
         max_direct_response_body_size_bytes: supported,
         cluster_specifier_plugins: rejected(NO_EXTENSION),
         request_mirror_policies: supported,
@@ -39,7 +45,7 @@ support! {
         routes: supported,
         matcher: rejected("write routes, not a match tree"),
         require_tls: supported,
-        virtual_clusters: without_effect("there are no statistics of virtual clusters"),
+        virtual_clusters: supported,
         rate_limits: rejected(NO_RATE_LIMITS),
         request_headers_to_add: supported,
         request_headers_to_remove: supported,
@@ -100,10 +106,10 @@ support! {
         runtime_fraction: supported,
         headers: supported,
         query_parameters: supported,
-        cookies: rejected("write a header matcher on cookie"),
+        cookies: supported,
         grpc: supported,
-        tls_context: rejected("routes cannot depend on the client certificate"),
-        dynamic_metadata: rejected("routes cannot depend on dynamic metadata"),
+        tls_context: supported,
+        dynamic_metadata: supported,
         filter_state: rejected("routes cannot depend on filter state"),
     }
     oneof path_specifier: pb::route_match::PathSpecifier {
@@ -112,7 +118,7 @@ support! {
         SafeRegex => safe_regex: supported,
         ConnectMatcher => connect_matcher: supported,
         PathSeparatedPrefix => path_separated_prefix: supported,
-        PathMatchPolicy => path_match_policy: rejected("URI templates are not supported: write safe_regex"),
+        PathMatchPolicy => path_match_policy: supported,
     }
 
     message pb::HeaderMatcher as "envoy.config.route.v3.HeaderMatcher" {
@@ -131,6 +137,64 @@ support! {
         StringMatch => string_match: supported,
     }
 
+    message pb::route_match::TlsContextMatchOptions as "envoy.config.route.v3.RouteMatch.TlsContextMatchOptions" {
+        presented: supported,
+        validated: supported,
+    }
+
+    message pb::CookieMatcher as "envoy.config.route.v3.CookieMatcher" {
+        name: supported,
+        string_match: supported,
+        invert_match: supported,
+    }
+
+    message pb::VirtualCluster as "envoy.config.route.v3.VirtualCluster" {
+        name: supported,
+        headers: supported,
+    }
+
+    message allow_listed_routes::AllowListedRoutesConfig
+        as "envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig" {
+        allowed_route_names: supported,
+    }
+
+    message path_match::UriTemplateMatchConfig
+        as "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig" {
+        path_template: supported,
+    }
+
+    message path_rewrite::UriTemplateRewriteConfig
+        as "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig" {
+        path_template_rewrite: supported,
+    }
+
+    message matcher::MetadataMatcher as "envoy.type.matcher.v3.MetadataMatcher" {
+        filter: supported,
+        path: supported,
+        value: supported,
+        invert: supported,
+    }
+
+    message matcher::metadata_matcher::PathSegment as "envoy.type.matcher.v3.MetadataMatcher.PathSegment" {}
+    oneof segment: matcher::metadata_matcher::path_segment::Segment {
+        Key => key: supported,
+    }
+
+    message matcher::ValueMatcher as "envoy.type.matcher.v3.ValueMatcher" {}
+    oneof match_pattern: matcher::value_matcher::MatchPattern {
+        NullMatch => null_match: supported,
+        DoubleMatch => double_match: supported,
+        StringMatch => string_match: supported,
+        BoolMatch => bool_match: supported,
+        PresentMatch => present_match: supported,
+        ListMatch => list_match: supported,
+        OrMatch => or_match: supported,
+    }
+
+    message matcher::OrMatcher as "envoy.type.matcher.v3.OrMatcher" {
+        value_matchers: supported,
+    }
+
     message pb::QueryParameterMatcher as "envoy.config.route.v3.QueryParameterMatcher" {
         name: supported,
     }
@@ -144,8 +208,8 @@ support! {
         metadata_match: supported,
         prefix_rewrite: supported,
         regex_rewrite: supported,
-        path_rewrite_policy: rejected("URI templates are not supported: write regex_rewrite"),
-        path_rewrite: rejected("write prefix_rewrite or regex_rewrite"),
+        path_rewrite_policy: supported,
+        path_rewrite: supported,
         append_x_forwarded_host: supported,
         timeout: supported,
         idle_timeout: supported,
@@ -162,7 +226,7 @@ support! {
         max_grpc_timeout: supported,
         grpc_timeout_offset: supported,
         upgrade_configs: supported,
-        internal_redirect_policy: not_yet,
+        internal_redirect_policy: supported,
         internal_redirect_action: rejected("it is deprecated: write internal_redirect_policy"),
         max_internal_redirects: rejected("it is deprecated: write internal_redirect_policy"),
         hedge_policy: supported,
@@ -180,7 +244,7 @@ support! {
         AutoHostRewrite => auto_host_rewrite: supported,
         HostRewriteHeader => host_rewrite_header: supported,
         HostRewritePathRegex => host_rewrite_path_regex: supported,
-        HostRewrite => host_rewrite: rejected("write host_rewrite_literal or host_rewrite_header"),
+        HostRewrite => host_rewrite: supported,
     }
 
     message pb::WeightedCluster as "envoy.config.route.v3.WeightedCluster" {
@@ -210,12 +274,12 @@ support! {
 
     message pb::route_action::RequestMirrorPolicy as "envoy.config.route.v3.RouteAction.RequestMirrorPolicy" {
         cluster: supported,
-        cluster_header: rejected("the cluster of a mirror is fixed: write cluster"),
+        cluster_header: supported,
         runtime_fraction: supported,
         trace_sampled: without_effect(NO_SPANS),
         disable_shadow_host_suffix_append: supported,
-        request_headers_mutations: rejected("a mirrored request has the headers of the original"),
-        host_rewrite_literal: rejected("a mirrored request has the host of the original"),
+        request_headers_mutations: supported,
+        host_rewrite_literal: supported,
     }
 
     message pb::route_action::MaxStreamDuration as "envoy.config.route.v3.RouteAction.MaxStreamDuration" {
@@ -262,7 +326,7 @@ support! {
     message pb::InternalRedirectPolicy as "envoy.config.route.v3.InternalRedirectPolicy" {
         max_internal_redirects: supported,
         redirect_response_codes: supported,
-        predicates: rejected(NO_EXTENSION),
+        predicates: supported,
         allow_cross_scheme_redirect: supported,
         response_headers_to_copy: supported,
     }
@@ -278,7 +342,7 @@ support! {
         num_retries: supported,
         per_try_timeout: supported,
         per_try_idle_timeout: supported,
-        retry_priority: rejected("retries keep to the priorities that the balancer chooses"),
+        retry_priority: supported,
         retry_host_predicate: supported,
         retry_options_predicates: rejected(NO_EXTENSION),
         host_selection_retry_max_attempts: supported,
@@ -295,6 +359,23 @@ support! {
     }
     oneof config_type: pb::retry_policy::retry_host_predicate::ConfigType {
         TypedConfig => typed_config: supported,
+    }
+
+    message pb::retry_policy::RetryPriority as "envoy.config.route.v3.RetryPolicy.RetryPriority" {
+        name: supported,
+    }
+    oneof config_type: pb::retry_policy::retry_priority::ConfigType {
+        TypedConfig => typed_config: supported,
+    }
+
+    message omit_host_metadata::OmitHostMetadataConfig
+        as "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig" {
+        metadata_match: supported,
+    }
+
+    message previous_priorities::PreviousPrioritiesConfig
+        as "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig" {
+        update_frequency: supported,
     }
 
     message pb::retry_policy::RetryBackOff as "envoy.config.route.v3.RetryPolicy.RetryBackOff" {
@@ -326,12 +407,12 @@ support! {
         PathRedirect => path_redirect: supported,
         PrefixRewrite => prefix_rewrite: supported,
         RegexRewrite => regex_rewrite: supported,
-        PathRewrite => path_rewrite: rejected("write path_redirect, prefix_rewrite or regex_rewrite"),
+        PathRewrite => path_rewrite: supported,
     }
 
     message pb::DirectResponseAction as "envoy.config.route.v3.DirectResponseAction" {
         status: supported,
         body: supported,
-        body_format: rejected("the body of a direct response is sent as it is written"),
+        body_format: supported,
     }
 }

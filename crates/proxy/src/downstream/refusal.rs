@@ -47,7 +47,7 @@ pub(crate) fn on_codec_error(worker: &mut Worker, key: Key<Connection>, error: &
                 .is_some_and(|stream| !stream.phase.has_answered())
         });
     if let Some((stream, answer)) = under_way {
-        crate::pipeline::finish::refuse(worker, stream, answer.status, &refusal);
+        crate::pipeline::answer::refuse(worker, stream, answer.status, &refusal);
         return end_refused(worker, key, linger);
     }
     let is_of_a_message = matches!(error.stat, Stat::RxMessagingError | Stat::HeaderOverflow);

@@ -8,6 +8,7 @@ use config::route::Action;
 use telemetry::stats::Shard;
 
 use super::http_filter::PerRoute;
+use crate::downstream::Downstream;
 use crate::manager::Manager;
 use crate::route_table::RouteTable;
 use crate::snapshot::Snapshot;
@@ -19,6 +20,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) manager: &'a Manager,
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) stream: &'a mut Stream,
+    /// The caller's connection; none when that is gone.
+    pub(crate) downstream: Option<&'a Downstream>,
     pub(crate) now: Instant,
     pub(crate) shard: Shard,
     /// The filter's place in its chain.

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use codec::headers::HeaderBlock;
-use config::header_mutation::HeaderValueOption;
-use config::string_matcher::StringMatcher;
+use config::header_mutation::HeaderMutation as Change;
 use config::{Context, ExtensionConfig, ExtensionKind, Extensions, Reported};
-use xds_api::envoy::config::common::mutation_rules::v3 as rules;
 use xds_api::envoy::extensions::filters::http::header_mutation::v3 as pb;
 
 use super::exchange::Exchange;
 use super::http_filter::{BuildContext, Configured, FilterSettings, HttpFilter, Interests, PerRoute, Verdict};
-use crate::header_operations::add_literal;
+use crate::header_operations::{self, OtherBlock, RequestHead, ResponseHead, Target};
 
 mod query;
 
@@ -28,19 +26,11 @@ struct HeaderMutation {
 /// What is changed.
 #[derive(Debug, Default)]
 struct Mutations {
-    request: Vec<Mutation>,
+    request: Vec<Change>,
     query: Vec<QueryMutation>,
-    response: Vec<Mutation>,
-    response_trailers: Vec<Mutation>,
-    request_trailers: Vec<Mutation>,
-}
-
-/// One change.
-#[derive(Debug)]
-enum Mutation {
-    Remove(Arc<str>),
-    RemoveOnMatch(StringMatcher),
-    Add(HeaderValueOption),
+    response: Vec<Change>,
+    response_trailers: Vec<Change>,
+    request_trailers: Vec<Change>,
 }
 
 pub(super) fn register(extensions: &mut Extensions) {
@@ -76,14 +66,14 @@ fn parse_per_route(context: &mut Context<'_>, bytes: &[u8]) -> Result<Arc<dyn Ex
 impl Mutations {
     fn parse(context: &mut Context<'_>, message: &pb::Mutations) -> Result<Mutations, Reported> {
         context.check(message);
-        let request = context.each("request_mutations", &message.request_mutations, Mutation::parse);
+        let request = context.each("request_mutations", &message.request_mutations, Change::parse);
         let query = &message.query_parameter_mutations;
         let query = context.each("query_parameter_mutations", query, QueryMutation::parse);
-        let response = context.each("response_mutations", &message.response_mutations, Mutation::parse);
+        let response = context.each("response_mutations", &message.response_mutations, Change::parse);
         let trailers = &message.response_trailers_mutations;
-        let response_trailers = context.each("response_trailers_mutations", trailers, Mutation::parse);
+        let response_trailers = context.each("response_trailers_mutations", trailers, Change::parse);
         let trailers = &message.request_trailers_mutations;
-        let request_trailers = context.each("request_trailers_mutations", trailers, Mutation::parse);
+        let request_trailers = context.each("request_trailers_mutations", trailers, Change::parse);
         Ok(Mutations {
             request: request?,
             query: query?,
@@ -94,41 +84,6 @@ impl Mutations {
     }
 }
 
-impl Mutation {
-    fn parse(context: &mut Context<'_>, message: &rules::HeaderMutation) -> Result<Mutation, Reported> {
-        use rules::header_mutation::Action;
-        context.check(message);
-        match &message.action {
-            Some(Action::Remove(name)) if name.is_empty() => Err(context.reject_field("remove", "is empty")),
-            Some(Action::Remove(name)) => Ok(Mutation::Remove(name.to_ascii_lowercase().into())),
-            Some(Action::Append(header)) => context.at("append", |context| {
-                let header = HeaderValueOption::parse(context, header)?;
-                if !header.is_literal() {
-                    return Err(context.reject("has command operators, which this filter does not evaluate"));
-                }
-                Ok(Mutation::Add(header))
-            }),
-            Some(Action::RemoveOnMatch(on_match)) => context.at("remove_on_match", |context| {
-                context.check(on_match);
-                context
-                    .required("key_matcher", on_match.key_matcher.as_ref(), StringMatcher::parse)
-                    .map(Mutation::RemoveOnMatch)
-            }),
-            None => Err(context.reject("has no remove, append or remove_on_match")),
-        }
-    }
-
-    fn apply(&self, block: &mut HeaderBlock) {
-        match self {
-            Mutation::Remove(name) => {
-                block.remove(name.as_bytes());
-            }
-            Mutation::RemoveOnMatch(matcher) => block.retain(|field| !matcher.matches(field.name)),
-            Mutation::Add(header) => add_literal(block, header),
-        }
-    }
-}
-
 impl FilterSettings for HeaderMutation {
     fn build(&self, _context: &BuildContext<'_>) -> Option<Box<dyn HttpFilter>> {
         Some(Box::new(self.clone()))
@@ -136,26 +91,44 @@ impl FilterSettings for HeaderMutation {
 }
 
 impl HeaderMutation {
-    /// Calls `apply` with the filter's own changes, then with those of the levels of the route.
-    fn each_level(&self, exchange: &Exchange<'_>, mut apply: impl FnMut(&Mutations)) {
-        apply(&self.mutations);
-        let mut levels = [None; 4];
-        let mut count = 0;
-        for (slot, level) in levels.iter_mut().zip(exchange.per_route::<Mutations>()) {
+    /// The filter's own changes, then those of the levels of the route, in the order in which they are made.
+    fn levels<'a>(&'a self, exchange: &Exchange<'a>) -> [Option<&'a Mutations>; 5] {
+        let mut levels = [None; 5];
+        levels[0] = Some(&*self.mutations);
+        let mut count = 1;
+        for (slot, level) in levels[1..].iter_mut().zip(exchange.per_route::<Mutations>()) {
             *slot = Some(level);
             count += 1;
         }
-        let levels = &mut levels[..count];
         if self.most_specific_wins {
-            levels.reverse();
+            levels[1..count].reverse();
         }
-        levels.iter().copied().flatten().for_each(apply);
+        levels
+    }
+
+    /// Makes the changes of one list of each level to trailers.
+    fn on_block(&self, exchange: &Exchange<'_>, block: &mut HeaderBlock, list: impl Fn(&Mutations) -> &[Change]) {
+        let Some(downstream) = exchange.downstream else {
+            return;
+        };
+        let levels = self.levels(exchange);
+        let mut target = OtherBlock {
+            block,
+            stream: &*exchange.stream,
+            downstream,
+            now: exchange.now,
+        };
+        for mutations in levels.into_iter().flatten() {
+            apply_all(list(mutations), &mut target);
+        }
     }
 }
 
-fn apply_all(mutations: &[Mutation], block: &mut HeaderBlock) {
+/// Makes all changes of a list.
+fn apply_all(mutations: &[Change], target: &mut impl Target) {
+    let mut buffer = Vec::new();
     for mutation in mutations {
-        mutation.apply(block);
+        header_operations::mutate(target, mutation, &mut buffer);
     }
 }
 
@@ -172,25 +145,43 @@ impl HttpFilter for HeaderMutation {
     }
 
     fn on_request_head(&self, exchange: &mut Exchange<'_>, _end_stream: bool) -> Verdict {
-        let mut request = std::mem::take(&mut exchange.stream.request);
-        self.each_level(exchange, |mutations| {
-            apply_all(&mutations.request, &mut request);
-            query::apply(&mutations.query, &mut request);
-        });
-        exchange.stream.request = request;
+        let Some(downstream) = exchange.downstream else {
+            return Verdict::Continue;
+        };
+        let levels = self.levels(exchange);
+        let mut target = RequestHead {
+            stream: &mut *exchange.stream,
+            downstream,
+            now: exchange.now,
+        };
+        for mutations in levels.into_iter().flatten() {
+            apply_all(&mutations.request, &mut target);
+            query::apply(&mutations.query, &mut target);
+        }
         Verdict::Continue
     }
 
     fn on_request_trailers(&self, exchange: &mut Exchange<'_>, trailers: &mut HeaderBlock) -> Verdict {
-        self.each_level(exchange, |mutations| apply_all(&mutations.request_trailers, trailers));
+        self.on_block(exchange, trailers, |mutations| &mutations.request_trailers);
         Verdict::Continue
     }
 
     fn on_response_head(&self, exchange: &mut Exchange<'_>, head: &mut HeaderBlock, _end_stream: bool) {
-        self.each_level(exchange, |mutations| apply_all(&mutations.response, head));
+        let Some(downstream) = exchange.downstream else {
+            return;
+        };
+        let mut target = ResponseHead {
+            head,
+            stream: &*exchange.stream,
+            downstream,
+            now: exchange.now,
+        };
+        for mutations in self.levels(exchange).into_iter().flatten() {
+            apply_all(&mutations.response, &mut target);
+        }
     }
 
     fn on_response_trailers(&self, exchange: &mut Exchange<'_>, trailers: &mut HeaderBlock) {
-        self.each_level(exchange, |mutations| apply_all(&mutations.response_trailers, trailers));
+        self.on_block(exchange, trailers, |mutations| &mutations.response_trailers);
     }
 }

@@ -11,7 +11,8 @@ use std::rc::Rc;
 
 use codec::headers::HeaderBlock;
 
-use super::{finish, request, response};
+use super::{answer, request, response};
+use crate::connection::Connection;
 use crate::filters::chain::{Part, ascending, below, descending};
 use crate::filters::exchange::{Exchange, Held, Paused};
 use crate::filters::http_filter::{DataVerdict, Until, Verdict};
@@ -93,7 +94,7 @@ fn pass_head(worker: &mut Worker, key: Key<Stream>, mut from: usize, mut shown: 
                 }
             }
             (_, Some((position, Verdict::Pause(until)))) => return pause(worker, key, position, until, position),
-            (_, Some((_, Verdict::Reply(reply)))) => return finish::reply(worker, key, *reply),
+            (_, Some((_, Verdict::Reply(reply)))) => return answer::reply(worker, key, *reply),
             (_, Some((_, Verdict::Continue))) => return,
         }
     }
@@ -168,7 +169,7 @@ fn settle(worker: &mut Worker, key: Key<Stream>, verdict: Option<Verdict>) -> Pa
         Some(Verdict::Continue) => Passage::Open,
         Some(Verdict::Pause(_)) => Passage::Kept,
         Some(Verdict::Reply(reply)) => {
-            finish::reply(worker, key, *reply);
+            answer::reply(worker, key, *reply);
             Passage::Answered
         }
         None => Passage::Answered,
@@ -309,7 +310,7 @@ fn on_request_timer(worker: &mut Worker, key: Key<Stream>, position: usize) {
     match verdict {
         Some(Verdict::Continue) => resume(worker, key),
         Some(Verdict::Pause(until)) => pause(worker, key, position, until, position),
-        Some(Verdict::Reply(reply)) => finish::reply(worker, key, *reply),
+        Some(Verdict::Reply(reply)) => answer::reply(worker, key, *reply),
         None => {}
     }
 }
@@ -416,10 +417,12 @@ pub(super) fn on_finish(worker: &mut Worker, stream: &mut Stream) {
     }
     let manager = Rc::clone(&stream.manager);
     let snapshot = Rc::clone(&stream.snapshot);
+    let downstream = worker.connections.get(stream.downstream).and_then(Connection::downstream);
     let mut exchange = Exchange {
         manager: &manager,
         snapshot: &snapshot,
         stream,
+        downstream,
         now: worker.now,
         shard: worker.shard,
         position: 0,
@@ -442,10 +445,12 @@ fn with_exchange<R>(worker: &mut Worker, key: Key<Stream>, call: impl FnOnce(&mu
     let stream = worker.streams.get_mut(key)?;
     let manager = Rc::clone(&stream.manager);
     let snapshot = Rc::clone(&stream.snapshot);
+    let downstream = worker.connections.get(stream.downstream).and_then(Connection::downstream);
     Some(call(&mut Exchange {
         manager: &manager,
         snapshot: &snapshot,
         stream,
+        downstream,
         now: worker.now,
         shard: worker.shard,
         position: 0,

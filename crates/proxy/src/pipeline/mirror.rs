@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
-use config::route::RequestMirrorPolicy;
+use config::route::{MirrorCluster, RequestMirrorPolicy};
 use telemetry::stats::cluster as stat;
 use upstream::cluster::ClusterHandle;
 
 use super::attempt::{self, Why};
-use super::{closing, finish};
+use super::{closing, count};
 use crate::connection::Connection;
 use crate::failure::Failure;
+use crate::header_operations::{self, OtherBlock};
 use crate::slab::Key;
 use crate::stream::{Phase, RequestBody, Stream};
 use crate::worker::Worker;
@@ -34,7 +35,16 @@ pub(super) fn start(worker: &mut Worker, key: Key<Stream>) {
             .runtime_fraction
             .as_ref()
             .is_none_or(|fraction| fraction.default_value.includes(telemetry::random::next()));
-        if let Some(cluster) = snapshot.cluster(slot)
+        let cluster = match (&policy.cluster, slot) {
+            (_, Some(slot)) => snapshot.cluster(slot),
+            (MirrorCluster::Header(name), None) => worker
+                .streams
+                .get(key)
+                .and_then(|stream| stream.request.get_bytes(name.as_bytes()))
+                .and_then(|name| snapshot.cluster_by_name(name)),
+            (MirrorCluster::Name(_), None) => None,
+        };
+        if let Some(cluster) = cluster
             && included
         {
             start_one(worker, key, policy, cluster);
@@ -51,8 +61,26 @@ fn start_one(worker: &mut Worker, key: Key<Stream>, policy: &RequestMirrorPolicy
     request.copy_from(&original.request);
     // Envoy: what the proxy sends of its own is internal.
     request.set(KnownName::XEnvoyInternal, b"true");
-    if !policy.disable_shadow_host_suffix_append {
-        append_shadow(&mut request);
+    if !policy.request_headers_mutations.is_empty()
+        && let Some(downstream) = worker
+            .connections
+            .get(original.downstream)
+            .and_then(Connection::downstream)
+    {
+        let mut target = OtherBlock {
+            block: &mut request,
+            stream: original,
+            downstream,
+            now,
+        };
+        for mutation in &policy.request_headers_mutations {
+            header_operations::mutate(&mut target, mutation, &mut worker.log_line);
+        }
+    }
+    match &policy.host_rewrite_literal {
+        Some(host) => request.set_authority(host.as_bytes()),
+        None if !policy.disable_shadow_host_suffix_append => append_shadow(&mut request),
+        None => {}
     }
     let mut trailers = None;
     if let Some(block) = &original.body.trailers {
@@ -206,6 +234,6 @@ pub(super) fn end(worker: &mut Worker, mirror: Key<Stream>) {
         return;
     };
     worker.disarm(copy.timer);
-    finish::count_mirror(worker, &copy);
+    count::count_mirror(worker, &copy);
     worker.recycle(copy);
 }

@@ -13,11 +13,12 @@ use telemetry::stats::{Shard, http as stat};
 
 use super::attempt::Why;
 use super::filtering::{self, Passage};
-use super::{attempt, finish, mirror, try_again};
+use super::{answer, attempt, finish, mirror, try_again};
 use crate::connection::{Connection, Role};
 use crate::downstream::Downstream;
 use crate::failure::{Failure, Refusal as CodecRefusal};
 use crate::hash_policy::{self, Caller};
+use crate::header_operations::RequestHead;
 use crate::manager::Manager;
 use crate::redirect;
 use crate::request_headers::{self, Refused};
@@ -66,9 +67,9 @@ pub(crate) fn begin(
     }
     match prepare(worker, key) {
         Ok(()) => filtering::begin(worker, key),
-        Err(Refused::Failure(Failure::UnderscoreInName)) => finish::refuse_name(worker, key),
+        Err(Refused::Failure(Failure::UnderscoreInName)) => answer::refuse_name(worker, key),
         Err(Refused::Failure(failure)) => finish::fail(worker, key, failure),
-        Err(Refused::Redirect(path)) => finish::redirect_to_path(worker, key, &path),
+        Err(Refused::Redirect(path)) => answer::redirect_to_path(worker, key, &path),
     }
     super::arm(worker, key);
 }
@@ -95,7 +96,7 @@ fn prepare(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refused> {
 }
 
 /// Finds the route of a request and its cluster; whether there is one is the router's question.
-fn resolve(stream: &mut Stream, downstream: &Downstream, manager: &Manager, snapshot: &Snapshot) {
+pub(super) fn resolve(stream: &mut Stream, downstream: &Downstream, manager: &Manager, snapshot: &Snapshot) {
     stream.cluster = None;
     stream.weighted = None;
     let table = manager.route_table(snapshot);
@@ -106,7 +107,9 @@ fn resolve(stream: &mut Stream, downstream: &Downstream, manager: &Manager, snap
             stream.request.remove(name.as_bytes());
         }
     }
-    stream.route = table.and_then(|table| table.find(&stream.request, telemetry::random::next()));
+    stream.route = table.and_then(|table| {
+        table.find(&stream.request, downstream.peer_certificate(), telemetry::random::next())
+    });
     let (Some(table), Some(at)) = (table, stream.route) else {
         return;
     };
@@ -192,7 +195,7 @@ fn record(
 }
 
 /// A request that the codec refused and that can be answered: it is recorded like any other.
-pub(crate) fn refuse(worker: &mut Worker, connection: Key<Connection>, answer: Answer, refusal: &CodecRefusal) {
+pub(crate) fn refuse(worker: &mut Worker, connection: Key<Connection>, refused: Answer, refusal: &CodecRefusal) {
     let now = worker.now;
     let request = worker.take_block();
     let Some(found) = worker.connections.get_mut(connection) else {
@@ -201,7 +204,7 @@ pub(crate) fn refuse(worker: &mut Worker, connection: Key<Connection>, answer: A
     let Role::Downstream(downstream) = &mut found.role else {
         return worker.give_block(request);
     };
-    let id = answer.stream;
+    let id = refused.stream;
     let key = record(
         &mut worker.streams,
         downstream,
@@ -215,7 +218,7 @@ pub(crate) fn refuse(worker: &mut Worker, connection: Key<Connection>, answer: A
     if let Some(codec) = &mut found.codec {
         codec.set_tag(id, key.to_bits());
     }
-    finish::refuse(worker, key, answer.status, refusal);
+    answer::refuse(worker, key, refused.status, refusal);
 }
 
 /// Why no attempt is made.
@@ -246,7 +249,7 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
     };
     if table.requires_tls(&stream.request, stream.is_internal) {
         let location = redirect::to_tls(&stream.request);
-        finish::redirect(worker, key, 301, &location);
+        answer::redirect(worker, key, 301, &location);
         return Err(Refusal::Answered);
     }
     let Some(found) = stream.route else {
@@ -256,14 +259,19 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
     match &route.action {
         Action::Route(_) => {}
         Action::DirectResponse(response) => {
-            let (status, body) = (response.status, table.direct_body(found));
-            finish::respond_directly(worker, key, status, body);
+            let status = response.status;
+            answer::respond_directly(worker, key, found, status);
             return Err(Refusal::Answered);
         }
         Action::Redirect(redirect) => {
-            let location = redirect::location(&stream.request, redirect, route);
+            let target = RequestHead {
+                stream,
+                downstream,
+                now: worker.now,
+            };
+            let location = redirect::location(&target, redirect, route);
             let status = redirect.response_code;
-            finish::redirect(worker, key, status, &location);
+            answer::redirect(worker, key, status, &location);
             return Err(Refusal::Answered);
         }
         Action::NonForwarding => return Err(Refusal::Failure(Failure::NoRoute)),

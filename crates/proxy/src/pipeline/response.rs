@@ -4,7 +4,7 @@ use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
 use config::listener::DrainType;
 
-use super::{closing, filtering, finish, mirror, try_again};
+use super::{closing, filtering, finish, internal_redirect, mirror, try_again};
 use crate::connection::{Connection, Role};
 use crate::response_headers;
 use crate::retry::grpc_status;
@@ -60,6 +60,9 @@ pub(crate) fn release_held_heads(worker: &mut Worker) {
 }
 
 fn pass_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBlock, end_stream: bool) {
+    if matches!(head.status(), Some(301..=308)) && internal_redirect::follow(worker, key, head, end_stream) {
+        return;
+    }
     let now = worker.now;
     let Some(stream) = worker.streams.get_mut(key) else {
         return;

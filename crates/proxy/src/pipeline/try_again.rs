@@ -51,6 +51,9 @@ pub(crate) fn prepare(stream: &mut Stream, connection_buffer_limit: u32) {
     if let Some(limit) = configured {
         stream.body.limit = stream.body.limit.min(limit);
     }
+    if action.internal_redirect_policy.is_some() {
+        stream.body.limit = configured.unwrap_or(connection_buffer_limit as usize);
+    }
     let mut hedges = false;
     if policy.is_some() || is_internal {
         hedges = hedges_on_timeout(stream, action.hedge_policy.or(host.hedge_policy), is_internal);

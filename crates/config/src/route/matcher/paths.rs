@@ -99,7 +99,9 @@ impl Index {
                     let node = index.insert(prefix.as_bytes());
                     index.nodes[node].prefix.push(position);
                 }
-                PathSpecifier::SafeRegex(_) | PathSpecifier::ConnectMatcher => index.others.push(position),
+                PathSpecifier::SafeRegex(_) | PathSpecifier::ConnectMatcher | PathSpecifier::Template(_) => {
+                    index.others.push(position);
+                }
             }
         }
         index.link_shorter();

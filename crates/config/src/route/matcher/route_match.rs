@@ -1,7 +1,9 @@
 //! Whether one route matches a request.
 
-use super::RequestView;
-use crate::route::{PathSpecifier, QueryParameterMatchSpecifier, QueryParameterMatcher, RouteMatch};
+use super::{PeerCertificate, RequestView};
+use crate::route::{
+    CookieMatcher, PathSpecifier, QueryParameterMatchSpecifier, QueryParameterMatcher, RouteMatch, TlsContextMatch,
+};
 use crate::string_matcher::HeaderMatcher;
 
 impl RouteMatch {
@@ -13,11 +15,14 @@ impl RouteMatch {
                 .as_ref()
                 .is_none_or(|fraction| fraction.default_value.includes(random))
             && (!self.grpc || is_grpc(request))
+            && !self.needs_metadata
+            && self.tls_context.is_none_or(|tls| tls.matches(request.peer_certificate()))
             && self.headers.iter().all(|matcher| header_matches(matcher, request))
             && self
                 .query_parameters
                 .iter()
                 .all(|matcher| query_matches(matcher, query(request.path())))
+            && self.cookies.iter().all(|matcher| cookie_matches(matcher, request))
     }
 
     fn path_matches(&self, path: &[u8], request: &impl RequestView) -> bool {
@@ -41,7 +46,15 @@ impl RouteMatch {
             }
             PathSpecifier::SafeRegex(regex) => regex.is_match(path),
             PathSpecifier::ConnectMatcher => request.method() == b"CONNECT",
+            PathSpecifier::Template(template) => template.is_match(path),
         }
+    }
+}
+
+impl TlsContextMatch {
+    fn matches(self, certificate: PeerCertificate) -> bool {
+        self.presented.is_none_or(|wanted| wanted == certificate.presented)
+            && self.validated.is_none_or(|wanted| wanted == certificate.validated)
     }
 }
 
@@ -106,4 +119,24 @@ fn query_matches(matcher: &QueryParameterMatcher, query: &[u8]) -> bool {
         QueryParameterMatchSpecifier::String(string) => value.is_some_and(|value| string.matches(value)),
         QueryParameterMatchSpecifier::Present(present) => value.is_some() == *present,
     }
+}
+
+fn cookie_matches(matcher: &CookieMatcher, request: &impl RequestView) -> bool {
+    let value = request
+        .header("cookie")
+        .find_map(|line| cookie_of(line, matcher.name.as_bytes()));
+    value.is_some_and(|value| matcher.string.matches(value)) != matcher.invert_match
+}
+
+/// The first value of a cookie in a line of them, without the quotes it may stand in.
+fn cookie_of<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
+    line.split(|byte| *byte == b';').find_map(|cookie| {
+        let cookie = cookie.trim_ascii_start();
+        let (found, value) = cookie.split_at(cookie.iter().position(|byte| *byte == b'=')?);
+        let value = &value[1..];
+        (found == name).then(|| match value {
+            [b'"', inner @ .., b'"'] => inner,
+            _ => value,
+        })
+    })
 }

@@ -4,23 +4,38 @@ use std::sync::Arc;
 
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::route::v3 as pb;
+use xds_api::envoy::extensions::path::rewrite::uri_template::v3 as uri_template;
 
+use super::route_match::template_text;
 use super::{bool_or, header_mutations, non_empty, shared};
 use crate::context::Context;
-use crate::header_mutation::HeaderMutations;
+use crate::extensions::message_name;
+use crate::header_mutation::{HeaderMutation, HeaderMutations};
 use crate::metadata::Metadata;
 use crate::percent::{FractionalPercent, RuntimeFractionalPercent};
+use crate::regex::RegexRewrite;
 use crate::rejected::Reported;
 use crate::route::action::{ConnectConfig, PathRewrite};
 use crate::route::{
     ClusterNotFoundResponseCode, ClusterSpecifier, ClusterWeight, HashPolicy, HashPolicySpecifier, HedgePolicy,
-    HostRewrite, InternalRedirectPolicy, MaxStreamDuration, PerFilterConfig, RequestMirrorPolicy, RetryPolicy,
-    RouteAction, RouteUpgradeConfig, RoutingPriority, WeightedClusters,
+    HostRewrite, InternalRedirectPolicy, MaxStreamDuration, MirrorCluster, PathSpecifier, PerFilterConfig,
+    RequestMirrorPolicy, RetryPolicy, RouteAction, RouteMatch, RouteUpgradeConfig, RoutingPriority, WeightedClusters,
 };
-use crate::string_matcher::{header_name, parse_header_name, parse_regex_rewrite};
+use crate::string_matcher::{parse_header_name, parse_regex_rewrite};
+use crate::value_format::FormattedText;
+
+const URI_TEMPLATE_REWRITE: &str = "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig";
+
+/// Envoy's limit on the changes to a mirrored request.
+const MOST_MUTATIONS: usize = 1000;
 
 impl RouteAction {
-    pub(super) fn parse(context: &mut Context<'_>, message: &pb::RouteAction) -> Result<Self, Reported> {
+    /// Parses it, beside what its route matches: a template of the path that becomes has the variables of that.
+    pub(super) fn parse(
+        context: &mut Context<'_>,
+        message: &pb::RouteAction,
+        route_match: Option<&RouteMatch>,
+    ) -> Result<Self, Reported> {
         use pb::route_action::ClusterNotFoundResponseCode as NotFound;
         use pb::route_action::hash_policy::PolicySpecifier;
         context.check(message);
@@ -30,7 +45,7 @@ impl RouteAction {
             message.cluster_not_found_response_code,
         );
         let metadata_match = Metadata::parse_optional(context, "metadata_match", message.metadata_match.as_ref());
-        let path_rewrite = parse_path_rewrite(context, message);
+        let path_rewrite = parse_path_rewrite(context, message, route_match);
         let host_rewrite = HostRewrite::parse(context, message);
         let timeout = context.timeout("timeout", message.timeout.as_ref(), Some(Self::DEFAULT_TIMEOUT));
         // Zero switches off what the connection manager says; absent leaves it.
@@ -187,13 +202,63 @@ impl ClusterWeight {
     }
 }
 
-fn parse_path_rewrite(context: &mut Context<'_>, message: &pb::RouteAction) -> Result<Option<PathRewrite>, Reported> {
-    let regex = context.optional("regex_rewrite", message.regex_rewrite.as_ref(), parse_regex_rewrite)?;
-    match (non_empty(&message.prefix_rewrite), regex) {
-        (Some(_), Some(_)) => Err(context.reject_field("prefix_rewrite", "and regex_rewrite may not both be set")),
-        (Some(prefix), None) => Ok(Some(PathRewrite::Prefix(prefix))),
-        (None, regex) => Ok(regex.map(PathRewrite::Regex)),
+fn parse_path_rewrite(
+    context: &mut Context<'_>,
+    message: &pb::RouteAction,
+    route_match: Option<&RouteMatch>,
+) -> Result<Option<PathRewrite>, Reported> {
+    let set = [
+        ("prefix_rewrite", !message.prefix_rewrite.is_empty()),
+        ("regex_rewrite", message.regex_rewrite.is_some()),
+        ("path_rewrite_policy", message.path_rewrite_policy.is_some()),
+        ("path_rewrite", !message.path_rewrite.is_empty()),
+    ];
+    let mut set = set.into_iter().filter(|(_, is_set)| *is_set).map(|(field, _)| field);
+    if let (Some(first), Some(second)) = (set.next(), set.next()) {
+        return Err(context.reject_field(first, format!("and {second} may not both be set")));
     }
+    if let Some(prefix) = non_empty(&message.prefix_rewrite) {
+        return Ok(Some(PathRewrite::Prefix(prefix)));
+    }
+    if let Some(rewrite) = &message.regex_rewrite {
+        let rewrite = context.at("regex_rewrite", |context| parse_regex_rewrite(context, rewrite))?;
+        return Ok(Some(PathRewrite::Regex(rewrite)));
+    }
+    if let Some(policy) = &message.path_rewrite_policy {
+        return context.at("path_rewrite_policy", |context| {
+            parse_template_rewrite(context, policy, route_match).map(|rewrite| Some(PathRewrite::Regex(rewrite)))
+        });
+    }
+    FormattedText::parse(context, "path_rewrite", &message.path_rewrite).map(|text| text.map(PathRewrite::Format))
+}
+
+/// Text with variables of the template that the route matches paths with.
+fn parse_template_rewrite(
+    context: &mut Context<'_>,
+    message: &core::TypedExtensionConfig,
+    route_match: Option<&RouteMatch>,
+) -> Result<RegexRewrite, Reported> {
+    context.check(message);
+    context.required("typed_config", message.typed_config.as_ref(), |context, any| {
+        let any = context.unwrap_any(any)?;
+        match message_name(&any.type_url) {
+            URI_TEMPLATE_REWRITE => {
+                let message: uri_template::UriTemplateRewriteConfig = context.decode(&any.value)?;
+                context.check(&message);
+                let field = "path_template_rewrite";
+                let text = template_text(context, field, &message.path_template_rewrite)?;
+                match route_match.map(|route_match| &route_match.path) {
+                    Some(PathSpecifier::Template(template)) => template
+                        .rewrite(text)
+                        .map_err(|reason| context.reject_field(field, reason)),
+                    // What is wrong with the match was said there.
+                    None => Err(context.reported()),
+                    Some(_) => Err(context.reject("needs a path_match_policy with a template")),
+                }
+            }
+            other => Err(context.reject(format!("path rewriter {other:?} is not supported"))),
+        }
+    })
 }
 
 impl HostRewrite {
@@ -211,7 +276,9 @@ impl HostRewrite {
                     parse_regex_rewrite(context, rewrite)
                 })
                 .map(|rewrite| Some(Self::PathRegex(rewrite))),
-            Some(Specifier::HostRewrite(_)) => Err(context.reported()),
+            Some(Specifier::HostRewrite(text)) => {
+                FormattedText::parse(context, "host_rewrite", text).map(|text| text.map(Self::Format))
+            }
         }
     }
 }
@@ -241,10 +308,27 @@ impl RequestMirrorPolicy {
         message: &pb::route_action::RequestMirrorPolicy,
     ) -> Result<Self, Reported> {
         context.check(message);
-        let cluster = context.text("cluster", &message.cluster);
+        let cluster = match (message.cluster.as_str(), message.cluster_header.as_str()) {
+            ("", "") => Err(context.reject_field("cluster", "is required (or cluster_header)")),
+            (name, "") => Ok(MirrorCluster::Name(shared(name))),
+            ("", header) => parse_header_name(context, "cluster_header", header).map(MirrorCluster::Header),
+            _ => Err(context.reject_field("cluster", "and cluster_header may not both be set")),
+        };
         let fraction = message.runtime_fraction.as_ref();
         let runtime_fraction = context.optional("runtime_fraction", fraction, RuntimeFractionalPercent::parse);
+        let mutations = &message.request_headers_mutations;
+        if mutations.len() > MOST_MUTATIONS {
+            let found = format!("has {} entries, expected at most {MOST_MUTATIONS}", mutations.len());
+            context.reject_field("request_headers_mutations", found);
+        }
+        let mutations = context.each("request_headers_mutations", mutations, HeaderMutation::parse);
+        let host = &message.host_rewrite_literal;
+        if host.bytes().any(|byte| matches!(byte, b'\0' | b'\r' | b'\n')) {
+            context.reject_field("host_rewrite_literal", "holds a line break or a NUL");
+        }
         Ok(Self {
+            request_headers_mutations: mutations?,
+            host_rewrite_literal: non_empty(host),
             cluster: cluster?,
             runtime_fraction: runtime_fraction?,
             trace_sampled: message.trace_sampled.map(|flag| flag.value),
@@ -331,41 +415,6 @@ impl RouteUpgradeConfig {
             upgrade_type: upgrade_type?,
             enabled: bool_or(message.enabled.as_ref(), true),
             connect_config: connect_config?,
-        })
-    }
-}
-
-impl InternalRedirectPolicy {
-    fn parse(context: &mut Context<'_>, message: &pb::InternalRedirectPolicy) -> Result<Self, Reported> {
-        context.check(message);
-        if message.redirect_response_codes.len() > 5 {
-            context.reject_field("redirect_response_codes", "has more than 5 entries");
-        }
-        // As in Envoy: a status that is no redirect is passed over.
-        let codes: Result<Vec<Option<u16>>, _> = context.each(
-            "redirect_response_codes",
-            &message.redirect_response_codes,
-            |context, code| match *code {
-                301 | 302 | 303 | 307 | 308 => Ok(Some(*code as u16)),
-                _ => {
-                    context.without_effect("", "only 301, 302, 303, 307 and 308 are redirects");
-                    Ok(None)
-                }
-            },
-        );
-        let headers = context.each(
-            "response_headers_to_copy",
-            &message.response_headers_to_copy,
-            |context, name| {
-                header_name(name).ok_or_else(|| context.reject(format!("is {name:?}, expected the name of a header")))
-            },
-        );
-        let codes: Vec<u16> = codes?.into_iter().flatten().collect();
-        Ok(Self {
-            max_internal_redirects: message.max_internal_redirects.map_or(1, |most| most.value),
-            redirect_response_codes: if codes.is_empty() { vec![302] } else { codes },
-            allow_cross_scheme_redirect: message.allow_cross_scheme_redirect,
-            response_headers_to_copy: headers?,
         })
     }
 }

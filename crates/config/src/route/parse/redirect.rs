@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::rejected::Reported;
 use crate::route::{RedirectAction, RedirectPathRewrite, SchemeRewrite};
 use crate::string_matcher::parse_regex_rewrite;
+use crate::value_format::FormattedText;
 
 impl RedirectAction {
     pub(super) fn parse(context: &mut Context<'_>, message: &pb::RedirectAction) -> Result<Self, Reported> {
@@ -25,7 +26,8 @@ impl RedirectAction {
             Some(PathRewriteSpecifier::RegexRewrite(rewrite)) => context
                 .at("regex_rewrite", |context| parse_regex_rewrite(context, rewrite))
                 .map(|rewrite| Some(RedirectPathRewrite::Regex(rewrite))),
-            Some(PathRewriteSpecifier::PathRewrite(_)) => Err(context.reported()),
+            Some(PathRewriteSpecifier::PathRewrite(path)) => FormattedText::parse(context, "path_rewrite", path)
+                .map(|path| path.map(RedirectPathRewrite::Format)),
         };
         let response_code = context
             .enumeration("response_code", message.response_code)

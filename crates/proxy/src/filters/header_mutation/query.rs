@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use codec::headers::HeaderBlock;
+use config::value_format::FormattedText;
 use config::{Context, Reported};
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::google::protobuf::value::Kind;
+
+use crate::header_operations::{self, RequestHead};
 
 /// One change to a query.
 #[derive(Debug)]
@@ -14,7 +16,8 @@ pub(super) enum QueryMutation {
     Remove(Arc<str>),
     Append {
         key: Arc<str>,
-        value: Arc<str>,
+        /// None for an empty one.
+        value: Option<FormattedText>,
         action: Action,
     },
 }
@@ -46,10 +49,7 @@ impl QueryMutation {
                 context.check(record);
                 let key = context.text("key", &record.key)?;
                 match record.value.as_ref().and_then(|value| value.kind.as_ref()) {
-                    Some(Kind::StringValue(value)) if value.contains('%') => {
-                        Err(context.reject_field("value", "has a command operator, which is not supported here"))
-                    }
-                    Some(Kind::StringValue(value)) => Ok((key, Arc::from(value.as_str()))),
+                    Some(Kind::StringValue(value)) => Ok((key, FormattedText::parse(context, "value", value)?)),
                     _ => Err(context.reject_field("value", "expected a string")),
                 }
             })?;
@@ -59,18 +59,20 @@ impl QueryMutation {
 }
 
 /// Changes the query of a request. As in Envoy its parameters are sorted by name then.
-pub(super) fn apply(mutations: &[QueryMutation], request: &mut HeaderBlock) {
+pub(super) fn apply(mutations: &[QueryMutation], target: &mut RequestHead<'_>) {
     if mutations.is_empty() {
         return;
     }
-    let Some(path) = request.path() else {
+    let Some(path) = target.stream.request.path() else {
         return;
     };
-    let changed = changed(mutations, path);
-    request.set_path(&changed);
+    let changed = changed(mutations, path, |text| {
+        header_operations::text_of(target, text).unwrap_or_default()
+    });
+    target.stream.request.set_path(&changed);
 }
 
-fn changed(mutations: &[QueryMutation], path: &[u8]) -> Vec<u8> {
+fn changed(mutations: &[QueryMutation], path: &[u8], text_of: impl Fn(&FormattedText) -> Vec<u8>) -> Vec<u8> {
     let (base, query) = match path.iter().position(|byte| *byte == b'?') {
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (path, &path[..0]),
@@ -88,7 +90,8 @@ fn changed(mutations: &[QueryMutation], path: &[u8]) -> Vec<u8> {
                 parameters.remove(key.as_bytes());
             }
             QueryMutation::Append { key, value, action } => {
-                let (key, value) = (key.as_bytes().to_vec(), value.as_bytes().to_vec());
+                let value = value.as_ref().map(&text_of).unwrap_or_default();
+                let key = key.as_bytes().to_vec();
                 let exists = parameters.contains_key(&key);
                 match action {
                     Action::AppendIfExistsOrAdd => parameters.entry(key).or_default().push(value),
@@ -117,14 +120,23 @@ fn changed(mutations: &[QueryMutation], path: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use config::value_format::ValueFormat;
+
     use super::*;
 
     fn append(key: &str, value: &str, action: Action) -> QueryMutation {
         QueryMutation::Append {
             key: key.into(),
-            value: value.into(),
+            value: Some(FormattedText {
+                text: value.into(),
+                format: ValueFormat::default(),
+            }),
             action,
         }
+    }
+
+    fn changed(list: &[QueryMutation], path: &[u8]) -> Vec<u8> {
+        super::changed(list, path, |text| text.text.as_bytes().to_vec())
     }
 
     #[test]
