@@ -70,6 +70,26 @@ impl RouteConfiguration {
         references
     }
 
+    /// The first cluster that a route names and `known` does not have: virtual host, position of the route, cluster.
+    pub(crate) fn cluster_outside(&self, known: &std::collections::HashSet<&str>) -> Option<(Arc<str>, usize, Arc<str>)> {
+        let is_missing = |name: &&Arc<str>| !known.contains(&***name);
+        self.virtual_hosts.iter().find_map(|host| {
+            host.routes.iter().enumerate().find_map(|(at, route)| {
+                let Action::Route(action) = &route.action else {
+                    return None;
+                };
+                let missing = match &action.cluster {
+                    ClusterSpecifier::Cluster(name) => Some(name).filter(is_missing),
+                    ClusterSpecifier::WeightedClusters(weighted) => {
+                        weighted.clusters.iter().filter_map(|cluster| cluster.name.as_ref()).find(is_missing)
+                    }
+                    ClusterSpecifier::ClusterHeader(_) => None,
+                };
+                missing.map(|name| (Arc::clone(&host.name), at, Arc::clone(name)))
+            })
+        })
+    }
+
     pub(crate) fn add_references(&self, references: &mut References) {
         let mirrors = |policies: &[RequestMirrorPolicy], references: &mut References| {
             for policy in policies {

@@ -206,6 +206,8 @@ impl HeaderMatcher {
             // A matcher that only names a header asks for its presence.
             None => Ok(HeaderMatchSpecifier::Present(true)),
             Some(Specifier::PresentMatch(present)) => Ok(HeaderMatchSpecifier::Present(*present)),
+            // As in Envoy: without a text it asks for the header's presence.
+            Some(Specifier::ExactMatch(text)) if text.is_empty() => Ok(HeaderMatchSpecifier::Present(true)),
             Some(Specifier::ExactMatch(text)) => Ok(string(StringPattern::Exact(text.as_str().into()))),
             Some(Specifier::PrefixMatch(text)) => context
                 .text("prefix_match", text)

@@ -1,5 +1,6 @@
 //! Access logs: where they go, which requests are written, and a request as the formatter sees it.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,14 +8,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use codec::headers::HeaderBlock;
 use config::access_log::{AccessLog, AccessLogFilter, AccessLogFormat, AccessLogSink};
-use config::metadata::{Struct, Value};
+use config::metadata::{Metadata, Struct, Value};
 use telemetry::access_log::{
-    Address, ByteCount, DEFAULT_FORMAT, Format, JsonTemplate, LogAddress, LogContext, ResponseFlags, Side, Sink, Text,
+    Address, ByteCount, DEFAULT_FORMAT, Format, JsonTemplate, LogAddress, LogContext, MetadataSource, MetadataValue, ResponseFlags, Side, Sink, Text,
     TimePoint, TlsField, Writer,
 };
+use telemetry::json::write_string;
 use telemetry::stats::Shard;
 use tls::PeerIdentity;
-use upstream::endpoint::EndpointAddress;
+use upstream::endpoint::{EndpointAddress, EndpointState};
 
 use crate::downstream::{Downstream, Protocol};
 use crate::stream::Stream;
@@ -190,6 +192,22 @@ impl Entry<'_> {
         self.now.saturating_duration_since(self.stream.record.started)
     }
 
+    /// The endpoint of the latest attempt.
+    fn endpoint(&self) -> Option<&Arc<EndpointState>> {
+        let latest = self.stream.attempt.as_ref().map(|attempt| &attempt.endpoint);
+        self.stream.record.endpoint.as_ref().or(latest)
+    }
+
+    /// What is configured of that endpoint's metadata. It is looked for among all of its cluster's: only formats that
+    /// name it pay for that.
+    fn endpoint_metadata(&self) -> Option<Arc<Metadata>> {
+        let endpoint = self.endpoint()?;
+        let table = self.stream.cluster.as_ref()?.table();
+        let hosts = table.hosts();
+        let host = hosts.iter().find(|host| Arc::ptr_eq(&host.state, endpoint))?;
+        hosts.endpoint(host).metadata.clone()
+    }
+
     fn since_start(&self, at: Option<Instant>) -> Option<Duration> {
         at.map(|at| at.saturating_duration_since(self.stream.record.started))
     }
@@ -197,6 +215,73 @@ impl Entry<'_> {
 
 fn header<'a>(block: &'a HeaderBlock, name: &str) -> Option<&'a [u8]> {
     block.get(name)
+}
+
+/// The value at a path, or all that a filter has said.
+enum Found<'a> {
+    Value(&'a Value),
+    All(&'a Struct),
+}
+
+fn found_value<'a>(metadata: &'a Metadata, namespace: &str, path: &[Box<str>]) -> Option<Found<'a>> {
+    match path {
+        [] => metadata.filter(namespace).map(Found::All),
+        path => metadata.value(namespace, path).map(Found::Value),
+    }
+}
+
+fn borrowed(found: Found<'_>) -> MetadataValue<'_> {
+    match found {
+        Found::Value(Value::String(text)) => MetadataValue::String(Cow::Borrowed(text)),
+        other => owned(other),
+    }
+}
+
+fn owned<'a>(found: Found<'_>) -> MetadataValue<'a> {
+    match found {
+        Found::Value(Value::String(text)) => MetadataValue::String(Cow::Owned(text.to_string())),
+        Found::Value(Value::Number(number)) => MetadataValue::Number(*number),
+        Found::Value(Value::Bool(truth)) => MetadataValue::Bool(*truth),
+        Found::Value(value) => {
+            let mut json = String::new();
+            write_json(value, &mut json);
+            MetadataValue::Json(Cow::Owned(json))
+        }
+        Found::All(fields) => {
+            let mut json = String::new();
+            write_json_object(fields, &mut json);
+            MetadataValue::Json(Cow::Owned(json))
+        }
+    }
+}
+
+fn write_json(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Number(number) => out.push_str(&number.to_string()),
+        Value::String(text) => write_string(text, out),
+        Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
+        Value::List(values) => {
+            out.push('[');
+            for (index, value) in values.iter().enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
+                write_json(value, out);
+            }
+            out.push(']');
+        }
+        Value::Struct(fields) => write_json_object(fields, out),
+    }
+}
+
+fn write_json_object(fields: &Struct, out: &mut String) {
+    out.push('{');
+    for (index, (name, value)) in fields.iter().enumerate() {
+        out.push_str(if index > 0 { "," } else { "" });
+        write_string(name, out);
+        out.push(':');
+        write_json(value, out);
+    }
+    out.push('}');
 }
 
 impl LogContext for Entry<'_> {
@@ -273,7 +358,7 @@ impl LogContext for Entry<'_> {
             },
             Address::DownstreamDirectRemote => self.downstream.direct_peer.map(LogAddress::Ip),
             Address::DownstreamLocal => self.downstream.local.map(LogAddress::Ip),
-            Address::UpstreamRemote => match self.stream.record.endpoint.as_ref()?.address() {
+            Address::UpstreamRemote => match self.endpoint()?.address() {
                 EndpointAddress::Socket(address) => Some(LogAddress::Ip(*address)),
                 EndpointAddress::Pipe(path) => Some(LogAddress::Path(path)),
             },
@@ -286,9 +371,17 @@ impl LogContext for Entry<'_> {
             Text::ResponseCodeDetails => self.stream.record.details,
             Text::UpstreamTransportFailureReason => self.stream.record.transport_failure?.reason(),
             Text::UpstreamClusterName => self.stream.cluster.as_ref()?.name(),
-            Text::UpstreamHostName => self.stream.record.endpoint.as_ref()?.hostname(),
+            Text::UpstreamHostName => self.endpoint()?.hostname(),
+            Text::UpstreamProtocol => match self.stream.record.upstream_is_http2? {
+                true => "HTTP/2",
+                false => "HTTP/1.1",
+            },
             Text::RouteName => &self.stream.route_table()?.route(self.stream.route?).name,
             Text::VirtualHostName => &self.stream.route_table()?.virtual_host(self.stream.route?).name,
+            Text::VirtualClusterName => {
+                let stats = self.stream.rare.as_ref()?.route_stats.as_ref()?;
+                stats.virtual_cluster_name.as_deref()?
+            }
             Text::FilterChainName => &self.downstream.chain.config.name,
             Text::RequestedServerName => self.downstream.server_name.as_deref()?,
             Text::LocalReplyBody => return self.stream.rare.as_ref()?.reply_body.as_deref(),
@@ -296,6 +389,21 @@ impl LogContext for Entry<'_> {
             _ => return None,
         };
         Some(text).filter(|text| !text.is_empty())
+    }
+
+    fn metadata(&self, source: MetadataSource, namespace: &str, path: &[Box<str>]) -> Option<MetadataValue<'_>> {
+        let metadata = match source {
+            MetadataSource::Route => &self.stream.route_table()?.route(self.stream.route?).metadata,
+            MetadataSource::VirtualHost => &self.stream.route_table()?.virtual_host(self.stream.route?).metadata,
+            MetadataSource::Cluster => &self.stream.cluster.as_ref()?.config().metadata,
+            MetadataSource::UpstreamHost => {
+                let metadata = self.endpoint_metadata()?;
+                return found_value(&metadata, namespace, path).map(owned);
+            }
+            // No filter attaches any.
+            _ => return None,
+        };
+        found_value(metadata, namespace, path).map(borrowed)
     }
 
     fn tls(&self, side: Side, field: TlsField, out: &mut Vec<u8>) -> bool {

@@ -144,7 +144,8 @@ pub(crate) fn text_of(target: &impl Target, text: &FormattedText) -> Option<Vec<
     Some(value).filter(|value| !value.is_empty())
 }
 
-/// Applies the lists of all levels, the most specific one first unless it is to win. `buffer` is scratch space.
+/// Applies the lists of all levels, the most specific one first unless it is to win. As in Envoy, that of the weighted
+/// cluster always comes first. `buffer` is scratch space.
 pub(crate) fn apply(target: &mut impl Target, levels: Levels<'_>, most_specific_wins: bool, buffer: &mut Vec<u8>) {
     let mut one = |level: Option<&HeaderMutations>| {
         if let Some(mutations) = level {
@@ -156,10 +157,12 @@ pub(crate) fn apply(target: &mut impl Target, levels: Levels<'_>, most_specific_
             }
         }
     };
+    let [cluster, rest @ ..] = levels;
+    one(cluster);
     if most_specific_wins {
-        levels.into_iter().rev().for_each(&mut one);
+        rest.into_iter().rev().for_each(&mut one);
     } else {
-        levels.into_iter().for_each(&mut one);
+        rest.into_iter().for_each(&mut one);
     }
 }
 

@@ -40,6 +40,8 @@ mod redirect;
 mod request_headers;
 mod response_headers;
 mod retry;
+mod route_rewrites;
+mod route_stats;
 mod route_table;
 mod route_timeouts;
 pub mod server;

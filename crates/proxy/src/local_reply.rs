@@ -62,6 +62,11 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// Whether the body is another one than it was.
+    pub(crate) fn is_rewritten(&self) -> bool {
+        matches!(self.body, Cow::Owned(_))
+    }
+
     /// The body as `grpc-message`: the line break behind JSON has no place in a header.
     pub(crate) fn grpc_message(&self) -> &[u8] {
         match self.content_type.as_deref() {

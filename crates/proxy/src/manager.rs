@@ -71,7 +71,7 @@ impl Manager {
         process: &ProcessFacts,
     ) -> Manager {
         let routes = match &config.route_specifier {
-            RouteSpecifier::RouteConfig(table) => Routes::Inline(Arc::new(RouteTable::compile(table, clusters))),
+            RouteSpecifier::RouteConfig(table) => Routes::Inline(Arc::new(RouteTable::compile(table, clusters, stats))),
             RouteSpecifier::Rds { route_config_name, .. } => Routes::Rds(tables.slot(route_config_name)),
         };
         let context = BuildContext {
@@ -98,7 +98,7 @@ impl Manager {
 
     /// No `x-envoy-*` headers are added to requests and answers.
     pub(crate) fn suppresses_envoy_headers(&self) -> bool {
-        self.chain.suppresses_envoy_headers
+        self.chain.router.suppress_envoy_headers
     }
 
     /// The route table in force in `snapshot`; `None` before the first one has arrived.

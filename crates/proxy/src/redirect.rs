@@ -1,45 +1,49 @@
 //! Where a redirect sends the caller.
 
 use codec::headers::HeaderBlock;
+use codec::names::KnownName;
 use config::route::{RedirectAction, RedirectPathRewrite, Route, SchemeRewrite};
 
 use crate::header_operations::{self, RequestHead};
-use crate::request_headers::{matched_length, path_length};
+use crate::route_rewrites::{matched_length, path_length};
 
 /// The value of `location` (Envoy: RedirectAction).
 pub(crate) fn location(target: &RequestHead<'_>, redirect: &RedirectAction, route: &Route) -> Vec<u8> {
     let request = &target.stream.request;
-    let old_scheme = request.scheme().unwrap_or(b"http");
     let scheme: &[u8] = match &redirect.scheme_rewrite {
         Some(SchemeRewrite::Https) => b"https",
         Some(SchemeRewrite::Scheme(scheme)) => scheme.as_bytes(),
-        None => old_scheme,
+        None => request.scheme().unwrap_or(b"http"),
     };
-    let authority = request.authority().unwrap_or_default();
     let mut location = Vec::with_capacity(64);
     location.extend_from_slice(scheme);
     location.extend_from_slice(b"://");
-    match (&redirect.host_redirect, redirect.port_redirect) {
-        (Some(host), None) => location.extend_from_slice(host.as_bytes()),
-        (host, Some(port)) => {
-            let host = host
-                .as_ref()
-                .map_or_else(|| without_port(authority), |host| host.as_bytes());
-            location.extend_from_slice(host);
-            let is_default = matches!((scheme, port), (b"http", 80) | (b"https", 443));
-            if !is_default {
-                location.extend_from_slice(format!(":{port}").as_bytes());
-            }
-        }
-        // A scheme change takes the old scheme's default port off (Envoy does the same).
-        (None, None) if redirect.scheme_rewrite.is_some() => match (old_scheme, port_of(authority)) {
-            (b"http", Some(b"80")) | (b"https", Some(b"443")) => location.extend_from_slice(without_port(authority)),
-            _ => location.extend_from_slice(authority),
-        },
-        (None, None) => location.extend_from_slice(authority),
+    match &redirect.host_redirect {
+        Some(host) => location.extend_from_slice(host.as_bytes()),
+        None => location.extend_from_slice(old_host(request, scheme, redirect.port_redirect.is_some())),
+    }
+    if let Some(port) = redirect.port_redirect {
+        location.extend_from_slice(format!(":{port}").as_bytes());
     }
     path(&mut location, target, redirect, route);
     location
+}
+
+/// The host of a request for another scheme: without its port where there is a new one, or where that was the default
+/// port of the scheme by which the request came.
+fn old_host<'a>(request: &'a HeaderBlock, scheme: &[u8], has_new_port: bool) -> &'a [u8] {
+    let authority = request.authority().unwrap_or_default();
+    let came_by = request.get(KnownName::XForwardedProto).unwrap_or_default();
+    let was_default = match port_of(authority) {
+        Some(b"443") => came_by == b"https",
+        Some(b"80") => came_by == b"http",
+        _ => false,
+    };
+    if has_new_port || (scheme != came_by && was_default) {
+        without_port(authority)
+    } else {
+        authority
+    }
 }
 
 /// The same place over TLS, for a virtual host that requires it.

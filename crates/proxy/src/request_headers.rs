@@ -8,16 +8,16 @@ use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
 use config::http_connection_manager::{ForwardClientCertDetails, HttpConnectionManager, Scheme};
 use config::http_protocol_options::HeadersWithUnderscoresAction;
-use config::route::{Action, HostRewrite, PathRewrite, PathSpecifier, Route, RouteAction};
-use telemetry::access_log::Format;
+use config::route::Action;
 
 use crate::authority;
 use crate::client_address::Client;
 use crate::downstream::{Downstream, Protocol};
 use crate::failure::Failure;
-use crate::header_operations::{self, RequestHead, Target};
+use crate::header_operations::{self, RequestHead};
 use crate::manager::Manager;
 use crate::path::Verdict;
+use crate::route_rewrites::{new_host, new_path, set_host};
 use crate::route_table::{RouteRef, RouteTable};
 use crate::stream::Stream;
 use crate::upgrade::Upgrade;
@@ -64,7 +64,7 @@ const BEHIND_EDGE_ONLY: [KnownName; 4] = [
 ];
 
 /// The host before the route's rewrite.
-const ORIGINAL_HOST: &[u8] = b"x-envoy-original-host";
+pub(crate) const ORIGINAL_HOST: &[u8] = b"x-envoy-original-host";
 
 /// A set of known names, one bit each.
 const fn set_of(names: &[KnownName]) -> [u64; 4] {
@@ -297,7 +297,7 @@ fn client_certificate(request: &mut HeaderBlock, downstream: &Downstream, config
 }
 
 /// Appends to the value of a header that holds a list, or adds it.
-fn append_to_list(request: &mut HeaderBlock, name: KnownName, value: &[u8], separator: &[u8]) {
+pub(crate) fn append_to_list(request: &mut HeaderBlock, name: KnownName, value: &[u8], separator: &[u8]) {
     match request.get(name) {
         None => request.append(name, value),
         Some(old) => {
@@ -349,7 +349,11 @@ pub(crate) fn forward(
             now,
         };
         let tells = !target.stream.manager.suppresses_envoy_headers();
-        if let Some(host) = new_host(&target, action, of_cluster, table.host_format(at)) {
+        // That of the weighted cluster comes first and leaves no trace; the route's has the last word.
+        if let Some(host) = of_cluster {
+            target.stream.request.set_authority(host.as_bytes());
+        }
+        if let Some(host) = new_host(&target, action, table.host_format(at)) {
             set_host(&mut target.stream.request, &host, action.append_x_forwarded_host, tells);
         }
         // As in Envoy the path is made when the host is new already, which a text for it may name.
@@ -372,94 +376,6 @@ pub(crate) fn forward(
 /// Takes out what steers this proxy and is not for the next one.
 pub(crate) fn remove_consumed(request: &mut HeaderBlock) {
     remove_all(request, &CONSUMED_SET);
-}
-
-/// How many bytes of a path its route matched, for a prefix rewrite.
-pub(crate) fn matched_length(route: &Route, path: &[u8]) -> usize {
-    match &route.route_match.path {
-        PathSpecifier::Prefix(prefix) | PathSpecifier::PathSeparatedPrefix(prefix) => prefix.len(),
-        PathSpecifier::Path(_)
-        | PathSpecifier::SafeRegex(_)
-        | PathSpecifier::ConnectMatcher
-        | PathSpecifier::Template(_) => path_length(path),
-    }
-}
-
-/// Length of a path without its query.
-pub(crate) fn path_length(path: &[u8]) -> usize {
-    path.iter()
-        .position(|byte| matches!(byte, b'?' | b'#'))
-        .unwrap_or(path.len())
-}
-
-/// The path that the route makes of a request's, query included; `None` where that stays.
-fn new_path(target: &RequestHead<'_>, route: &Route, rewrite: &PathRewrite) -> Option<Vec<u8>> {
-    let original = target.stream.request.path()?;
-    let (path, query) = original.split_at(path_length(original));
-    let mut rewritten = Vec::with_capacity(original.len() + 16);
-    match rewrite {
-        PathRewrite::Prefix(prefix) => {
-            rewritten.extend_from_slice(prefix.as_bytes());
-            rewritten.extend_from_slice(&path[matched_length(route, path).min(path.len())..]);
-        }
-        PathRewrite::Regex(rewrite) => rewrite.rewrite(path, &mut rewritten),
-        PathRewrite::Format(text) => rewritten = header_operations::text_of(target, text)?,
-    }
-    rewritten.extend_from_slice(query);
-    Some(rewritten)
-}
-
-/// The host that the route makes of a request's; `None` where that stays.
-fn new_host(
-    target: &RequestHead<'_>,
-    action: &RouteAction,
-    of_cluster: Option<&str>,
-    format: Option<&Format>,
-) -> Option<Vec<u8>> {
-    let request = &target.stream.request;
-    match (of_cluster, action.host_rewrite.as_ref()) {
-        (Some(literal), _) => Some(literal.as_bytes().to_vec()),
-        (None, Some(HostRewrite::Literal(literal))) => Some(literal.as_bytes().to_vec()),
-        (None, Some(HostRewrite::Header(name))) => {
-            let value = request.get(name.as_bytes()).filter(|value| !value.is_empty());
-            value.map(<[u8]>::to_vec)
-        }
-        (None, Some(HostRewrite::PathRegex(rewrite))) => {
-            let path = request.path().unwrap_or_default();
-            let mut host = Vec::new();
-            rewrite.rewrite(&path[..path_length(path)], &mut host);
-            Some(host)
-        }
-        (None, Some(HostRewrite::Format(text))) => {
-            let mut host = Vec::new();
-            match format {
-                Some(format) => target.evaluate(format, &mut host),
-                None => host.extend_from_slice(text.text.as_bytes()),
-            }
-            Some(host).filter(|host| !host.is_empty())
-        }
-        // `Auto` waits for the endpoint.
-        (None, Some(HostRewrite::Auto) | None) => None,
-    }
-}
-
-/// Replaces the host, keeping the original in `x-forwarded-host` where that is asked for, and in
-/// `x-envoy-original-host` if `tells`.
-pub(crate) fn set_host(request: &mut HeaderBlock, host: &[u8], keep_original: bool, tells: bool) {
-    if let Some(original) = request.authority().filter(|_| keep_original || tells) {
-        let original = original.to_vec();
-        let is_last = request
-            .get(KnownName::XForwardedHost)
-            .and_then(|list| list.rsplit(|byte| *byte == b',').next())
-            .is_some_and(|last| last == original);
-        if keep_original && !is_last {
-            append_to_list(request, KnownName::XForwardedHost, &original, b",");
-        }
-        if tells {
-            request.set(ORIGINAL_HOST, &original);
-        }
-    }
-    request.set_authority(host);
 }
 
 /// A number in decimal.

@@ -98,10 +98,16 @@ pub(crate) fn finish(head: &mut HeaderBlock, manager: &Manager, date: &[u8], req
 }
 
 /// What the body of a local reply to an HTTP caller is announced with.
-pub(crate) fn http_body(head: &mut HeaderBlock, body: &[u8], content_type: Option<&str>) {
-    if !body.is_empty() {
-        let mut text = [0u8; 20];
-        head.set(KnownName::ContentLength, decimal(body.len() as u64, &mut text));
+///
+/// A type that the route's headers say stays, unless the body is no longer that of the route.
+pub(crate) fn http_body(head: &mut HeaderBlock, body: &[u8], content_type: Option<&str>, is_rewritten: bool) {
+    if body.is_empty() {
+        head.remove(KnownName::ContentType);
+        return;
+    }
+    let mut text = [0u8; 20];
+    head.set(KnownName::ContentLength, decimal(body.len() as u64, &mut text));
+    if is_rewritten || !head.contains(KnownName::ContentType) {
         head.set(KnownName::ContentType, content_type.unwrap_or("text/plain").as_bytes());
     }
 }
@@ -145,9 +151,9 @@ mod tests {
     #[test]
     fn a_local_reply_says_what_its_body_is() {
         let mut head = HeaderBlock::new();
-        http_body(&mut head, b"", None);
+        http_body(&mut head, b"", None, false);
         assert!(head.is_empty());
-        http_body(&mut head, b"no healthy upstream", None);
+        http_body(&mut head, b"no healthy upstream", None, false);
         assert_eq!(head.get(KnownName::ContentLength), Some(&b"19"[..]));
         assert_eq!(head.get(KnownName::ContentType), Some(&b"text/plain"[..]));
     }

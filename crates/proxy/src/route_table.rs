@@ -11,12 +11,14 @@ use config::route::{
     Route, RouteConfiguration, TlsRequirement, VirtualHost,
 };
 use telemetry::access_log::Format;
+use telemetry::stats::{Block, Registry};
 use upstream::balancer::SubsetCriteria;
 use upstream::cluster::ClusterHandle;
 
 use crate::filters::chain::Chain;
 use crate::filters::per_route::{FilterEntry, FilterId, Level};
 use crate::local_reply::BodyTemplate;
+use crate::route_stats::{self, RouteStats, VirtualClusters};
 use crate::slots::{Slot, Slots};
 use crate::snapshot::Snapshot;
 
@@ -44,6 +46,7 @@ pub(crate) struct RouteTable {
 struct CompiledHost {
     routes: Vec<CompiledRoute>,
     filters: Level,
+    virtual_clusters: Option<VirtualClusters>,
 }
 
 /// What is compiled of one route.
@@ -59,6 +62,8 @@ struct CompiledRoute {
     host_format: Option<Box<Format>>,
     /// What is asked of an endpoint's metadata: that of the route, or those of the weighted clusters.
     criteria: Box<[Option<SubsetCriteria>]>,
+    /// Its statistics, where it has a name for them.
+    stats: Option<Arc<Block>>,
     /// Clusters of the copies, in the order of the policies; none where a header names one.
     mirrors: Box<[Option<Slot>]>,
     filters: Level,
@@ -79,7 +84,7 @@ pub(crate) struct Choice<'a> {
 
 impl RouteTable {
     /// Compiles a table.
-    pub(crate) fn compile(config: &Arc<RouteConfiguration>, clusters: &Slots) -> RouteTable {
+    pub(crate) fn compile(config: &Arc<RouteConfiguration>, clusters: &Slots, stats: &Arc<Registry>) -> RouteTable {
         let compile_route = |host: &VirtualHost, route: &Arc<Route>| {
             let slots = match &route.action {
                 Action::Route(action) => match &action.cluster {
@@ -106,6 +111,7 @@ impl RouteTable {
                 body: body.unwrap_or_default().into(),
                 body_format: body_format.map(Box::new),
                 host_format: host_format(route).map(Box::new),
+                stats: route_stats::of_route(host, route, stats),
                 criteria: criteria(route),
                 mirrors: mirror_policies(config, host, route)
                     .iter()
@@ -124,6 +130,7 @@ impl RouteTable {
             .map(|host| CompiledHost {
                 routes: host.routes.iter().map(|route| compile_route(host, route)).collect(),
                 filters: Level::compile(&host.typed_per_filter_config),
+                virtual_clusters: VirtualClusters::compile(host, stats),
             })
             .collect();
         let filters = Level::compile(&config.typed_per_filter_config);
@@ -252,6 +259,21 @@ impl RouteTable {
     /// What the body of a direct response is made into.
     pub(crate) fn body_format(&self, at: RouteRef) -> Option<&BodyTemplate> {
         self.hosts[at.host as usize].routes[at.route as usize].body_format.as_deref()
+    }
+
+    /// Where a request is counted besides its cluster; `None` if nowhere.
+    pub(crate) fn stats(&self, at: RouteRef, request: &HeaderBlock) -> Option<RouteStats> {
+        let host = &self.hosts[at.host as usize];
+        let route = &host.routes[at.route as usize];
+        if host.virtual_clusters.is_none() && route.stats.is_none() {
+            return None;
+        }
+        RouteStats::of(
+            request,
+            self.virtual_host(at),
+            host.virtual_clusters.as_ref(),
+            route.stats.as_ref(),
+        )
     }
 
     /// What the host of a request becomes, where that has command operators.

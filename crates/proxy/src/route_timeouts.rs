@@ -29,6 +29,7 @@ impl Timeouts {
         request: &mut HeaderBlock,
         is_grpc: bool,
         is_internal: bool,
+        respects_expected: bool,
     ) -> Self {
         let mut global = match (action.max_stream_duration, action.max_grpc_timeout) {
             // The newer field takes the place of both older ones (Envoy: RouteAction.max_stream_duration).
@@ -43,7 +44,10 @@ impl Timeouts {
                 request.remove(name);
                 milliseconds.map(|number| Some(Duration::from_millis(number)).filter(|limit| !limit.is_zero()))
             };
-            global = take(KnownName::XEnvoyUpstreamRqTimeoutMs).unwrap_or(global);
+            let asked = take(KnownName::XEnvoyUpstreamRqTimeoutMs);
+            // What a proxy before this one gave the request is all it has.
+            let expected = respects_expected.then(|| take(KnownName::XEnvoyExpectedRqTimeoutMs)).flatten();
+            global = expected.or(asked).unwrap_or(global);
             per_try = take(KnownName::XEnvoyUpstreamRqPerTryTimeoutMs).unwrap_or(per_try);
         }
         // A try can't take longer than all of them.
@@ -173,18 +177,18 @@ mod tests {
             ("x-envoy-upstream-rq-per-try-timeout-ms", "200"),
         ];
         let mut internal = request(&fields);
-        let limits = Timeouts::of(&action(), None, &mut internal, false, true);
+        let limits = Timeouts::of(&action(), None, &mut internal, false, true, false);
         assert_eq!(limits.global, Some(3 * SECOND));
         assert_eq!(limits.per_try, Some(Duration::from_millis(200)));
         assert!(internal.is_empty());
-        let limits = Timeouts::of(&action(), None, &mut request(&fields), false, false);
+        let limits = Timeouts::of(&action(), None, &mut request(&fields), false, false, false);
         assert_eq!((limits.global, limits.per_try), (Some(15 * SECOND), None));
         let too_long = [("x-envoy-upstream-rq-per-try-timeout-ms", "15000")];
-        let limits = Timeouts::of(&action(), None, &mut request(&too_long), false, true);
+        let limits = Timeouts::of(&action(), None, &mut request(&too_long), false, true, false);
         assert_eq!(limits.per_try, None, "no shorter than the global one");
         let never = [("x-envoy-upstream-rq-timeout-ms", "0")];
         assert_eq!(
-            Timeouts::of(&action(), None, &mut request(&never), false, true).global,
+            Timeouts::of(&action(), None, &mut request(&never), false, true, false).global,
             None
         );
     }
@@ -214,7 +218,7 @@ mod tests {
             ..action()
         };
         let limit = |action: &RouteAction, fields: &[(&str, &str)]| {
-            Timeouts::of(action, None, &mut request(fields), true, false).global
+            Timeouts::of(action, None, &mut request(fields), true, false, false).global
         };
         let asked = [("grpc-timeout", "3S")];
         assert_eq!(limit(&with(Some(2 * SECOND), None), &asked), Some(2 * SECOND));

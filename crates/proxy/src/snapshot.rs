@@ -145,7 +145,7 @@ impl Compiler {
             let slot = self.table_slots.slot(change.name);
             let compiled = change
                 .new
-                .map(|table| Arc::new(RouteTable::compile(table, &self.cluster_slots)));
+                .map(|table| Arc::new(RouteTable::compile(table, &self.cluster_slots, &self.stats)));
             snapshot.tables.set(&slot, compiled);
             keep(&mut self.tables, change.name, slot, change.new.is_some());
         }

@@ -23,6 +23,7 @@ use codec::event::StreamId;
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use config::route::{Action, HostRewrite, RetryPolicy, RouteAction};
+use telemetry::stats::{Counter, Shard};
 use upstream::balancer::SubsetCriteria;
 use upstream::breaker::{Permit, RoutingPriority};
 use upstream::cluster::ClusterHandle;
@@ -33,8 +34,9 @@ use crate::filters::exchange::FilterProgress;
 use crate::manager::Manager;
 use crate::pipeline::internal_redirect::Redirects;
 use crate::pool::PendingPermit;
-use crate::request_headers;
 use crate::retry::Retries;
+use crate::route_rewrites;
+use crate::route_stats::RouteStats;
 use crate::route_table::{RouteRef, RouteTable};
 use crate::route_timeouts::Timeouts;
 use crate::slab::Key;
@@ -145,6 +147,8 @@ pub(crate) struct Rare {
     pub(crate) reply_body: Option<Box<str>>,
     /// Copies of the request to other clusters; those that have ended are among them.
     pub(crate) mirrors: Vec<Key<Stream>>,
+    /// Where it is counted besides its cluster.
+    pub(crate) route_stats: Option<RouteStats>,
     /// How it was redirected until now.
     pub(crate) redirects: Option<Box<Redirects>>,
 }
@@ -310,6 +314,13 @@ impl Stream {
         self.route_table()?.criteria(self.route?, self.weighted)
     }
 
+    /// Counts something at its route and virtual cluster, where those are counted.
+    pub(crate) fn count_at_route(&self, shard: Shard, counter: Counter, n: u64) {
+        if let Some(stats) = self.rare.as_ref().and_then(|rare| rare.route_stats.as_ref()) {
+            stats.add(shard, counter, n);
+        }
+    }
+
     /// Whether copies of it were made.
     pub(crate) fn is_mirrored(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| !rare.mirrors.is_empty())
@@ -356,7 +367,7 @@ impl Stream {
         let host = endpoint.hostname().as_bytes();
         if automatic && !host.is_empty() && self.request.authority() != Some(host) {
             let tells = !self.manager.suppresses_envoy_headers();
-            request_headers::set_host(&mut self.request, host, keep, tells);
+            route_rewrites::set_host(&mut self.request, host, keep, tells);
         }
     }
 

@@ -1,14 +1,14 @@
 //! Writing JSON strings: all that statistics and access logs need of it.
 
 /// Appends `text` as a JSON string, quotes included (RFC 8259, section 7).
-pub(crate) fn write_string(text: &str, out: &mut String) {
+pub fn write_string(text: &str, out: &mut String) {
     out.push('"');
     write_escaped(text, out);
     out.push('"');
 }
 
 /// Appends `text` as the inside of a JSON string.
-pub(crate) fn write_escaped(text: &str, out: &mut String) {
+pub fn write_escaped(text: &str, out: &mut String) {
     let mut plain = 0;
     for (at, byte) in text.bytes().enumerate() {
         let escape = match byte {

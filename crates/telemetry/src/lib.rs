@@ -4,7 +4,7 @@
 //! writer thread behind it, and reading merges what the threads counted.
 
 pub mod access_log;
-mod json;
+pub mod json;
 pub mod random;
 pub mod request_id;
 pub mod stats;

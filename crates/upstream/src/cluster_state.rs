@@ -57,6 +57,7 @@ pub struct ClusterState {
 #[derive(Default)]
 struct UsedStats {
     external: OnceLock<Arc<stats::Block>>,
+    retry: OnceLock<Arc<stats::Block>>,
     internal: OnceLock<Arc<stats::Block>>,
     ssl: OnceLock<Arc<stats::Block>>,
     http1: OnceLock<Arc<stats::Block>>,
@@ -140,6 +141,13 @@ impl ClusterState {
             (&used.external, "external.")
         };
         self.made(block, Scope::ClusterPart(&self.stat_name, part), &cluster_origin::TABLE)
+    }
+
+    /// `cluster.<name>.retry.*`: answers that were not passed on, but tried again ([`stats::cluster_origin`]).
+    pub fn retry_stats(&self) -> &Arc<stats::Block> {
+        let used = self.used.get_or_init(Box::default);
+        let scope = Scope::ClusterPart(&self.stat_name, "retry.");
+        self.made(&used.retry, scope, &cluster_origin::TABLE)
     }
 
     /// `cluster.<name>.ssl.*` ([`stats::ssl`]).

@@ -28,7 +28,13 @@ const KNOWN_BACKEND: &[Known] = &[
     KNOWN[0],
     KNOWN[1],
     Known {
-        names: &["mirror", "mirror with a body"],
+        names: &[
+            "mirror",
+            "mirror with a body",
+            "mirror by header",
+            "mirror by no header",
+            "mirror by a header of nothing",
+        ],
         reason: "a copy has the x-forwarded-for of the original: the proxy is no client of its own",
     },
 ];
@@ -83,6 +89,14 @@ fn exchanges() -> Value {
     }
     for (name, path) in [("mirror", "/mirror/echo"), ("mirror of nothing", "/mirror-dead/echo")] {
         list.push(json!({"name": name, "path": path}));
+    }
+    for (name, cluster) in [
+        ("mirror by header", "copies"),
+        ("mirror by no header", ""),
+        ("mirror by a header of nothing", "nosuch"),
+    ] {
+        let headers = if cluster.is_empty() { json!([]) } else { json!([["x-copy-to", cluster]]) };
+        list.push(json!({"name": name, "path": "/mirror-more/echo", "headers": headers}));
     }
     let mut post = |name: &str, path: &str, headers: &Value, length: usize| {
         list.push(json!({"name": name, "method": "POST", "path": path, "headers": headers, "body_length": length}));

@@ -339,3 +339,42 @@ fn the_form_of_a_file_goes_by_its_name() {
         assert_eq!(Format::of_file(name), format, "{name}");
     }
 }
+
+#[test]
+fn a_route_of_a_static_listener_needs_its_cluster() {
+    let with = |routes: &str, more: &str| {
+        let text = format!(
+            "static_resources:
+  listeners:
+  - name: l
+    address: {{socket_address: {{address: 127.0.0.1, port_value: 80}}}}
+    filter_chains:
+    - filters:
+      - name: hcm
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: s
+          route_config: {{{routes} virtual_hosts: [{{name: v, domains: ['*'], routes: [{{match: {{prefix: /}}, route: \
+             {{cluster: gone}}}}]}}]}}
+          http_filters: [{{name: router, typed_config: {{'@type': \
+             type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}]
+{more}"
+        );
+        let parsed = source(&[&text]).expect("a bootstrap").parse(&crate::testing::extensions());
+        parsed
+            .map(|_| ())
+            .map_err(|faults| faults.iter().map(|fault| format!("{}: {}", fault.path, fault.reason)).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        with("", ""),
+        Err(vec![
+            "static_resources.listeners[0]: has the route 0 of virtual host \"v\" to the cluster \"gone\", which \
+             static_resources does not have (route_config.validate_clusters)"
+                .to_owned()
+        ])
+    );
+    assert_eq!(with("validate_clusters: false,", ""), Ok(()));
+    let later = "dynamic_resources: {cds_config: {path_config_source: {path: /nowhere}, resource_api_version: V3}}";
+    assert_eq!(with("", later), Ok(()));
+    assert_eq!(with("", "  clusters: [{name: gone, type: STATIC, connect_timeout: 1s}]"), Ok(()));
+}

@@ -122,8 +122,10 @@ impl Matcher {
         random: u64,
     ) -> Option<Matched<'a>> {
         let path = route_match::without_query(request.path());
-        let path = if self.ignore_path_parameters {
-            route_match::without_parameters(path)
+        let stripped;
+        let path = if self.ignore_path_parameters && path.contains(&b';') {
+            stripped = route_match::without_parameters(path);
+            &stripped[..]
         } else {
             path
         };
@@ -140,16 +142,14 @@ impl Matcher {
     }
 }
 
-/// An authority without its port. Brackets of an IPv6 address stay.
+/// An authority without its port: as in Envoy, without what follows its last colon, unless that is within brackets.
 fn without_port(authority: &[u8]) -> &[u8] {
-    let Some(colon) = authority.iter().rposition(|byte| *byte == b':') else {
-        return authority;
-    };
-    let (host, port) = (&authority[..colon], &authority[colon + 1..]);
-    // "::1" is an address, not a host and a port.
-    let bare_address = host.contains(&b':') && !host.ends_with(b"]");
-    let all_digits = !port.is_empty() && port.iter().all(u8::is_ascii_digit);
-    if bare_address || !all_digits { authority } else { host }
+    let colon = authority.iter().rposition(|byte| *byte == b':');
+    let bracket = authority.iter().rposition(|byte| *byte == b']');
+    match colon {
+        Some(colon) if bracket.is_none_or(|bracket| bracket < colon) => &authority[..colon],
+        _ => authority,
+    }
 }
 
 #[cfg(test)]

@@ -23,9 +23,6 @@ pub struct RetryPolicy {
     pub omit_canary_hosts: bool,
     /// Endpoints whose `envoy.lb` metadata has all of this are avoided (`omit_host_metadata`).
     pub omit_host_metadata: Vec<Arc<Struct>>,
-    /// Priorities that were tried are avoided, which ones is looked at after every so many tries
-    /// (`previous_priorities`).
-    pub previous_priorities: Option<u32>,
     /// How often another endpoint is looked for when the chosen one is to be avoided. Envoy's default is 1.
     pub host_selection_retry_max_attempts: u32,
     /// Statuses for `retriable-status-codes`.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::regex::{Regex, RegexRewrite};
 
-/// Octets of a path segment (RFC 3986 appendix A, pchar), without the star.
-const SEGMENT_OCTETS: &str = r"a-zA-Z0-9\-._~%!$&'()+,;:@=";
+/// Octets of a path segment (RFC 3986 appendix A, pchar).
+const SEGMENT_OCTETS: &str = r"a-zA-Z0-9\-._~%!$&'()*+,;:@=";
 
 /// Envoy's limits on the variables of a template.
 const MOST_VARIABLES: usize = 5;

@@ -174,14 +174,14 @@ support! {
     }
 
     message router::v3::Router as "envoy.extensions.filters.http.router.v3.Router" {
-        dynamic_stats: without_effect("clusters are always counted"),
+        dynamic_stats: supported,
         start_child_span: without_effect(NO_SPANS),
         upstream_log: rejected(NO_UPSTREAM_LOGS),
         upstream_log_options: rejected(NO_UPSTREAM_LOGS),
         suppress_envoy_headers: supported,
-        strict_check_headers: rejected("headers that steer the proxy are taken off requests, not checked"),
-        respect_expected_rq_timeout: rejected("the timeout is the route's"),
-        suppress_grpc_request_failure_code_stats: without_effect("no statistics are kept of gRPC codes here"),
+        strict_check_headers: supported,
+        respect_expected_rq_timeout: supported,
+        suppress_grpc_request_failure_code_stats: supported,
         upstream_http_filters: supported,
         reject_connect_request_early_data: rejected("what comes after CONNECT is kept until the tunnel stands"),
     }

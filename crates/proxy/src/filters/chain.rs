@@ -23,8 +23,8 @@ pub(crate) struct Chain {
     finish: u64,
     /// Those that say what TLS with an endpoint offers.
     alpn: u64,
-    /// The router's `suppress_envoy_headers`.
-    pub(crate) suppresses_envoy_headers: bool,
+    /// The router's settings.
+    pub(crate) router: Router,
 }
 
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Chain {
                 continue;
             };
             if let Some(router) = settings.get::<Router>() {
-                chain.suppresses_envoy_headers = router.suppress_envoy_headers;
+                chain.router = router.clone();
             }
             let Some(filter) = build(&**settings, context) else {
                 continue;

@@ -13,6 +13,7 @@ use super::{closing, filtering, response};
 use crate::connection::Connection;
 use crate::failure::{Failure, Meaning, Refusal, grpc_status_of_http};
 use crate::filters::http_filter::{LocalReply, ReplyKind};
+use crate::filters::router::StrictHeader;
 use crate::local_reply;
 use crate::response_headers;
 use crate::route_table::RouteRef;
@@ -147,6 +148,19 @@ pub(crate) fn refuse_name(worker: &mut Worker, key: Key<Stream>) {
     finish(worker, key);
 }
 
+/// Refuses a request for the value of a header that steers the router (`strict_check_headers`).
+pub(super) fn refuse_header(worker: &mut Worker, key: Key<Stream>, header: StrictHeader) {
+    let Some(stream) = worker.streams.get_mut(key) else {
+        return;
+    };
+    stream.record.flag = Some(ResponseFlag::InvalidEnvoyRequestHeaders);
+    stream.record.details = header.details();
+    let value = stream.request.get(header.name()).unwrap_or_default();
+    let name = header.name();
+    let body = format!("invalid header '{}' with value '{}'", name.as_str(), String::from_utf8_lossy(value));
+    send_reply(worker, key, Form::of(400), body.as_bytes(), |_| {});
+}
+
 /// Sends the caller elsewhere.
 pub(crate) fn redirect(worker: &mut Worker, key: Key<Stream>, status: u16, location: &[u8]) {
     let Some(stream) = worker.streams.get_mut(key) else {
@@ -232,6 +246,7 @@ fn send_reply(
         stream.record.status = status;
         stream.record.counted_status = status;
     }
+    let said = head.get(KnownName::ContentType).map(<[u8]>::to_vec);
     let reply = match is_own {
         true => local_reply::Reply::unchanged(status, body),
         false => local_reply::rewrite(worker, key, &mut head, status, body, content_type),
@@ -251,7 +266,9 @@ fn send_reply(
     } else {
         stream.record.status = reply.status;
         head.set_status(reply.status);
-        response_headers::http_body(&mut head, body, reply.content_type.as_deref());
+        let has_new_type = head.get(KnownName::ContentType) != said.as_deref();
+        let is_rewritten = reply.is_rewritten() && !has_new_type;
+        response_headers::http_body(&mut head, body, reply.content_type.as_deref(), is_rewritten);
         body.is_empty() || stream.is_head
     };
     filtering::on_response_head(worker, key, &mut head, end_with_head);

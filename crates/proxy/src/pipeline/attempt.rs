@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use codec::event::{ErrorCode, ResetReason, StreamId};
-use telemetry::stats::{Shard, cluster as stat};
-use upstream::balancer::PickContext;
+use telemetry::stats::{Shard, cluster as stat, route as route_stat};
+use upstream::balancer::{Omitted, PickContext};
 use upstream::drops::Dropped;
 use upstream::transport::Transport;
 
@@ -98,10 +98,15 @@ fn try_start(worker: &mut Worker, key: Key<Stream>, why: Why) -> Result<(), Fail
 
 /// What a pick is to go by and which endpoints it is to avoid.
 fn pick_context(stream: &Stream, why: Why) -> PickContext<'_> {
+    let mut omit = Omitted::default();
     let (avoid, reselections) = match (why, stream.retry_policy()) {
         (Why::Policy, Some(policy)) => {
             let avoids = policy.avoid_previous_hosts;
             let avoid = if avoids { &stream.tried[..] } else { &[] };
+            omit = Omitted {
+                canaries: policy.omit_canary_hosts,
+                metadata: &policy.omit_host_metadata,
+            };
             (avoid, policy.host_selection_retry_max_attempts)
         }
         (Why::Policy, None) => (&[][..], 0),
@@ -111,6 +116,7 @@ fn pick_context(stream: &Stream, why: Why) -> PickContext<'_> {
         hash: stream.hash,
         metadata: stream.subset_criteria(),
         avoid,
+        omit,
         reselections,
         ..PickContext::default()
     }
@@ -159,6 +165,7 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
     attempt.id = id;
     attempt.output_start = codec.output_total();
     stream.record.sent_upstream_at = Some(now);
+    stream.record.upstream_is_http2 = Some(codec.is_h2());
     attempt.body_passed = 0;
     attempt.last_activity = now;
     codec.set_tag(id, key.to_bits());
@@ -195,6 +202,9 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
     }
     cluster.stats().local(shard).add(stat::UPSTREAM_RQ_TOTAL, 1);
     cluster.stats().local(shard).gauge_add(stat::UPSTREAM_RQ_ACTIVE, 1);
+    if let Some(stats) = stream.rare.as_ref().and_then(|rare| rare.route_stats.as_ref()) {
+        stats.add(shard, route_stat::UPSTREAM_RQ_TOTAL, 1);
+    }
     if !body.kept.is_empty() {
         let ends_with_data = body.complete && !has_trailers;
         let passed = codec.send_data(id, &stream.body.kept, ends_with_data).unwrap_or(0);
@@ -434,8 +444,9 @@ pub(crate) fn on_timeout(worker: &mut Worker, key: Key<Stream>) {
         // As in Envoy: for each attempt that is given up, and so for none during a pause.
         let beside = stream.rare.as_ref().map_or(0, |rare| rare.beside.len());
         let attempts = (beside + usize::from(stream.attempt.is_some())) as u64;
-        stream.record.counted_times = attempts;
         cluster.stats().add(worker.shard, stat::UPSTREAM_RQ_TIMEOUT, attempts);
+        stream.count_at_route(worker.shard, route_stat::UPSTREAM_RQ_TIMEOUT, 1);
+        stream.record.counted_times = attempts;
     }
     finish::fail(worker, key, Failure::RouteTimeout);
 }

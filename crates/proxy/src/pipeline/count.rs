@@ -9,6 +9,7 @@ use upstream::cluster::ClusterHandle;
 
 use crate::chain::Chain;
 use crate::failure::Failure;
+use crate::route_stats::RouteStats;
 use crate::stream::{Record, Stream};
 use crate::worker::Worker;
 
@@ -18,7 +19,7 @@ pub(super) fn count_mirror(worker: &Worker, copy: &Stream) {
         && copy.record.status != 0
     {
         let duration = worker.now.saturating_duration_since(copy.record.started);
-        count_response(cluster, worker.shard, &copy.record, duration, true);
+        count_response(cluster, worker.shard, &copy.record, None, duration, true);
     }
 }
 
@@ -60,13 +61,25 @@ pub(crate) fn count_for_listener(chain: &Chain, shard: Shard, status: u16) {
 }
 
 /// The cluster's share of what became of a request; answers made here count, as in Envoy.
-pub(super) fn count_response(cluster: &ClusterHandle, shard: Shard, record: &Record, duration: Duration, is_internal: bool) {
+pub(super) fn count_response(
+    cluster: &ClusterHandle,
+    shard: Shard,
+    record: &Record,
+    route: Option<&RouteStats>,
+    duration: Duration,
+    is_internal: bool,
+) {
     let status = if record.local_reply {
         record.counted_status
     } else {
         record.status
     };
     let (stats, times) = (cluster.stats().local(shard), record.counted_times);
+    let milliseconds = duration.as_millis() as u64;
+    if let Some(route) = route {
+        let of_endpoint = (!record.local_reply).then_some(milliseconds);
+        route.count_answer(shard, status, times, of_endpoint);
+    }
     let (class, origin_class) = match status / 100 {
         1 => (cluster_stat::UPSTREAM_RQ_1XX, origin_stat::UPSTREAM_RQ_1XX),
         2 => (cluster_stat::UPSTREAM_RQ_2XX, origin_stat::UPSTREAM_RQ_2XX),
@@ -75,17 +88,22 @@ pub(super) fn count_response(cluster: &ClusterHandle, shard: Shard, record: &Rec
         _ => (cluster_stat::UPSTREAM_RQ_5XX, origin_stat::UPSTREAM_RQ_5XX),
     };
     let origin = cluster.state().origin_stats(is_internal).local(shard);
-    stats.add(class, times);
     stats.add(cluster_stat::UPSTREAM_RQ_COMPLETED, times);
     origin.add(origin_stat::UPSTREAM_RQ_COMPLETED, times);
     origin.add(origin_class, times);
     for _ in 0..times {
-        stats.count_code(cluster_stat::UPSTREAM_RQ_CODE, status);
         origin.count_code(origin_stat::UPSTREAM_RQ_CODE, status);
     }
+    // As in Envoy: it is hidden in the cluster's own statistics alone.
+    if !record.hides_status {
+        stats.add(class, times);
+        for _ in 0..times {
+            stats.count_code(cluster_stat::UPSTREAM_RQ_CODE, status);
+        }
+    }
     if !record.local_reply {
-        stats.record(cluster_stat::UPSTREAM_RQ_TIME, duration.as_millis() as u64);
-        origin.record(origin_stat::UPSTREAM_RQ_TIME, duration.as_millis() as u64);
+        stats.record(cluster_stat::UPSTREAM_RQ_TIME, milliseconds);
+        origin.record(origin_stat::UPSTREAM_RQ_TIME, milliseconds);
     }
 }
 

@@ -140,12 +140,14 @@ pub(super) fn finish(worker: &mut Worker, key: Key<Stream>) {
     let duration = now.saturating_duration_since(stream.record.started);
     let stats = stream.manager.stats.local(worker.shard);
     stats.gauge_add(stat::DOWNSTREAM_RQ_ACTIVE, -1);
-    stats.add(stat::DOWNSTREAM_RQ_COMPLETED, u64::from(!stream.record.health_check));
+    // Neither the answer to a health check nor one that the caller does not see is counted.
+    let is_counted = !stream.record.health_check && !stream.record.went_on;
+    stats.add(stat::DOWNSTREAM_RQ_COMPLETED, u64::from(is_counted));
     stats.record(stat::DOWNSTREAM_RQ_TIME, duration.as_millis() as u64);
     if stream.upgrade().is_some_and(|upgrade| upgrade.allowed) {
         stats.gauge_add(stat::DOWNSTREAM_CX_UPGRADES_ACTIVE, -1);
     }
-    if stream.record.status != 0 && !stream.record.health_check {
+    if stream.record.status != 0 && is_counted {
         stats.add(status_class(stream.record.status), 1);
     }
     // A request that the caller's codec refused says nothing about the cluster.
@@ -154,10 +156,14 @@ pub(super) fn finish(worker: &mut Worker, key: Key<Stream>) {
         && stream.record.status != 0
         && stream.record.reached_router
         && !is_refused
-        && !stream.record.health_check
+        && is_counted
+        && stream.manager.chain.router.dynamic_stats
     {
+        stream.record.hides_status =
+            stream.is_grpc && stream.manager.chain.router.suppress_grpc_request_failure_code_stats;
         let is_internal = stream.request.get(KnownName::XEnvoyInternal) == Some(b"true");
-        count_response(cluster, worker.shard, &stream.record, duration, is_internal);
+        let route = stream.rare.as_ref().and_then(|rare| rare.route_stats.as_ref());
+        count_response(cluster, worker.shard, &stream.record, route, duration, is_internal);
     }
     if let Some(found) = worker.connections.get_mut(stream.downstream) {
         if let Some(codec) = &mut found.codec {
@@ -165,7 +171,9 @@ pub(super) fn finish(worker: &mut Worker, key: Key<Stream>) {
         }
         if let Role::Downstream(downstream) = &mut found.role {
             downstream.stream_ended(now);
-            count_for_listener(&downstream.chain, worker.shard, stream.record.status);
+            if !stream.record.went_on {
+                count_for_listener(&downstream.chain, worker.shard, stream.record.status);
+            }
             if stream.manager.logs_requests() {
                 let entry = Entry {
                     stream: &stream,

@@ -84,6 +84,7 @@ pub(super) fn follow(worker: &mut Worker, key: Key<Stream>, head: &HeaderBlock, 
     if let Some(stream) = worker.streams.get_mut(key) {
         stream.record.status = status;
         stream.record.details = DETAILS;
+        stream.record.went_on = true;
         stream.record.keep_head(&manager, head);
     }
     go_on(worker, key, next);
@@ -93,15 +94,11 @@ pub(super) fn follow(worker: &mut Worker, key: Key<Stream>, head: &HeaderBlock, 
 /// Puts the next request in the place of the one that was redirected, and begins it.
 fn go_on(worker: &mut Worker, key: Key<Stream>, next: Stream) {
     let (connection, id, manager) = (next.downstream, next.downstream_id, Rc::clone(&next.manager));
-    let unread = next.body.received.saturating_sub(next.body.credited);
-    let drops_body = next.body.kept.is_empty() && unread > 0;
-    let mut next = next;
-    if drops_body {
-        next.body = RequestBody {
-            complete: true,
-            ..RequestBody::default()
-        };
-    }
+    // Of a body that goes no further.
+    let unread = match worker.streams.get(key) {
+        Some(stream) if next.body.received == 0 => stream.body.received.saturating_sub(stream.body.credited),
+        _ => 0,
+    };
     let next = worker.streams.insert(next);
     let stats = manager.stats.local(worker.shard);
     stats.add(stat::DOWNSTREAM_RQ_TOTAL, 1);
@@ -118,9 +115,7 @@ fn go_on(worker: &mut Worker, key: Key<Stream>, next: Stream) {
     {
         codec.set_tag(id, next.to_bits());
     }
-    if drops_body {
-        super::release(worker, connection, id, unread as usize);
-    }
+    super::release(worker, connection, id, unread as usize);
     filtering::begin(worker, next);
     super::arm(worker, next);
 }
@@ -168,7 +163,7 @@ fn next_request(
     }
     request.set_scheme(target.scheme);
     request.set_authority(target.authority);
-    request.set_path(&target.path);
+    request.set_path(target.path);
     let at = (stream.downstream, stream.downstream_id);
     let mut next = Stream::new(at, Rc::clone(manager), Rc::clone(snapshot), request, now);
     next.is_internal = stream.is_internal;
@@ -209,8 +204,6 @@ fn next_request(
 fn set_body(next: &mut Stream, stream: &Stream, see_other: bool) {
     let only_asks = matches!(next.request.method(), Some(b"GET" | b"HEAD"));
     next.body = RequestBody {
-        received: stream.body.received,
-        credited: stream.body.credited,
         limit: stream.body.limit,
         complete: true,
         ..RequestBody::default()
@@ -221,6 +214,8 @@ fn set_body(next: &mut Stream, stream: &Stream, see_other: bool) {
         next.request.remove(KnownName::ContentLength);
         return;
     }
+    next.body.received = stream.body.received;
+    next.body.credited = stream.body.credited;
     next.body.kept.clone_from(&stream.body.kept);
     if let Some(block) = &stream.body.trailers {
         let mut copy = HeaderBlock::new();
@@ -235,7 +230,7 @@ struct Target<'l> {
     scheme: &'l [u8],
     authority: &'l [u8],
     /// Path and query; a fragment is the caller's own.
-    path: Vec<u8>,
+    path: &'l [u8],
 }
 
 impl<'l> Target<'l> {
@@ -259,11 +254,12 @@ impl<'l> Target<'l> {
         if authority.is_empty() || path.iter().any(|byte| *byte <= b' ' || *byte >= 0x7f) {
             return None;
         }
-        let slash: &[u8] = if path.starts_with(b"/") { b"" } else { b"/" };
+        // As in Envoy: a query without a path leads to no route.
+        let path: &[u8] = if path.is_empty() { b"/" } else { path };
         Some(Target {
             scheme,
             authority,
-            path: [slash, path].concat(),
+            path,
         })
     }
 }
@@ -275,7 +271,7 @@ mod tests {
     fn parsed(location: &str) -> Option<(String, String, String)> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let target = Target::parse(location.as_bytes())?;
-        Some((text(target.scheme), text(target.authority), text(&target.path)))
+        Some((text(target.scheme), text(target.authority), text(target.path)))
     }
 
     #[test]
@@ -283,7 +279,7 @@ mod tests {
         let is = |scheme: &str, authority: &str, path: &str| Some((scheme.into(), authority.into(), path.into()));
         assert_eq!(parsed("http://a.b:80/c?d#e"), is("http", "a.b:80", "/c?d"));
         assert_eq!(parsed("HTTPS://me:secret@a"), is("https", "a", "/"));
-        assert_eq!(parsed("http://a?b"), is("http", "a", "/?b"));
+        assert_eq!(parsed("http://a?b"), is("http", "a", "?b"));
         for location in ["/a", "", "//a/b", "ftp://a/b", "http:///b", "http://a/b c"] {
             assert_eq!(parsed(location), None, "{location}");
         }

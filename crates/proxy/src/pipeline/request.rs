@@ -274,11 +274,21 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
             answer::redirect(worker, key, status, &location);
             return Err(Refusal::Answered);
         }
-        Action::NonForwarding => return Err(Refusal::Failure(Failure::NoRoute)),
+        // As in Envoy: it has no cluster.
+        Action::NonForwarding => return Err(Refusal::Failure(Failure::NoCluster)),
     }
     let Some(cluster) = &stream.cluster else {
         return Err(Refusal::Failure(Failure::NoCluster));
     };
+    let strict = &manager.chain.router.strict_check_headers;
+    let bad = strict.iter().find(|header| {
+        let value = stream.request.get(header.name());
+        value.is_some_and(|value| !header.accepts(value))
+    });
+    if let Some(header) = bad {
+        answer::refuse_header(worker, key, *header);
+        return Err(Refusal::Answered);
+    }
     let policies = route_table::hash_policy(route);
     if !policies.is_empty() && takes_hash(&cluster.config().lb_policy) {
         let mut set_cookies = Vec::new();
@@ -286,6 +296,9 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
         if !set_cookies.is_empty() {
             stream.rare.get_or_insert_default().set_cookies = set_cookies;
         }
+    }
+    if let Some(stats) = table.stats(found, &stream.request) {
+        stream.rare.get_or_insert_default().route_stats = Some(stats);
     }
     stream.phase = Phase::Connecting;
     stream.record.reached_router = true;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use telemetry::access_log::ResponseFlag;
-use telemetry::stats::{Shard, cluster as stat};
+use telemetry::stats::{Shard, cluster as stat, cluster_origin as origin_stat, route as route_stat};
 use upstream::outlier::Outcome;
 
 use super::{attempt, closing, finish};
@@ -36,7 +36,15 @@ pub(crate) fn prepare(stream: &mut Stream, connection_buffer_limit: u32) {
     let policy = action.retry_policy.as_deref().or(host.retry_policy.as_deref());
     // The connection manager has removed it from the requests of external callers.
     let is_internal = stream.request.contains(KnownName::XEnvoyInternal);
-    let limits = Timeouts::of(action, policy, &mut stream.request, stream.is_grpc, is_internal);
+    let respects_expected = manager.chain.router.respect_expected_rq_timeout;
+    let limits = Timeouts::of(
+        action,
+        policy,
+        &mut stream.request,
+        stream.is_grpc,
+        is_internal,
+        respects_expected,
+    );
     stream.timeouts = limits;
     let duration = route_timeouts::stream_duration(
         action,
@@ -109,11 +117,13 @@ fn claim(shard: Shard, stream: &mut Stream) -> Wish {
     let stats = cluster.stats().local(shard);
     if !retry.retries.take() {
         stats.add(stat::UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED, 1);
+        stream.count_at_route(shard, route_stat::UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED, 1);
         stream.record.retry_flag = Some(ResponseFlag::UpstreamRetryLimitExceeded);
         return Wish::Refused;
     }
     match cluster.try_acquire_retry(shard, priority) {
         None => {
+            stream.count_at_route(shard, route_stat::UPSTREAM_RQ_RETRY_OVERFLOW, 1);
             stream.record.retry_flag = Some(ResponseFlag::UpstreamOverflow);
             Wish::Refused
         }
@@ -181,6 +191,7 @@ fn decide(worker: &mut Worker, key: Key<Stream>, (answer, ended): (&HeaderBlock,
     if wanted && !was_hedged {
         let wish = claim(shard, stream);
         if wish == Wish::Granted {
+            count_retried(shard, stream, status);
             let asked = match pushback {
                 Some(Pushback::After(pause)) => Some(pause),
                 _ => None,
@@ -199,6 +210,7 @@ fn decide(worker: &mut Worker, key: Key<Stream>, (answer, ended): (&HeaderBlock,
         && stream.retry.as_ref().is_some_and(|retry| retry.permit.is_some())
     {
         cluster.stats().add(shard, stat::UPSTREAM_RQ_RETRY_SUCCESS, 1);
+        stream.count_at_route(shard, route_stat::UPSTREAM_RQ_RETRY_SUCCESS, 1);
     }
     if refused && stream.has_other_attempts() {
         // A bad answer, and a better one may still come.
@@ -209,6 +221,23 @@ fn decide(worker: &mut Worker, key: Key<Stream>, (answer, ended): (&HeaderBlock,
     stream.retry = None;
     closing::close_beside(worker, key);
     false
+}
+
+/// Counts an answer that is not passed on.
+fn count_retried(shard: Shard, stream: &Stream, status: u16) {
+    let Some(cluster) = &stream.cluster else {
+        return;
+    };
+    let stats = cluster.state().retry_stats().local(shard);
+    stats.add(origin_stat::UPSTREAM_RQ_COMPLETED, 1);
+    let class = match status / 100 {
+        2 => origin_stat::UPSTREAM_RQ_2XX,
+        3 => origin_stat::UPSTREAM_RQ_3XX,
+        4 => origin_stat::UPSTREAM_RQ_4XX,
+        _ => origin_stat::UPSTREAM_RQ_5XX,
+    };
+    stats.add(class, 1);
+    stats.count_code(origin_stat::UPSTREAM_RQ_CODE, status);
 }
 
 /// The latest attempt failed before an answer and is closed.
@@ -287,6 +316,7 @@ pub(crate) fn on_pause_over(worker: &mut Worker, key: Key<Stream>) {
             false => stat::UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL,
         };
         stats.add(kind, 1);
+        stream.count_at_route(shard, route_stat::UPSTREAM_RQ_RETRY, 1);
     }
     if let Some(earlier) = stream.attempt.take() {
         stream.rare.get_or_insert_default().beside.push(earlier);

@@ -17,7 +17,6 @@ fn policy(retry_on: &str) -> RetryPolicy {
         avoid_previous_hosts: true,
         omit_canary_hosts: false,
         omit_host_metadata: Vec::new(),
-        previous_priorities: None,
         host_selection_retry_max_attempts: 5,
         retriable_status_codes,
         retry_back_off: RetryBackOff::default(),

@@ -19,6 +19,8 @@ pub(crate) struct Record {
     /// The endpoint of the last attempt.
     pub(crate) endpoint: Option<Arc<EndpointState>>,
     pub(crate) attempts: u32,
+    /// Whether the endpoint is spoken to in HTTP/2; none before it is.
+    pub(crate) upstream_is_http2: Option<bool>,
     /// The answer's head as it went downstream, where something is logged.
     pub(crate) response_head: Option<Box<HeaderBlock>>,
     pub(crate) response_trailers: Option<Box<HeaderBlock>>,
@@ -29,12 +31,16 @@ pub(crate) struct Record {
     pub(crate) filter_flags: ResponseFlags,
     /// A filter found it to be a health check: it is not counted among the answers.
     pub(crate) health_check: bool,
+    /// It was redirected and went on as another one: that one is counted.
+    pub(crate) went_on: bool,
     /// The router took it: its cluster's statistics count what becomes of it.
     pub(crate) reached_router: bool,
     /// Status of an answer made here, before it took its gRPC form.
     pub(crate) counted_status: u16,
     /// How often the cluster's statistics count the answer: Envoy counts one made here for each attempt given up.
     pub(crate) counted_times: u64,
+    /// The cluster's own statistics do not count its answer by its status.
+    pub(crate) hides_status: bool,
     /// Why it was not tried once more, where a retry was wanted.
     pub(crate) retry_flag: Option<ResponseFlag>,
     pub(crate) details: &'static str,
@@ -54,6 +60,7 @@ impl Record {
             response_started_at: None,
             endpoint: None,
             attempts: 0,
+            upstream_is_http2: None,
             response_head: None,
             response_trailers: None,
             status: 0,
@@ -61,9 +68,11 @@ impl Record {
             flag: None,
             filter_flags: ResponseFlags::default(),
             health_check: false,
+            went_on: false,
             reached_router: false,
             counted_status: 0,
             counted_times: 1,
+            hides_status: false,
             retry_flag: None,
             details: "",
             transport_failure: None,

@@ -161,7 +161,7 @@ pub enum MetadataSource {
 #[derive(Clone, Debug, PartialEq)]
 pub enum MetadataValue<'a> {
     /// A text; written without quotes in text formats.
-    String(&'a str),
+    String(std::borrow::Cow<'a, str>),
     /// A number.
     Number(f64),
     /// A truth value.

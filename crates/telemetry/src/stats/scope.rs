@@ -20,6 +20,10 @@ pub enum Scope<'a> {
     ClusterGrpc(&'a str, &'a str, &'a str),
     /// `http.<stat_prefix>.`
     Http(&'a str),
+    /// `vhost.<name>.vcluster.<name>.`: of a virtual host, its virtual cluster.
+    VirtualCluster(&'a str, &'a str),
+    /// `vhost.<name>.route.<stat_prefix>.`: of a virtual host, its route.
+    Route(&'a str, &'a str),
     /// `http.<stat_prefix>.rds.<route_config_name>.`
     Rds(&'a str, &'a str),
     /// `tcp.<stat_prefix>.`
@@ -55,6 +59,7 @@ pub(crate) struct Prefix {
 
 const CLUSTER: &str = "envoy_cluster_name";
 const CONNECTION_MANAGER: &str = "envoy_http_conn_manager_prefix";
+const VIRTUAL_HOST: &str = "envoy_virtual_host";
 const LISTENER: &str = "envoy_listener_address";
 const WORKER: &str = "envoy_worker_id";
 const CERTIFICATE: &str = "envoy_tls_certificate";
@@ -70,6 +75,8 @@ impl Scope<'_> {
             Scope::ClusterPart(name, part) => write!(out, "cluster.{name}.{part}"),
             Scope::ClusterGrpc(name, service, method) => write!(out, "cluster.{name}.grpc.{service}.{method}."),
             Scope::Http(prefix) => write!(out, "http.{prefix}."),
+            Scope::VirtualCluster(host, name) => write!(out, "vhost.{host}.vcluster.{name}."),
+            Scope::Route(host, prefix) => write!(out, "vhost.{host}.route.{prefix}."),
             Scope::Rds(prefix, route) => write!(out, "http.{prefix}.rds.{route}."),
             Scope::Tcp(prefix) => write!(out, "tcp.{prefix}."),
             Scope::Listener(address) => write!(out, "listener.{address}."),
@@ -104,6 +111,14 @@ impl Scope<'_> {
                 ],
             ),
             Scope::Http(prefix) => ("http.".into(), vec![(CONNECTION_MANAGER, own(prefix))]),
+            Scope::VirtualCluster(host, name) => (
+                "vhost.vcluster.".into(),
+                vec![("envoy_virtual_cluster", own(name)), (VIRTUAL_HOST, own(host))],
+            ),
+            Scope::Route(host, prefix) => (
+                "vhost.route.".into(),
+                vec![("envoy_route", own(prefix)), (VIRTUAL_HOST, own(host))],
+            ),
             Scope::Rds(prefix, route) => (
                 "http.rds.".into(),
                 vec![

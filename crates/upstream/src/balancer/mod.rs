@@ -19,6 +19,7 @@ mod group;
 mod hashing;
 mod murmur_hash;
 mod notes;
+mod omitted;
 mod policy;
 mod priority;
 mod random;
@@ -36,6 +37,7 @@ pub use criteria::SubsetCriteria;
 use edf::Edf;
 use group::Group;
 pub use notes::{Note, Notes};
+pub use omitted::Omitted;
 pub use policy::{Hashing, LeastRequest, Policy};
 pub use random::Random;
 pub use table::{LbTable, Membership, Surroundings, TableSettings};
@@ -55,6 +57,8 @@ pub struct PickContext<'a> {
     pub original_destination: Option<SocketAddr>,
     /// Endpoints that earlier attempts of the request went to, to be avoided (retry host predicate `previous_hosts`).
     pub avoid: &'a [Arc<EndpointState>],
+    /// Endpoints to be avoided for what is configured of them.
+    pub omit: Omitted<'a>,
     /// How often to pick again when the pick is to be avoided (`host_selection_retry_max_attempts`); the last pick
     /// counts whatever it is.
     pub reselections: u32,

@@ -13,7 +13,7 @@ use super::subsets::Subsets;
 use super::zones::LocalZones;
 use super::{NoEndpoint, Notes, PickContext, Policy, WorkerLb, slow_start};
 use crate::endpoint::EndpointState;
-use crate::hosts::HostSet;
+use crate::hosts::{Host, HostSet};
 
 /// What of a cluster's configuration shapes its tables.
 #[derive(Clone, Debug, PartialEq)]
@@ -222,12 +222,17 @@ impl LbTable {
         let mut notes = Notes::default();
         for attempt in 0..context.reselections {
             match self.pick_once(context, attempt, worker, &mut notes) {
-                Ok(endpoint) if context.avoid.iter().any(|avoid| Arc::ptr_eq(avoid, endpoint)) => {}
-                result => return (result, notes),
+                Ok(host) if self.is_avoided(host, context) => {}
+                result => return (result.map(|host| &host.state), notes),
             }
         }
         let last = self.pick_once(context, context.reselections, worker, &mut notes);
-        (last, notes)
+        (last.map(|host| &host.state), notes)
+    }
+
+    fn is_avoided(&self, host: &Host, context: &PickContext<'_>) -> bool {
+        context.avoid.iter().any(|avoid| Arc::ptr_eq(avoid, &host.state))
+            || (!context.omit.is_empty() && context.omit.includes(self.hosts.endpoint(host).metadata()))
     }
 
     fn pick_once(
@@ -236,7 +241,7 @@ impl LbTable {
         attempt: u32,
         worker: &mut WorkerLb,
         notes: &mut Notes,
-    ) -> Result<&Arc<EndpointState>, NoEndpoint> {
+    ) -> Result<&Host, NoEndpoint> {
         match &self.subsets {
             None => self.pick_from(&self.all, None, context, attempt, worker, notes),
             Some(subsets) => subsets.pick(context.metadata, notes, &mut |subset, notes| {
@@ -254,7 +259,7 @@ impl LbTable {
         attempt: u32,
         worker: &mut WorkerLb,
         notes: &mut Notes,
-    ) -> Result<&Arc<EndpointState>, NoEndpoint> {
+    ) -> Result<&Host, NoEndpoint> {
         let (turns, random) = worker.turns(group, subset);
         group
             .pick(
@@ -267,7 +272,6 @@ impl LbTable {
                 random,
                 notes,
             )
-            .map(|host| &host.state)
     }
 
     /// The members.

@@ -41,7 +41,10 @@ impl Wildcards {
         let shorter = self.lengths.iter().filter(|length| **length < host.len());
         shorter
             .filter_map(|length| part(host, *length))
-            .find_map(|fixed| self.hosts.get(fixed).copied())
+            .find_map(|fixed| {
+                count_look_up();
+                self.hosts.get(fixed).copied()
+            })
     }
 }
 
@@ -86,6 +89,7 @@ impl Domains {
         let Ok(lower) = std::str::from_utf8(lower) else {
             return self.any;
         };
+        count_look_up();
         self.exact
             .get(lower)
             .copied()
@@ -95,5 +99,32 @@ impl Domains {
             })
             .or_else(|| self.prefixes.find(lower, |host, length| host.get(..length)))
             .or(self.any)
+    }
+}
+
+#[cfg(not(test))]
+fn count_look_up() {}
+
+#[cfg(test)]
+use counting::count_look_up;
+#[cfg(test)]
+pub(super) use counting::look_ups;
+
+/// How many look-ups finding a host takes is what a test is about.
+#[cfg(test)]
+mod counting {
+    use std::cell::Cell;
+
+    thread_local! {
+        static LOOK_UPS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    pub(super) fn count_look_up() {
+        LOOK_UPS.with(|count| count.set(count.get() + 1));
+    }
+
+    /// How many there were on this thread since the last call.
+    pub(in super::super) fn look_ups() -> u32 {
+        LOOK_UPS.with(|count| count.replace(0))
     }
 }

@@ -63,9 +63,16 @@ pub(super) fn without_query(path: &[u8]) -> &[u8] {
     until(path, |byte| matches!(byte, b'?' | b'#'))
 }
 
-/// A path without what follows its first semicolon.
-pub(super) fn without_parameters(path: &[u8]) -> &[u8] {
-    until(path, |byte| byte == b';')
+/// A path whose segments end before their first semicolon.
+pub(super) fn without_parameters(path: &[u8]) -> Vec<u8> {
+    let mut stripped = Vec::with_capacity(path.len());
+    for (index, segment) in path.split(|byte| *byte == b'/').enumerate() {
+        if index > 0 {
+            stripped.push(b'/');
+        }
+        stripped.extend_from_slice(until(segment, |byte| byte == b';'));
+    }
+    stripped
 }
 
 fn until(text: &[u8], end: impl Fn(u8) -> bool) -> &[u8] {

@@ -4,6 +4,8 @@ use super::*;
 use crate::route::RouteConfiguration;
 use crate::testing::accept;
 
+mod scale;
+
 /// A request of a test.
 #[derive(Debug, Clone, Default)]
 struct Request {
@@ -149,11 +151,12 @@ fn a_port_counts_unless_it_is_ignored() {
     let ignored = hosts(&["a", "'[::1]'", "'::1'"], "ignore_port_in_host_matching: true");
     for (authority, host) in [
         ("a:80", "h0"),
-        ("a:", "none"),
-        ("a:x", "none"),
+        ("a:", "h0"),
+        ("a:x", "h0"),
         ("[::1]:80", "h1"),
         ("[::1]", "h1"),
-        ("::1", "h2"),
+        // Without brackets its end is taken for a port, as in Envoy.
+        ("::1", "none"),
     ] {
         assert_eq!(host_of(&ignored, authority), host, "{authority}");
     }
@@ -209,6 +212,24 @@ fn path_parameters_may_be_ignored() {
     assert_eq!(route_of(&table, &Request::new("", "/a;v=1")), "none");
     let table = routes(&["path: /a"], "ignore_path_parameters_in_path_matching: true");
     assert_eq!(route_of(&table, &Request::new("", "/a;v=1?q")), "r0");
+    let table = routes(&["path: /a/b"], "ignore_path_parameters_in_path_matching: true");
+    assert_eq!(route_of(&table, &Request::new("", "/a;v=1/b;w")), "r0");
+}
+
+#[test]
+fn cookies_and_certificates_are_matched() {
+    let table = routes(
+        &[
+            "prefix: /, cookies: [{name: a, string_match: {exact: b}}]",
+            "prefix: /, tls_context: {presented: true, validated: false}",
+            "prefix: /, tls_context: {presented: false}",
+        ],
+        "",
+    );
+    for (cookie, route) in [("x=y; a=b", "r0"), ("a=\"b\"", "r0"), ("a=b=c", "r2"), ("a", "r2"), ("a=c; a=b", "r2")] {
+        let request = Request::new("", "/").with("cookie", cookie);
+        assert_eq!(route_of(&table, &request), route, "{cookie}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use xds_api::envoy::config::route::v3 as pb;
 
-use super::{non_empty, shared};
+use super::non_empty;
 use crate::context::Context;
 use crate::rejected::Reported;
 use crate::route::{RedirectAction, RedirectPathRewrite, SchemeRewrite};
@@ -22,7 +22,7 @@ impl RedirectAction {
         let path_rewrite = match &message.path_rewrite_specifier {
             None => Ok(None),
             Some(PathRewriteSpecifier::PathRedirect(path)) => Ok(non_empty(path).map(RedirectPathRewrite::Path)),
-            Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => Ok(Some(RedirectPathRewrite::Prefix(shared(prefix)))),
+            Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => Ok(non_empty(prefix).map(RedirectPathRewrite::Prefix)),
             Some(PathRewriteSpecifier::RegexRewrite(rewrite)) => context
                 .at("regex_rewrite", |context| parse_regex_rewrite(context, rewrite))
                 .map(|rewrite| Some(RedirectPathRewrite::Regex(rewrite))),

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use xds_api::envoy::config::route::v3 as pb;
 use xds_api::envoy::extensions::retry::host::omit_host_metadata::v3 as omit_host_metadata;
-use xds_api::envoy::extensions::retry::priority::previous_priorities::v3 as previous_priorities;
 
 use crate::context::Context;
 use crate::extensions::message_name;
@@ -16,7 +15,6 @@ use crate::string_matcher::{HeaderMatcher, parse_header_name};
 
 const PREVIOUS_HOSTS: &str = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate";
 const OMIT_HOST_METADATA: &str = "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig";
-const PREVIOUS_PRIORITIES: &str = "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig";
 const OMIT_CANARY_HOSTS: &str = "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate";
 
 /// Envoy's default for the longest pause that an answer may ask for.
@@ -73,8 +71,6 @@ impl RetryPolicy {
                 context.reject_field("host_selection_retry_max_attempts", found)
             }),
         };
-        let priority = message.retry_priority.as_ref();
-        let previous_priorities = context.optional("retry_priority", priority, parse_priority);
         predicates?;
         Ok(Self {
             retry_on,
@@ -84,7 +80,6 @@ impl RetryPolicy {
             avoid_previous_hosts,
             omit_canary_hosts,
             omit_host_metadata,
-            previous_priorities: previous_priorities?,
             host_selection_retry_max_attempts: attempts?,
             retriable_status_codes,
             retry_back_off: retry_back_off?.unwrap_or_default(),
@@ -125,32 +120,6 @@ fn parse_host_predicate(
                     Ok(HostPredicate::OmitHostMetadata(fields.map(|fields| Arc::new(fields.clone()))))
                 }
                 other => Err(context.reject(format!("host predicate {other:?} is not supported"))),
-            }
-        }),
-    }
-}
-
-/// After how many tries the priorities are looked at again.
-fn parse_priority(context: &mut Context<'_>, message: &pb::retry_policy::RetryPriority) -> Result<u32, Reported> {
-    use pb::retry_policy::retry_priority::ConfigType;
-    context.check(message);
-    match &message.config_type {
-        None => Err(context.reject_field("typed_config", "is required")),
-        Some(ConfigType::TypedConfig(any)) => context.at("typed_config", |context| {
-            let any = context.unwrap_any(any)?;
-            match message_name(&any.type_url) {
-                PREVIOUS_PRIORITIES => {
-                    let message: previous_priorities::PreviousPrioritiesConfig = context.decode(&any.value)?;
-                    context.check(&message);
-                    match u32::try_from(message.update_frequency) {
-                        Ok(frequency) if frequency > 0 => Ok(frequency),
-                        _ => {
-                            let found = format!("is {}, expected more than 0", message.update_frequency);
-                            Err(context.reject_field("update_frequency", found))
-                        }
-                    }
-                }
-                other => Err(context.reject(format!("retry priority {other:?} is not supported"))),
             }
         }),
     }

@@ -102,7 +102,7 @@ impl LogContext for Request {
             namespace,
             path.iter().map(|part| &**part).collect::<Vec<_>>().as_slice(),
         ) {
-            ("ns", ["text"]) => Some(MetadataValue::String("a \"text\"")),
+            ("ns", ["text"]) => Some(MetadataValue::String("a \"text\"".into())),
             ("ns", ["number"]) => Some(MetadataValue::Number(2.5)),
             ("ns", ["flag"]) => Some(MetadataValue::Bool(true)),
             ("ns", []) => Some(MetadataValue::Json(Cow::Borrowed("{\"a\":1}"))),

@@ -180,3 +180,30 @@ stat_table! {
         }
     }
 }
+
+stat_table! {
+    /// `vhost.<name>.vcluster.<name>.*` and `vhost.<name>.route.<stat_prefix>.*` (Envoy: Router > Statistics): requests
+    /// that are counted together.
+    pub mod route {
+        counters {
+            UPSTREAM_RQ_1XX = "upstream_rq_1xx" as "upstream_rq_xx" tagged "envoy_response_code_class" = "1": when_used,
+            UPSTREAM_RQ_2XX = "upstream_rq_2xx" as "upstream_rq_xx" tagged "envoy_response_code_class" = "2": when_used,
+            UPSTREAM_RQ_3XX = "upstream_rq_3xx" as "upstream_rq_xx" tagged "envoy_response_code_class" = "3": when_used,
+            UPSTREAM_RQ_4XX = "upstream_rq_4xx" as "upstream_rq_xx" tagged "envoy_response_code_class" = "4": when_used,
+            UPSTREAM_RQ_5XX = "upstream_rq_5xx" as "upstream_rq_xx" tagged "envoy_response_code_class" = "5": when_used,
+            UPSTREAM_RQ_COMPLETED = "upstream_rq_completed": when_used,
+            UPSTREAM_RQ_RETRY = "upstream_rq_retry",
+            UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED = "upstream_rq_retry_limit_exceeded",
+            UPSTREAM_RQ_RETRY_OVERFLOW = "upstream_rq_retry_overflow",
+            UPSTREAM_RQ_RETRY_SUCCESS = "upstream_rq_retry_success",
+            UPSTREAM_RQ_TIMEOUT = "upstream_rq_timeout",
+            UPSTREAM_RQ_TOTAL = "upstream_rq_total",
+        }
+        histograms {
+            UPSTREAM_RQ_TIME = "upstream_rq_time": when_used,
+        }
+        codes {
+            UPSTREAM_RQ_CODE = "upstream_rq_",
+        }
+    }
+}
