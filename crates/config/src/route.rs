@@ -23,8 +23,8 @@ mod uri_template;
 pub use action::{
     ClusterNotFoundResponseCode, ClusterSpecifier, ClusterWeight, DirectResponseAction, HashPolicy,
     HashPolicySpecifier, HedgePolicy, HostRewrite, InternalRedirectPolicy, InternalRedirectPredicate,
-    MaxStreamDuration, MirrorCluster, PathRewrite, RedirectAction, RedirectPathRewrite, RequestMirrorPolicy, RouteAction,
-    RouteUpgradeConfig, RoutingPriority, SchemeRewrite, WeightedClusters,
+    MaxStreamDuration, MirrorCluster, PathRewrite, RedirectAction, RedirectPathRewrite, RequestMirrorPolicy,
+    RouteAction, RouteUpgradeConfig, RoutingPriority, SchemeRewrite, WeightedClusters,
 };
 pub use matcher::{Matched, Matcher, PeerCertificate, RequestView, query_parameter};
 pub use retry::{RateLimitedRetryBackOff, ResetHeader, ResetHeaderFormat, RetryBackOff, RetryOn, RetryPolicy};
@@ -71,7 +71,10 @@ impl RouteConfiguration {
     }
 
     /// The first cluster that a route names and `known` does not have: virtual host, position of the route, cluster.
-    pub(crate) fn cluster_outside(&self, known: &std::collections::HashSet<&str>) -> Option<(Arc<str>, usize, Arc<str>)> {
+    pub(crate) fn cluster_outside(
+        &self,
+        known: &std::collections::HashSet<&str>,
+    ) -> Option<(Arc<str>, usize, Arc<str>)> {
         let is_missing = |name: &&Arc<str>| !known.contains(&***name);
         self.virtual_hosts.iter().find_map(|host| {
             host.routes.iter().enumerate().find_map(|(at, route)| {
@@ -80,9 +83,11 @@ impl RouteConfiguration {
                 };
                 let missing = match &action.cluster {
                     ClusterSpecifier::Cluster(name) => Some(name).filter(is_missing),
-                    ClusterSpecifier::WeightedClusters(weighted) => {
-                        weighted.clusters.iter().filter_map(|cluster| cluster.name.as_ref()).find(is_missing)
-                    }
+                    ClusterSpecifier::WeightedClusters(weighted) => weighted
+                        .clusters
+                        .iter()
+                        .filter_map(|cluster| cluster.name.as_ref())
+                        .find(is_missing),
                     ClusterSpecifier::ClusterHeader(_) => None,
                 };
                 missing.map(|name| (Arc::clone(&host.name), at, Arc::clone(name)))

@@ -10,8 +10,8 @@ use codec::headers::HeaderBlock;
 use config::access_log::{AccessLog, AccessLogFilter, AccessLogFormat, AccessLogSink};
 use config::metadata::{Metadata, Struct, Value};
 use telemetry::access_log::{
-    Address, ByteCount, DEFAULT_FORMAT, Format, JsonTemplate, LogAddress, LogContext, MetadataSource, MetadataValue, ResponseFlags, Side, Sink, Text,
-    TimePoint, TlsField, Writer,
+    Address, ByteCount, DEFAULT_FORMAT, Format, JsonTemplate, LogAddress, LogContext, MetadataSource, MetadataValue,
+    ResponseFlags, Side, Sink, Text, TimePoint, TlsField, Writer,
 };
 use telemetry::json::write_string;
 use telemetry::stats::Shard;

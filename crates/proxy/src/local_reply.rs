@@ -82,7 +82,10 @@ impl LocalReplies {
         let mapper = |mapper: &config::http_connection_manager::ResponseMapper| Mapper {
             filter: mapper.filter.clone(),
             status: mapper.status_code,
-            body: mapper.body.as_ref().map(|body| route_table::direct_body(body, LONGEST_BODY)),
+            body: mapper
+                .body
+                .as_ref()
+                .map(|body| route_table::direct_body(body, LONGEST_BODY)),
             format: mapper.body_format_override.as_ref().and_then(BodyTemplate::compile),
             headers: mapper.headers_to_add.clone(),
         };

@@ -11,10 +11,10 @@ use crate::request_headers::{ORIGINAL_HOST, append_to_list};
 /// How many bytes of a path its route matched, for a prefix rewrite.
 pub(crate) fn matched_length(route: &Route, path: &[u8]) -> usize {
     match &route.route_match.path {
-        PathSpecifier::Prefix(text) | PathSpecifier::PathSeparatedPrefix(text) | PathSpecifier::Path(text) => text.len(),
-        PathSpecifier::SafeRegex(_)
-        | PathSpecifier::ConnectMatcher
-        | PathSpecifier::Template(_) => path_length(path),
+        PathSpecifier::Prefix(text) | PathSpecifier::PathSeparatedPrefix(text) | PathSpecifier::Path(text) => {
+            text.len()
+        }
+        PathSpecifier::SafeRegex(_) | PathSpecifier::ConnectMatcher | PathSpecifier::Template(_) => path_length(path),
     }
 }
 
@@ -43,11 +43,7 @@ pub(crate) fn new_path(target: &RequestHead<'_>, route: &Route, rewrite: &PathRe
 }
 
 /// The host that the route makes of a request's; `None` where that stays.
-pub(crate) fn new_host(
-    target: &RequestHead<'_>,
-    action: &RouteAction,
-    format: Option<&Format>,
-) -> Option<Vec<u8>> {
+pub(crate) fn new_host(target: &RequestHead<'_>, action: &RouteAction, format: Option<&Format>) -> Option<Vec<u8>> {
     let request = &target.stream.request;
     match &action.host_rewrite {
         Some(HostRewrite::Literal(literal)) => Some(literal.as_bytes().to_vec()),

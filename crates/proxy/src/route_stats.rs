@@ -33,7 +33,11 @@ impl VirtualClusters {
     pub(crate) fn compile(host: &VirtualHost, stats: &Arc<Registry>) -> Option<VirtualClusters> {
         let block = |name: &str| stats.block(Scope::VirtualCluster(&host.name, name), &stat::TABLE);
         (!host.virtual_clusters.is_empty()).then(|| VirtualClusters {
-            blocks: host.virtual_clusters.iter().map(|cluster| block(&cluster.name)).collect(),
+            blocks: host
+                .virtual_clusters
+                .iter()
+                .map(|cluster| block(&cluster.name))
+                .collect(),
             other: block(OTHER),
         })
     }

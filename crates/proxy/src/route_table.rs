@@ -7,8 +7,8 @@ use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use config::data_source::DataSource;
 use config::route::{
-    Action, ClusterSpecifier, ClusterWeight, HashPolicy, HostRewrite, MirrorCluster, PeerCertificate, RequestMirrorPolicy, RequestView,
-    Route, RouteConfiguration, TlsRequirement, VirtualHost,
+    Action, ClusterSpecifier, ClusterWeight, HashPolicy, HostRewrite, MirrorCluster, PeerCertificate,
+    RequestMirrorPolicy, RequestView, Route, RouteConfiguration, TlsRequirement, VirtualHost,
 };
 use telemetry::access_log::Format;
 use telemetry::stats::{Block, Registry};
@@ -185,12 +185,7 @@ impl RouteTable {
     }
 
     /// The route of a request.
-    pub(crate) fn find(
-        &self,
-        request: &HeaderBlock,
-        certificate: PeerCertificate,
-        random: u64,
-    ) -> Option<RouteRef> {
+    pub(crate) fn find(&self, request: &HeaderBlock, certificate: PeerCertificate, random: u64) -> Option<RouteRef> {
         let matched = self.config.matcher.find(&View(request, certificate), random)?;
         Some(RouteRef {
             host: matched.virtual_host_index,
@@ -258,7 +253,9 @@ impl RouteTable {
 
     /// What the body of a direct response is made into.
     pub(crate) fn body_format(&self, at: RouteRef) -> Option<&BodyTemplate> {
-        self.hosts[at.host as usize].routes[at.route as usize].body_format.as_deref()
+        self.hosts[at.host as usize].routes[at.route as usize]
+            .body_format
+            .as_deref()
     }
 
     /// Where a request is counted besides its cluster; `None` if nowhere.
@@ -278,7 +275,9 @@ impl RouteTable {
 
     /// What the host of a request becomes, where that has command operators.
     pub(crate) fn host_format(&self, at: RouteRef) -> Option<&Format> {
-        self.hosts[at.host as usize].routes[at.route as usize].host_format.as_deref()
+        self.hosts[at.host as usize].routes[at.route as usize]
+            .host_format
+            .as_deref()
     }
 
     /// Chooses the cluster for a request; `None` if the route names none for it. `hash` is the hash by the route's

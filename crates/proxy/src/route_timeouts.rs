@@ -46,7 +46,9 @@ impl Timeouts {
             };
             let asked = take(KnownName::XEnvoyUpstreamRqTimeoutMs);
             // What a proxy before this one gave the request is all it has.
-            let expected = respects_expected.then(|| take(KnownName::XEnvoyExpectedRqTimeoutMs)).flatten();
+            let expected = respects_expected
+                .then(|| take(KnownName::XEnvoyExpectedRqTimeoutMs))
+                .flatten();
             global = expected.or(asked).unwrap_or(global);
             per_try = take(KnownName::XEnvoyUpstreamRqPerTryTimeoutMs).unwrap_or(per_try);
         }

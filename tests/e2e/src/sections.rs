@@ -147,13 +147,25 @@ pub fn observe(kind: Kind, directory: &Directory, sections: &[Section]) -> (BTre
         bootstrap.push_str(&section.listener(*port));
     }
     bootstrap.push_str("  clusters:\n");
-    let one = ("metadata: {filter_metadata: {envoy.lb: {version: v1}}}", "", backend.port());
-    let other = ("metadata: {filter_metadata: {envoy.lb: {version: v2, stage: prod}}}", "", two.port());
+    let one = (
+        "metadata: {filter_metadata: {envoy.lb: {version: v1}}}",
+        "",
+        backend.port(),
+    );
+    let other = (
+        "metadata: {filter_metadata: {envoy.lb: {version: v2, stage: prod}}}",
+        "",
+        two.port(),
+    );
     let subsets = "\n    lb_subset_config: {fallback_policy: NO_FALLBACK, subset_selectors: [{keys: [version]}, {keys: [version, \
                    stage]}]}";
     bootstrap.push_str(&cluster("stable", &[one], ""));
     bootstrap.push_str(&cluster("two", &[other], ""));
-    bootstrap.push_str(&cluster("named", &[("", "hostname: endpoint.host, ", backend.port())], ""));
+    bootstrap.push_str(&cluster(
+        "named",
+        &[("", "hostname: endpoint.host, ", backend.port())],
+        "",
+    ));
     bootstrap.push_str(&cluster("subsets", &[one, other], subsets));
     bootstrap.push_str(&cluster("dead", &[("", "", 1)], ""));
     for (section, port) in sections.iter().zip(&listeners) {

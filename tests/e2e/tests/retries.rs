@@ -95,7 +95,11 @@ fn exchanges() -> Value {
         ("mirror by no header", ""),
         ("mirror by a header of nothing", "nosuch"),
     ] {
-        let headers = if cluster.is_empty() { json!([]) } else { json!([["x-copy-to", cluster]]) };
+        let headers = if cluster.is_empty() {
+            json!([])
+        } else {
+            json!([["x-copy-to", cluster]])
+        };
         list.push(json!({"name": name, "path": "/mirror-more/echo", "headers": headers}));
     }
     let mut post = |name: &str, path: &str, headers: &Value, length: usize| {

@@ -360,10 +360,15 @@ fn a_route_of_a_static_listener_needs_its_cluster() {
              type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}]
 {more}"
         );
-        let parsed = source(&[&text]).expect("a bootstrap").parse(&crate::testing::extensions());
-        parsed
-            .map(|_| ())
-            .map_err(|faults| faults.iter().map(|fault| format!("{}: {}", fault.path, fault.reason)).collect::<Vec<_>>())
+        let parsed = source(&[&text])
+            .expect("a bootstrap")
+            .parse(&crate::testing::extensions());
+        parsed.map(|_| ()).map_err(|faults| {
+            faults
+                .iter()
+                .map(|fault| format!("{}: {}", fault.path, fault.reason))
+                .collect::<Vec<_>>()
+        })
     };
     assert_eq!(
         with("", ""),
@@ -376,5 +381,8 @@ fn a_route_of_a_static_listener_needs_its_cluster() {
     assert_eq!(with("validate_clusters: false,", ""), Ok(()));
     let later = "dynamic_resources: {cds_config: {path_config_source: {path: /nowhere}, resource_api_version: V3}}";
     assert_eq!(with("", later), Ok(()));
-    assert_eq!(with("", "  clusters: [{name: gone, type: STATIC, connect_timeout: 1s}]"), Ok(()));
+    assert_eq!(
+        with("", "  clusters: [{name: gone, type: STATIC, connect_timeout: 1s}]"),
+        Ok(())
+    );
 }

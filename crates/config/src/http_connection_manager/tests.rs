@@ -386,8 +386,7 @@ fn headers_may_be_changed_before_anything_else() {
         )
     };
     let manager = manager(&with("{remove: X-Gone}, {append: {header: {key: x-a, value: b}}}"));
-    let [HeaderMutation::Remove(name), HeaderMutation::Add(header)] = &manager.early_header_mutations[..]
-    else {
+    let [HeaderMutation::Remove(name), HeaderMutation::Add(header)] = &manager.early_header_mutations[..] else {
         panic!("{:?}", manager.early_header_mutations)
     };
     assert_eq!((&**name, &*header.name), ("x-gone", "x-a"));

@@ -9,8 +9,8 @@ use xds_api::prost::Name as _;
 
 use super::{
     Action, Decorator, DirectResponseAction, FilterConfig, HedgePolicy, Matcher, PerFilterConfig, RedirectAction,
-    RequestMirrorPolicy, RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, TlsRequirement, VirtualCluster,
-    VirtualHost,
+    RequestMirrorPolicy, RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, TlsRequirement,
+    VirtualCluster, VirtualHost,
 };
 use crate::context::Context;
 use crate::data_source::DataSource;
@@ -221,7 +221,9 @@ impl Route {
         let route_match = context.required("match", message.r#match.as_ref(), RouteMatch::parse);
         let action = match &message.action {
             Some(Kind::Route(action)) => context
-                .at("route", |context| RouteAction::parse(context, action, route_match.as_ref().ok()))
+                .at("route", |context| {
+                    RouteAction::parse(context, action, route_match.as_ref().ok())
+                })
                 .map(|action| Action::Route(Box::new(action))),
             Some(Kind::Redirect(action)) => context
                 .at("redirect", |context| RedirectAction::parse(context, action))

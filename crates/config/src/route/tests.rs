@@ -235,7 +235,10 @@ fn hash_policies_mirrors_and_upgrades_have_their_fields() {
     regex_rewrite.as_ref().unwrap().rewrite(b"user", &mut first);
     assert_eq!((&**header_name, first.as_slice()), ("x-u", b"u".as_slice()));
     assert_eq!(action.hash_policy[2].specifier, HashPolicySpecifier::SourceIp);
-    assert_eq!(action.request_mirror_policies[0].cluster, MirrorCluster::Name("m".into()));
+    assert_eq!(
+        action.request_mirror_policies[0].cluster,
+        MirrorCluster::Name("m".into())
+    );
     assert!(action.upgrade_configs[0].connect_config.is_some());
     assert_eq!(action.path_rewrite, Some(PathRewrite::Prefix("/x".into())));
     assert_eq!(

@@ -79,7 +79,9 @@ impl UriTemplate {
                 return Err("has a brace without its other one".to_owned());
             };
             let Some(index) = self.variables.iter().position(|variable| &**variable == name) else {
-                return Err(format!("names the variable {name:?}, which the route's match does not have"));
+                return Err(format!(
+                    "names the variable {name:?}, which the route's match does not have"
+                ));
             };
             substitution.push_str(&format!("\\{}", index + 1));
             rest = after;
@@ -235,10 +237,7 @@ mod tests {
             return None;
         }
         let mut out = Vec::new();
-        template
-            .rewrite(rewrite)
-            .unwrap()
-            .rewrite(path.as_bytes(), &mut out);
+        template.rewrite(rewrite).unwrap().rewrite(path.as_bytes(), &mut out);
         String::from_utf8(out).ok()
     }
 

@@ -87,8 +87,9 @@ impl StrictHeader {
     /// Whether a value is valid.
     pub(crate) fn accepts(self, value: &[u8]) -> bool {
         let of_kind = |kind: RetryOn| {
-            let is_known =
-                |name: &[u8]| RetryOn::from_name(name).is_some_and(|condition| !condition.intersection(kind).is_empty());
+            let is_known = |name: &[u8]| {
+                RetryOn::from_name(name).is_some_and(|condition| !condition.intersection(kind).is_empty())
+            };
             let names = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
             names.filter(|name| !name.is_empty()).all(is_known)
         };
@@ -124,10 +125,14 @@ fn parse(context: &mut Context<'_>, bytes: &[u8]) -> Result<Arc<dyn ExtensionCon
     let message: pb::Router = context.decode(bytes)?;
     context.check(&message);
     parse_upstream_http_filters(context, "upstream_http_filters", &message.upstream_http_filters)?;
-    let strict_check_headers = context.each("strict_check_headers", &message.strict_check_headers, |context, name| {
-        StrictHeader::from_name(name)
-            .ok_or_else(|| context.reject(format!("is {name:?}, expected a header that the router acts on")))
-    })?;
+    let strict_check_headers = context.each(
+        "strict_check_headers",
+        &message.strict_check_headers,
+        |context, name| {
+            StrictHeader::from_name(name)
+                .ok_or_else(|| context.reject(format!("is {name:?}, expected a header that the router acts on")))
+        },
+    )?;
     Ok(Arc::new(Router {
         suppress_envoy_headers: message.suppress_envoy_headers,
         strict_check_headers,
@@ -170,8 +175,7 @@ mod tests {
         assert_eq!(
             parsed(&strict),
             Err(vec![
-                "strict_check_headers[1]: is \"x\", expected a header that the router acts on"
-                    .to_owned()
+                "strict_check_headers[1]: is \"x\", expected a header that the router acts on".to_owned()
             ])
         );
     }

@@ -72,7 +72,10 @@ pub(crate) fn respond_directly(worker: &mut Worker, key: Key<Stream>, at: RouteR
         return;
     };
     let body = table.direct_body(at);
-    let downstream = worker.connections.get(stream.downstream).and_then(Connection::downstream);
+    let downstream = worker
+        .connections
+        .get(stream.downstream)
+        .and_then(Connection::downstream);
     match (table.body_format(at), downstream) {
         (Some(format), Some(downstream)) => {
             let body = format.fill(stream, downstream, None, &body, now);
@@ -157,7 +160,11 @@ pub(super) fn refuse_header(worker: &mut Worker, key: Key<Stream>, header: Stric
     stream.record.details = header.details();
     let value = stream.request.get(header.name()).unwrap_or_default();
     let name = header.name();
-    let body = format!("invalid header '{}' with value '{}'", name.as_str(), String::from_utf8_lossy(value));
+    let body = format!(
+        "invalid header '{}' with value '{}'",
+        name.as_str(),
+        String::from_utf8_lossy(value)
+    );
     send_reply(worker, key, Form::of(400), body.as_bytes(), |_| {});
 }
 
@@ -214,13 +221,7 @@ pub(super) fn local_reply(worker: &mut Worker, key: Key<Stream>, meaning: Meanin
 }
 
 /// Sends an answer made here, in the caller's own form: to a gRPC caller always a gRPC answer.
-fn send_reply(
-    worker: &mut Worker,
-    key: Key<Stream>,
-    form: Form,
-    body: &[u8],
-    add: impl FnOnce(&mut HeaderBlock),
-) {
+fn send_reply(worker: &mut Worker, key: Key<Stream>, form: Form, body: &[u8], add: impl FnOnce(&mut HeaderBlock)) {
     let Form {
         status,
         grpc_status,

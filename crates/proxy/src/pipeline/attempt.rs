@@ -240,7 +240,10 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
 /// The body has become too long to be sent again: the request goes on, without another try.
 pub(crate) fn give_up_replay(stream: &mut Stream, shard: Shard) {
     stream.body.forget();
-    if stream.retry.take().is_some()
+    let follows = stream
+        .route_action()
+        .is_some_and(|action| action.internal_redirect_policy.is_some());
+    if (stream.retry.take().is_some() || follows)
         && let Some(cluster) = &stream.cluster
     {
         cluster.stats().add(shard, stat::RETRY_OR_SHADOW_ABANDONED, 1);

@@ -417,7 +417,10 @@ pub(super) fn on_finish(worker: &mut Worker, stream: &mut Stream) {
     }
     let manager = Rc::clone(&stream.manager);
     let snapshot = Rc::clone(&stream.snapshot);
-    let downstream = worker.connections.get(stream.downstream).and_then(Connection::downstream);
+    let downstream = worker
+        .connections
+        .get(stream.downstream)
+        .and_then(Connection::downstream);
     let mut exchange = Exchange {
         manager: &manager,
         snapshot: &snapshot,
@@ -445,7 +448,10 @@ fn with_exchange<R>(worker: &mut Worker, key: Key<Stream>, call: impl FnOnce(&mu
     let stream = worker.streams.get_mut(key)?;
     let manager = Rc::clone(&stream.manager);
     let snapshot = Rc::clone(&stream.snapshot);
-    let downstream = worker.connections.get(stream.downstream).and_then(Connection::downstream);
+    let downstream = worker
+        .connections
+        .get(stream.downstream)
+        .and_then(Connection::downstream);
     Some(call(&mut Exchange {
         manager: &manager,
         snapshot: &snapshot,

@@ -141,7 +141,8 @@ fn next_request(
     };
     let was_http = stream.request.scheme() == Some(b"http") || !downstream.is_tls;
     let is_http = target.scheme == b"http";
-    if !policy.allow_cross_scheme_redirect && was_http != is_http {
+    let is_known = is_http || target.scheme == b"https";
+    if !is_known || (!policy.allow_cross_scheme_redirect && was_http != is_http) {
         return Err(PassedOn(Some(stat::PASSTHROUGH_INTERNAL_REDIRECT_UNSAFE_SCHEME)));
     }
     let mut redirects = stream
@@ -174,7 +175,10 @@ fn next_request(
         return Err(PassedOn(Some(stat::PASSTHROUGH_INTERNAL_REDIRECT_NO_ROUTE)));
     };
     let name = &table.route(found).name;
-    let from = stream.route.map(|at| Arc::clone(&table.route(at).name)).unwrap_or_default();
+    let from = stream
+        .route
+        .map(|at| Arc::clone(&table.route(at).name))
+        .unwrap_or_default();
     let holds = |predicate: &InternalRedirectPredicate| match predicate {
         InternalRedirectPredicate::PreviousRoutes => {
             let step = (Arc::clone(&from), Arc::clone(name));
@@ -241,7 +245,7 @@ impl<'l> Target<'l> {
         let scheme: &[u8] = match &location[..colon] {
             scheme if scheme.eq_ignore_ascii_case(b"http") => b"http",
             scheme if scheme.eq_ignore_ascii_case(b"https") => b"https",
-            _ => return None,
+            other => other,
         };
         let end = rest
             .iter()
@@ -280,7 +284,7 @@ mod tests {
         assert_eq!(parsed("http://a.b:80/c?d#e"), is("http", "a.b:80", "/c?d"));
         assert_eq!(parsed("HTTPS://me:secret@a"), is("https", "a", "/"));
         assert_eq!(parsed("http://a?b"), is("http", "a", "?b"));
-        for location in ["/a", "", "//a/b", "ftp://a/b", "http:///b", "http://a/b c"] {
+        for location in ["/a", "", "//a/b", "http:///b", "http://a/b c"] {
             assert_eq!(parsed(location), None, "{location}");
         }
     }

@@ -108,7 +108,11 @@ pub(super) fn resolve(stream: &mut Stream, downstream: &Downstream, manager: &Ma
         }
     }
     stream.route = table.and_then(|table| {
-        table.find(&stream.request, downstream.peer_certificate(), telemetry::random::next())
+        table.find(
+            &stream.request,
+            downstream.peer_certificate(),
+            telemetry::random::next(),
+        )
     });
     let (Some(table), Some(at)) = (table, stream.route) else {
         return;

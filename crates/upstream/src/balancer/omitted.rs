@@ -40,12 +40,17 @@ mod tests {
         let metadata = |fields: &[(&str, Value)]| Metadata {
             filter_metadata: [(
                 SubsetCriteria::METADATA.into(),
-                fields.iter().map(|(key, value)| ((*key).into(), value.clone())).collect(),
+                fields
+                    .iter()
+                    .map(|(key, value)| ((*key).into(), value.clone()))
+                    .collect(),
             )]
             .into(),
         };
         let (canary, stage) = (("canary", Value::Bool(true)), ("stage", Value::String("old".into())));
-        let old = [Arc::new(metadata(std::slice::from_ref(&stage)).filter_metadata[SubsetCriteria::METADATA].clone())];
+        let old = [Arc::new(
+            metadata(std::slice::from_ref(&stage)).filter_metadata[SubsetCriteria::METADATA].clone(),
+        )];
         let canaries = Omitted {
             canaries: true,
             metadata: &[],

@@ -261,17 +261,16 @@ impl LbTable {
         notes: &mut Notes,
     ) -> Result<&Host, NoEndpoint> {
         let (turns, random) = worker.turns(group, subset);
-        group
-            .pick(
-                &self.hosts,
-                self.policy,
-                self.fail_traffic_on_panic,
-                context.hash,
-                attempt,
-                turns,
-                random,
-                notes,
-            )
+        group.pick(
+            &self.hosts,
+            self.policy,
+            self.fail_traffic_on_panic,
+            context.hash,
+            attempt,
+            turns,
+            random,
+            notes,
+        )
     }
 
     /// The members.

@@ -39,12 +39,10 @@ impl Wildcards {
     /// The longest fixed part that `part` cuts from `host` at a given length.
     fn find<'h>(&self, host: &'h str, part: impl Fn(&'h str, usize) -> Option<&'h str>) -> Option<usize> {
         let shorter = self.lengths.iter().filter(|length| **length < host.len());
-        shorter
-            .filter_map(|length| part(host, *length))
-            .find_map(|fixed| {
-                count_look_up();
-                self.hosts.get(fixed).copied()
-            })
+        shorter.filter_map(|length| part(host, *length)).find_map(|fixed| {
+            count_look_up();
+            self.hosts.get(fixed).copied()
+        })
     }
 }
 

@@ -16,7 +16,9 @@ impl RouteMatch {
                 .is_none_or(|fraction| fraction.default_value.includes(random))
             && (!self.grpc || is_grpc(request))
             && !self.needs_metadata
-            && self.tls_context.is_none_or(|tls| tls.matches(request.peer_certificate()))
+            && self
+                .tls_context
+                .is_none_or(|tls| tls.matches(request.peer_certificate()))
             && self.headers.iter().all(|matcher| header_matches(matcher, request))
             && self
                 .query_parameters

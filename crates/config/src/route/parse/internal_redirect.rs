@@ -76,12 +76,14 @@ fn parse_predicate(
             ALLOW_LISTED_ROUTES => {
                 let message: allow_listed_routes::AllowListedRoutesConfig = context.decode(&any.value)?;
                 context.check(&message);
-                let names = context.each("allowed_route_names", &message.allowed_route_names, |context, name| {
-                    match name.is_empty() {
+                let names = context.each(
+                    "allowed_route_names",
+                    &message.allowed_route_names,
+                    |context, name| match name.is_empty() {
                         true => Err(context.reject("is empty")),
                         false => Ok(Arc::from(name.as_str())),
-                    }
-                });
+                    },
+                );
                 names.map(InternalRedirectPredicate::AllowListedRoutes)
             }
             other => Err(context.reject(format!("internal redirect predicate {other:?} is not supported"))),

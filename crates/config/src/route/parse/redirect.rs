@@ -26,8 +26,9 @@ impl RedirectAction {
             Some(PathRewriteSpecifier::RegexRewrite(rewrite)) => context
                 .at("regex_rewrite", |context| parse_regex_rewrite(context, rewrite))
                 .map(|rewrite| Some(RedirectPathRewrite::Regex(rewrite))),
-            Some(PathRewriteSpecifier::PathRewrite(path)) => FormattedText::parse(context, "path_rewrite", path)
-                .map(|path| path.map(RedirectPathRewrite::Format)),
+            Some(PathRewriteSpecifier::PathRewrite(path)) => {
+                FormattedText::parse(context, "path_rewrite", path).map(|path| path.map(RedirectPathRewrite::Format))
+            }
         };
         let response_code = context
             .enumeration("response_code", message.response_code)

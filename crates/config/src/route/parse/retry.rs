@@ -113,11 +113,12 @@ fn parse_host_predicate(
                 OMIT_HOST_METADATA => {
                     let message: omit_host_metadata::OmitHostMetadataConfig = context.decode(&any.value)?;
                     context.check(&message);
-                    let metadata =
-                        Metadata::parse_optional(context, "metadata_match", message.metadata_match.as_ref());
+                    let metadata = Metadata::parse_optional(context, "metadata_match", message.metadata_match.as_ref());
                     // Without any it avoids none, as in Envoy.
                     let fields = metadata.filter("envoy.lb").filter(|fields| !fields.is_empty());
-                    Ok(HostPredicate::OmitHostMetadata(fields.map(|fields| Arc::new(fields.clone()))))
+                    Ok(HostPredicate::OmitHostMetadata(
+                        fields.map(|fields| Arc::new(fields.clone())),
+                    ))
                 }
                 other => Err(context.reject(format!("host predicate {other:?} is not supported"))),
             }

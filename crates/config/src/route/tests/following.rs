@@ -4,7 +4,8 @@ use super::*;
 
 #[test]
 fn templates_match_and_rewrite_paths() {
-    const MATCH: &str = "'@type': type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig";
+    const MATCH: &str =
+        "'@type': type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig";
     const REWRITE: &str =
         "'@type': type.googleapis.com/envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig";
     let with = |path: &str, rewrite: &str| {
@@ -63,22 +64,30 @@ fn what_a_redirect_must_be_like_to_be_followed_is_read() {
     };
     assert_eq!(
         refused(&with(", x-a")),
-        [format!("{at}.response_headers_to_copy[1]: is \"x-a\", which is there already")]
+        [format!(
+            "{at}.response_headers_to_copy[1]: is \"x-a\", which is there already"
+        )]
     );
     assert_eq!(
         refused(&with(", ':path'")),
-        [format!("{at}.response_headers_to_copy[1]: is \":path\": pseudo-headers are not copied")]
+        [format!(
+            "{at}.response_headers_to_copy[1]: is \":path\": pseudo-headers are not copied"
+        )]
     );
 }
 
 #[test]
 fn metadata_that_nobody_attaches_matches_what_asks_for_none() {
     let needs = |matcher: &str| {
-        route(&format!("match: {{prefix: /, dynamic_metadata: [{{filter: f, path: [{{key: k}}], {matcher}}}]}}, redirect: {{}}"))
-            .route_match
-            .needs_metadata
+        route(&format!(
+            "match: {{prefix: /, dynamic_metadata: [{{filter: f, path: [{{key: k}}], {matcher}}}]}}, redirect: {{}}"
+        ))
+        .route_match
+        .needs_metadata
     };
     assert!(needs("value: {string_match: {exact: a}}"));
     assert!(!needs("value: {string_match: {exact: a}}, invert: true"));
-    assert!(needs("value: {or_match: {value_matchers: [{bool_match: true}, {present_match: true}]}}"));
+    assert!(needs(
+        "value: {or_match: {value_matchers: [{bool_match: true}, {present_match: true}]}}"
+    ));
 }

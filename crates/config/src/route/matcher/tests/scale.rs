@@ -54,7 +54,9 @@ fn of_a_thousand_routes_only_those_for_the_path_are_tried() {
 
 #[test]
 fn ten_thousand_virtual_hosts_take_as_many_look_ups_as_one() {
-    let names: Vec<String> = (0..10_000).map(|index| format!("'service-{index:05}.test', '*.service-{index:05}.test'")).collect();
+    let names: Vec<String> = (0..10_000)
+        .map(|index| format!("'service-{index:05}.test', '*.service-{index:05}.test'"))
+        .collect();
     let many = hosts(&names.iter().map(String::as_str).collect::<Vec<_>>(), "");
     let one = hosts(&[&names[7]], "");
     let look_ups = |table: &RouteConfiguration, authority: &str, name: &str| {
@@ -67,6 +69,10 @@ fn ten_thousand_virtual_hosts_take_as_many_look_ups_as_one() {
         ("a.service-00007.test", "h7", "h0"),
         ("service-99999.test", "none", "none"),
     ] {
-        assert_eq!(look_ups(&many, authority, in_many), look_ups(&one, authority, in_one), "{authority}");
+        assert_eq!(
+            look_ups(&many, authority, in_many),
+            look_ups(&one, authority, in_one),
+            "{authority}"
+        );
     }
 }
