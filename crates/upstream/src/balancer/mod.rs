@@ -166,7 +166,7 @@ impl WorkerLb {
     pub(crate) fn take_peeked(&mut self, table: &LbTable, context: &PickContext<'_>) -> Option<Arc<EndpointState>> {
         self.peeked.as_ref()?;
         self.adapt(table);
-        if !context.avoid.is_empty() {
+        if !context.avoid.is_empty() || !context.omit.is_empty() {
             return None;
         }
         let peeked = self.peeked.as_mut()?;
