@@ -145,17 +145,17 @@ impl Compiler {
 
     /// A star, two, or literal text; returns what follows.
     fn segment<'s>(&mut self, rest: &'s str) -> Result<&'s str, String> {
-        if rest.starts_with('*') {
+        if let Some(one) = rest.strip_prefix('*') {
             if self.ended {
                 return Err("has a star behind **, which stands for all the rest".to_owned());
             }
-            if let Some(rest) = rest.strip_prefix("**") {
+            if let Some(two) = one.strip_prefix('*') {
                 self.ended = true;
                 self.pattern.push_str(&format!("[{SEGMENT_OCTETS}/]*"));
-                return Ok(rest);
+                return Ok(two);
             }
             self.pattern.push_str(&format!("[{SEGMENT_OCTETS}]+"));
-            return Ok(&rest[1..]);
+            return Ok(one);
         }
         let end = rest.find(['/', '{', '}', '*']).unwrap_or(rest.len());
         self.literal(&rest[..end])?;

@@ -143,9 +143,10 @@ fn cookie_of<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
         let cookie = cookie.trim_ascii_start();
         let (found, value) = cookie.split_at(cookie.iter().position(|byte| *byte == b'=')?);
         let value = &value[1..];
-        (found == name).then(|| match value {
+        let bare = match value {
             [b'"', inner @ .., b'"'] => inner,
             _ => value,
-        })
+        };
+        (found == name).then_some(bare)
     })
 }
