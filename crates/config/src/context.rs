@@ -176,14 +176,18 @@ impl<'a> Context<'a> {
         }
         self.at(field, |context| {
             let mut failed = None;
-            let values = messages.iter().enumerate().filter_map(|(index, message)| {
+            // As many as there are messages and no more: a vector that grows takes room for four when it gets its
+            // first, and a big mesh is made of lists of one.
+            let mut values = Vec::with_capacity(messages.len());
+            for (index, message) in messages.iter().enumerate() {
                 context.path.push(Segment::Index(index));
-                let value = parse(context, message);
+                match parse(context, message) {
+                    Ok(value) => values.push(value),
+                    Err(reported) => failed = Some(reported),
+                }
                 context.path.pop();
-                value.map_err(|reported| failed = Some(reported)).ok()
-            });
-            let values = C::from_iter(values);
-            failed.map_or(Ok(values), Err)
+            }
+            failed.map_or_else(|| Ok(values.into_iter().collect()), Err)
         })
     }
 

@@ -16,9 +16,9 @@ use crate::value_format::ValueFormat;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct HeaderMutations {
     /// Headers to add.
-    pub add: Vec<HeaderValueOption>,
+    pub add: Box<[HeaderValueOption]>,
     /// Lower-case names to remove.
-    pub remove: Vec<Arc<str>>,
+    pub remove: Box<[Arc<str>]>,
 }
 
 impl HeaderMutations {

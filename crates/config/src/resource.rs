@@ -138,8 +138,8 @@ impl Resource {
                     Listener::parse(context, &message).map(|value| Self::Listener(Arc::new(value)))
                 }
                 ResourceType::RouteConfiguration => {
-                    let message = context.decode(bytes)?;
-                    RouteConfiguration::parse(context, &message).map(|value| Self::RouteConfiguration(Arc::new(value)))
+                    RouteConfiguration::parse_encoded(context, bytes)
+                        .map(|value| Self::RouteConfiguration(Arc::new(value)))
                 }
                 ResourceType::Secret => {
                     let name = peek_name(bytes).unwrap_or_default();

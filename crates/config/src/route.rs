@@ -2,7 +2,6 @@
 //!
 //! [`Matcher`] finds the route of a request; [`RouteConfiguration`] holds it compiled.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::extensions::ExtensionConfig;
@@ -237,7 +236,8 @@ pub struct Decorator {
 /// Configuration of HTTP filters for a route, virtual host, table or weighted cluster.
 #[derive(Debug, Clone, Default)]
 pub struct PerFilterConfig {
-    filters: HashMap<Arc<str>, FilterConfig>,
+    /// Few, and in a big mesh mostly none.
+    filters: Box<[(Arc<str>, FilterConfig)]>,
 }
 
 /// Configuration of one filter.
@@ -252,12 +252,13 @@ pub struct FilterConfig {
 impl PerFilterConfig {
     /// Configuration of the filter with this name.
     pub fn get(&self, filter: &str) -> Option<&FilterConfig> {
-        self.filters.get(filter)
+        let mut entries = self.filters.iter();
+        entries.find_map(|(name, config)| (**name == *filter).then_some(config))
     }
 
     /// All of it.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &FilterConfig)> {
-        self.filters.iter()
+        self.filters.iter().map(|(name, config)| (name, config))
     }
 
     /// Whether there is none.
@@ -266,7 +267,7 @@ impl PerFilterConfig {
     }
 
     fn add_references(&self, references: &mut References) {
-        for config in self.filters.values().filter_map(|filter| filter.config.as_ref()) {
+        for config in self.filters.iter().filter_map(|(_, filter)| filter.config.as_ref()) {
             config.references(references);
         }
     }

@@ -69,8 +69,10 @@ pub struct EndpointKey {
 /// cluster, address and TLS identity (see [`StateRegistry`](crate::registry::StateRegistry)); snapshots and workers'
 /// connection pools share it.
 ///
-/// The counters are shared by all workers, as in Envoy, and fill one cache line; that line is what a pick of
-/// LEAST_REQUEST reads and what a request writes.
+/// The counters are shared by all workers, as in Envoy, and stand together at the front; that is what a pick of
+/// LEAST_REQUEST reads and what a request writes. They have no cache line to themselves: in a mesh of a hundred thousand
+/// endpoints that would cost more memory than all the counters, and what follows them is hardly ever written.
+#[repr(C)]
 pub struct EndpointState {
     hot: Hot,
     key: EndpointKey,
@@ -86,7 +88,6 @@ pub struct EndpointState {
 }
 
 #[derive(Default)]
-#[repr(align(64))]
 struct Hot {
     health: AtomicU32,
     rq_active: AtomicU32,

@@ -133,3 +133,19 @@ pub fn put_field(out: &mut Vec<u8>, number: u32, value: WireValue<'_>) {
         }
     }
 }
+
+/// Takes the elements of a repeated message field out of a message, so that they can be decoded one at a time: the rest
+/// of the message, and the elements in their order. None when the bytes, or one field with that number, are no such
+/// thing.
+pub fn take_repeated(bytes: &[u8], number: u32) -> Option<(Vec<u8>, Vec<&[u8]>)> {
+    let mut rest = Vec::new();
+    let mut elements = Vec::new();
+    for field in WireFields::new(bytes) {
+        match field.ok()? {
+            (found, WireValue::Bytes(element)) if found == number => elements.push(element),
+            (found, _) if found == number => return None,
+            (other, value) => put_field(&mut rest, other, value),
+        }
+    }
+    Some((rest, elements))
+}

@@ -41,7 +41,7 @@ pub struct Entry {
     /// The value last accepted.
     pub accepted: Option<Accepted>,
     /// What was rejected since then.
-    pub rejection: Option<Rejection>,
+    pub rejection: Option<Box<Rejection>>,
     /// How the search for it stands.
     pub client_status: ClientStatus,
     /// When the accepted value loses its validity.
@@ -79,7 +79,8 @@ pub struct Rejection {
 /// Every dynamic resource by type and name.
 #[derive(Debug, Default)]
 pub struct Store {
-    entries: [HashMap<Arc<str>, Entry>; ResourceType::ALL.len()],
+    /// Boxed: a third of a table's places are empty.
+    entries: [HashMap<Arc<str>, Box<Entry>>; ResourceType::ALL.len()],
     /// Rises with every change of an accepted value.
     changes: u64,
 }
@@ -92,7 +93,7 @@ impl Store {
 
     /// What is known of a resource.
     pub fn entry(&self, resource_type: ResourceType, name: &str) -> Option<&Entry> {
-        self.entries[resource_type as usize].get(name)
+        self.entries[resource_type as usize].get(name).map(|entry| &**entry)
     }
 
     /// The accepted value of a resource.
@@ -108,14 +109,16 @@ impl Store {
 
     /// All resources of a type.
     pub fn entries(&self, resource_type: ResourceType) -> impl Iterator<Item = (&Arc<str>, &Entry)> {
-        self.entries[resource_type as usize].iter()
+        self.entries[resource_type as usize]
+            .iter()
+            .map(|(name, entry)| (name, &**entry))
     }
 
     /// A resource was asked for.
     pub fn request(&mut self, key: &ResourceKey) {
         self.entries[key.resource_type as usize]
             .entry(Arc::clone(&key.name))
-            .or_insert_with(Entry::requested);
+            .or_insert_with(|| Box::new(Entry::requested()));
     }
 
     /// A value was accepted.
@@ -135,7 +138,7 @@ impl Store {
         } else {
             ClientStatus::Nacked
         };
-        entry.rejection = Some(rejection);
+        entry.rejection = Some(Box::new(rejection));
     }
 
     /// The server says that the resource does not exist, or its time to live ran out: its version is not claimed again.
@@ -177,7 +180,7 @@ impl Store {
     fn entry_mut(&mut self, key: &ResourceKey) -> &mut Entry {
         self.entries[key.resource_type as usize]
             .entry(Arc::clone(&key.name))
-            .or_insert_with(Entry::requested)
+            .or_insert_with(|| Box::new(Entry::requested()))
     }
 }
 

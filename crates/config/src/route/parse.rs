@@ -6,6 +6,7 @@ use std::sync::Arc;
 use xds_api::envoy::config::route::v3 as pb;
 use xds_api::google::protobuf::Any;
 use xds_api::prost::Name as _;
+use xds_api::wire::take_repeated;
 
 use super::{
     Action, Decorator, DirectResponseAction, FilterConfig, HedgePolicy, Matcher, PerFilterConfig, RedirectAction,
@@ -57,13 +58,36 @@ impl RouteConfiguration {
     /// # Errors
     /// When any field is at fault.
     pub fn parse(context: &mut Context<'_>, message: &pb::RouteConfiguration) -> Result<Self, Reported> {
+        Self::parse_hosts(context, message, VirtualHosts::Decoded(&message.virtual_hosts))
+    }
+
+    /// Parses a route table from its bytes. Its virtual hosts are decoded one at a time: a message takes ten times the
+    /// memory of its bytes, and the table of a big mesh has ten thousand.
+    ///
+    /// # Errors
+    /// When any field is at fault, or the bytes are no message.
+    pub(crate) fn parse_encoded(context: &mut Context<'_>, bytes: &[u8]) -> Result<Self, Reported> {
+        let Some((rest, hosts)) = take_repeated(bytes, VIRTUAL_HOSTS) else {
+            // prost says what is wrong with them.
+            let message = context.decode(bytes)?;
+            return Self::parse(context, &message);
+        };
+        let message = context.decode(&rest)?;
+        Self::parse_hosts(context, &message, VirtualHosts::Encoded(&hosts))
+    }
+
+    fn parse_hosts(
+        context: &mut Context<'_>,
+        message: &pb::RouteConfiguration,
+        hosts: VirtualHosts<'_>,
+    ) -> Result<Self, Reported> {
         let fingerprint = context.take_fingerprint(message);
         context.check(message);
         let longest_body = u32_or(
             message.max_direct_response_body_size_bytes.as_ref(),
             DEFAULT_MAX_DIRECT_RESPONSE_BODY,
         );
-        let virtual_hosts = parse_virtual_hosts(context, message, longest_body);
+        let virtual_hosts = parse_virtual_hosts(context, hosts, longest_body);
         let (request_headers, response_headers) = header_mutations!(context, message);
         let internal_only_headers = context.each(
             "internal_only_headers",
@@ -99,15 +123,24 @@ impl RouteConfiguration {
     }
 }
 
+/// The field number of `RouteConfiguration.virtual_hosts`.
+const VIRTUAL_HOSTS: u32 = 2;
+
+/// Virtual hosts to parse.
+enum VirtualHosts<'a> {
+    Decoded(&'a [pb::VirtualHost]),
+    Encoded(&'a [&'a [u8]]),
+}
+
 fn parse_virtual_hosts(
     context: &mut Context<'_>,
-    message: &pb::RouteConfiguration,
+    hosts: VirtualHosts<'_>,
     longest_body: u32,
 ) -> Result<Vec<Arc<VirtualHost>>, Reported> {
     // A domain in two virtual hosts leaves open which one is meant; Envoy refuses the table.
     let mut owners: HashMap<String, usize> = HashMap::new();
     let mut index = 0;
-    context.each("virtual_hosts", &message.virtual_hosts, |context, host| {
+    let mut parse = |context: &mut Context<'_>, host: &pb::VirtualHost| {
         let at = index;
         index += 1;
         let mut duplicates = None;
@@ -123,7 +156,14 @@ fn parse_virtual_hosts(
         }
         let host = VirtualHost::parse(context, host, longest_body)?;
         duplicates.map_or(Ok(Arc::new(host)), Err)
-    })
+    };
+    match hosts {
+        VirtualHosts::Decoded(hosts) => context.each("virtual_hosts", hosts, parse),
+        VirtualHosts::Encoded(hosts) => context.each("virtual_hosts", hosts, |context, bytes| {
+            let host = context.decode(bytes)?;
+            parse(context, &host)
+        }),
+    }
 }
 
 impl VirtualHost {
@@ -295,7 +335,7 @@ fn parse_direct_response(
 
 impl PerFilterConfig {
     pub(super) fn parse(context: &mut Context<'_>, message: &HashMap<String, Any>) -> Result<Self, Reported> {
-        let mut filters = HashMap::with_capacity(message.len());
+        let mut filters = Vec::with_capacity(message.len());
         let mut failed = None;
         // In order of the names, so that faults come in the same order every time.
         let mut entries: Vec<_> = message.iter().collect();
@@ -304,12 +344,11 @@ impl PerFilterConfig {
             match context.at_key("typed_per_filter_config", name, |context| {
                 FilterConfig::parse(context, any)
             }) {
-                Ok(config) => {
-                    filters.insert(shared(name), config);
-                }
+                Ok(config) => filters.push((shared(name), config)),
                 Err(reported) => failed = Some(reported),
             }
         }
+        let filters = filters.into_boxed_slice();
         failed.map_or(Ok(Self { filters }), Err)
     }
 }

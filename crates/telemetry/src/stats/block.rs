@@ -309,7 +309,8 @@ impl Block {
 
     /// Closes the histograms' interval.
     pub(crate) fn flush(&self) {
-        if self.table.histograms.is_empty() || self.storages().next().is_none() {
+        // Most blocks of a big mesh never record a value, and keep no room for any.
+        if !self.storages().any(|storage| storage.histograms.iter().any(|recorder| recorder.get().is_some())) {
             return;
         }
         let mut flushed = self

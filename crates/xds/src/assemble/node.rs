@@ -97,21 +97,23 @@ impl Node {
     }
 }
 
-/// All nodes by type and name.
+/// All nodes by type and name. Boxed: a third of a table's places are empty.
 #[derive(Debug, Default)]
-pub(super) struct Nodes([HashMap<Arc<str>, Node>; ResourceType::ALL.len()]);
+pub(super) struct Nodes([HashMap<Arc<str>, Box<Node>>; ResourceType::ALL.len()]);
 
 impl Nodes {
     pub(super) fn find(&self, resource_type: ResourceType, name: &str) -> Option<&Node> {
-        self.0[resource_type as usize].get(name)
+        self.0[resource_type as usize].get(name).map(|node| &**node)
     }
 
     pub(super) fn get(&self, key: &ResourceKey) -> Option<&Node> {
-        self.0[key.resource_type as usize].get(&key.name)
+        self.find(key.resource_type, &key.name)
     }
 
     pub(super) fn get_mut(&mut self, key: &ResourceKey) -> Option<&mut Node> {
-        self.0[key.resource_type as usize].get_mut(&key.name)
+        self.0[key.resource_type as usize]
+            .get_mut(&key.name)
+            .map(|node| &mut **node)
     }
 
     pub(super) fn entry(&mut self, key: &ResourceKey) -> &mut Node {
@@ -136,7 +138,7 @@ impl Nodes {
                         resource_type,
                         name: Arc::clone(name),
                     },
-                    node,
+                    &**node,
                 )
             })
         })

@@ -194,13 +194,13 @@ async fn an_http1_check_reads_bodies_of_every_framing() {
             unreachable!("made so")
         };
         http.receive = vec![b"ready"[..].into()];
-        http.request_headers.add.push(HeaderValueOption {
+        http.request_headers.add = Box::new([HeaderValueOption {
             name: "x-probe".into(),
             value: "1".into(),
             format: Default::default(),
             append_action: HeaderAppendAction::AppendIfExistsOrAdd,
             keep_empty_value: false,
-        });
+        }]);
         assert_eq!(check(&scripted(answer).await, &settings).await, SUCCESS, "{answer}");
     }
     let cut_off = scripted("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nrea").await;
