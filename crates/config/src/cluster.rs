@@ -51,17 +51,17 @@ pub struct Cluster {
     /// How endpoints are chosen.
     pub lb_policy: LbPolicy,
     /// What all balancers have in common.
-    pub common_lb_config: CommonLbConfig,
+    pub common_lb_config: Arc<CommonLbConfig>,
     /// Choosing among a subset of the endpoints.
     pub lb_subset_config: Option<Arc<Subset>>,
     /// Active health checks; none trusts discovery.
     pub health_checks: Vec<Arc<HealthCheck>>,
     /// Limits.
-    pub circuit_breakers: CircuitBreakers,
+    pub circuit_breakers: Arc<CircuitBreakers>,
     /// Ejection of endpoints that fail; none when off.
     pub outlier_detection: Option<Arc<OutlierDetection>>,
     /// How HTTP is spoken with the endpoints.
-    pub http_protocol_options: HttpProtocolOptions,
+    pub http_protocol_options: Arc<HttpProtocolOptions>,
     /// Transport socket; raw TCP when none.
     pub transport_socket: Option<TransportSocket>,
     /// Transport sockets by endpoint metadata; the first that matches takes the place of `transport_socket`.
@@ -73,7 +73,7 @@ pub struct Cluster {
     /// In which order the addresses of an endpoint are tried.
     pub happy_eyeballs: HappyEyeballs,
     /// How DNS is used.
-    pub dns: DnsOptions,
+    pub dns: Arc<DnsOptions>,
     /// Whether an original-destination or static cluster waits for its first health checks before it is warm.
     pub wait_for_warm_on_init: bool,
     /// Whether an endpoint that fails its health checks loses its connections.

@@ -75,6 +75,11 @@ impl<'a> Context<'a> {
             .unwrap_or_else(|| Fingerprint::of(&message.encode_to_vec()))
     }
 
+    /// Keeps a part of a resource that equals the one before it only once.
+    pub(crate) fn share<T: PartialEq + Send + Sync + 'static>(&self, value: T) -> Arc<T> {
+        self.extensions.alike.share(value)
+    }
+
     /// Records a fault at the current path.
     pub fn reject(&mut self, reason: impl Into<String>) -> Reported {
         let path = FieldPath::from_segments(&self.path, None);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::alike::Alike;
 use crate::context::Context;
 use crate::rejected::Reported;
 use crate::resource::References;
@@ -86,6 +87,8 @@ pub struct Extensions {
     parsers: HashMap<(ExtensionKind, &'static str), Parser>,
     formats: Option<FormatCompiler>,
     ignored: HashMap<(ExtensionKind, &'static str), &'static str>,
+    /// Not an extension, but like them handed to every parser.
+    pub(crate) alike: Arc<Alike>,
 }
 
 impl Extensions {

@@ -36,6 +36,7 @@ pub mod support;
 pub mod tcp_proxy;
 pub mod value_format;
 
+mod alike;
 mod complete;
 mod context;
 mod extensions;
@@ -56,19 +57,3 @@ pub use fingerprint::Fingerprint;
 pub use rejected::{Parsed, Rejected, Reported, WithoutEffect};
 pub use resource::{Reference, References, Resource, ResourceType};
 pub use resource_map::{Change, ResourceMap};
-
-#[cfg(test)]
-mod sizes {
-    #[test]
-    fn sizes() {
-        use std::mem::size_of as s;
-        use crate::cluster::*;
-        use crate::route::*;
-        macro_rules! p { ($($t:ty),* $(,)?) => { $( eprintln!("{:5} {}", s::<$t>(), stringify!($t)); )* } }
-        p!(Cluster, Discovery, LbPolicy, CommonLbConfig, CircuitBreakers, crate::cluster::HttpProtocolOptions, UpstreamProtocol,
-           crate::http_protocol_options::CommonHttpProtocolOptions, crate::http_protocol_options::UpstreamHttpProtocolOptions,
-           Option<crate::listener::TransportSocket>, Option<BindConfig>, Option<crate::listener::TcpKeepalive>, DnsOptions, Preconnect, TrackClusterStats,
-           VirtualHost, Route, RouteMatch, Action, RouteAction, crate::header_mutation::HeaderMutations, PerFilterConfig, HedgePolicy, ClusterSpecifier,
-           Option<Decorator>, PathSpecifier, crate::endpoint::Endpoint, crate::address::Address, crate::endpoint::LocalityEndpoints, crate::endpoint::ClusterLoadAssignment);
-    }
-}

@@ -49,7 +49,7 @@ impl Names {
             Discovery::Static { .. } | Discovery::Eds { .. } | Discovery::OriginalDst(_) => return None,
         };
         let mut known = previous
-            .filter(|p| p.options == cluster.dns && p.logical == logical)
+            .filter(|p| p.options == *cluster.dns && p.logical == logical)
             .map(|p| p.names);
         let mut names = HashMap::new();
         for endpoint in assignment.endpoints.iter().flat_map(|locality| &locality.endpoints) {
@@ -73,7 +73,7 @@ impl Names {
         }
         Some(Self {
             cluster: id,
-            options: cluster.dns.clone(),
+            options: (*cluster.dns).clone(),
             logical,
             names,
         })

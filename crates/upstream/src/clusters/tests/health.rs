@@ -94,7 +94,7 @@ fn changes_of_health_are_merged_over_the_window_and_the_first_is_not_delayed() {
 #[test]
 fn without_a_merge_window_every_change_makes_a_table() {
     let mut cluster = checked(endpoints(2), testing::health_check(1, 1));
-    cluster.common_lb_config = CommonLbConfig {
+    *Arc::make_mut(&mut cluster.common_lb_config) = CommonLbConfig {
         update_merge_window: Duration::ZERO,
         ..CommonLbConfig::default()
     };

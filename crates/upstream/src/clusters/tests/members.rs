@@ -87,7 +87,7 @@ fn state_survives_an_update_of_each_kind() {
             "{what}"
         );
     };
-    cluster.circuit_breakers.default.max_requests = 5;
+    Arc::make_mut(&mut cluster.circuit_breakers).default.max_requests = 5;
     scripted.set(cluster.clone());
     assert_eq!(scripted.handle().limits().default.max_requests, 5);
     same(&scripted, "a threshold");

@@ -78,7 +78,7 @@ fn other_dns_settings_resolve_at_once_and_old_answers_are_ignored() {
     let mut cluster = strict_dns(&["a"]);
     let mut scripted = Scripted::with(cluster.clone());
     let stale = scripted.resolutions()["a"];
-    cluster.dns = DnsOptions {
+    *Arc::make_mut(&mut cluster.dns) = DnsOptions {
         respect_dns_ttl: true,
         ..DnsOptions::default()
     };

@@ -5,10 +5,10 @@ use super::*;
 #[test]
 fn overflow_is_counted_and_shown_as_open() {
     let mut cluster = endpoints(1);
-    cluster.circuit_breakers.default.max_requests = 1;
-    cluster.circuit_breakers.default.max_pending_requests = 0;
-    cluster.circuit_breakers.default.max_connections = 1;
-    cluster.circuit_breakers.default.track_remaining = true;
+    Arc::make_mut(&mut cluster.circuit_breakers).default.max_requests = 1;
+    Arc::make_mut(&mut cluster.circuit_breakers).default.max_pending_requests = 0;
+    Arc::make_mut(&mut cluster.circuit_breakers).default.max_connections = 1;
+    Arc::make_mut(&mut cluster.circuit_breakers).default.track_remaining = true;
     let scripted = Scripted::with(cluster);
     let (handle, shard, priority) = (scripted.handle(), Shard::worker(0), RoutingPriority::Default);
     let endpoint = scripted.endpoint("10.0.0.1:80");

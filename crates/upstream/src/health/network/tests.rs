@@ -326,7 +326,7 @@ async fn a_cluster_follows_what_its_endpoints_say_of_themselves() {
         ..grpc_check()
     };
     cluster.health_checks = vec![Arc::new(settings)];
-    cluster.common_lb_config.update_merge_window = Duration::ZERO;
+    Arc::make_mut(&mut cluster.common_lb_config).update_merge_window = Duration::ZERO;
     let mut config = config::Config::default();
     config.clusters.insert("c".into(), Arc::new(cluster));
 
