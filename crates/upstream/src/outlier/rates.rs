@@ -30,7 +30,7 @@ impl Tally {
 }
 
 /// The attempts of one endpoint in one interval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Volume {
     pub(super) total: u32,
     pub(super) successes: u32,
