@@ -137,10 +137,8 @@ impl Resource {
                     let message = context.decode(bytes)?;
                     Listener::parse(context, &message).map(|value| Self::Listener(Arc::new(value)))
                 }
-                ResourceType::RouteConfiguration => {
-                    RouteConfiguration::parse_encoded(context, bytes)
-                        .map(|value| Self::RouteConfiguration(Arc::new(value)))
-                }
+                ResourceType::RouteConfiguration => RouteConfiguration::parse_encoded(context, bytes)
+                    .map(|value| Self::RouteConfiguration(Arc::new(value))),
                 ResourceType::Secret => {
                     let name = peek_name(bytes).unwrap_or_default();
                     Secret::parse_encoded(context, &name, bytes).map(|value| Self::Secret(Arc::new(value)))

@@ -69,12 +69,12 @@ pub struct EndpointKey {
 /// cluster, address and TLS identity (see [`StateRegistry`](crate::registry::StateRegistry)); snapshots and workers'
 /// connection pools share it.
 ///
-/// The counters are shared by all workers, as in Envoy, and stand together at the front; that is what a pick of
-/// LEAST_REQUEST reads and what a request writes. They have no cache line to themselves: in a mesh of a hundred thousand
-/// endpoints that would cost more memory than all the counters, and what follows them is hardly ever written.
-#[repr(C)]
+/// A mesh has a hundred thousand of them and a proxy calls a few dozen, so what only traffic needs is made with the first
+/// connection. Counters are shared by all workers, as in Envoy.
 pub struct EndpointState {
-    hot: Hot,
+    health: AtomicU32,
+    /// Requests in flight: what a pick of LEAST_REQUEST compares.
+    rq_active: AtomicU32,
     key: EndpointKey,
     cluster: Arc<ClusterState>,
     /// How many current tables it is in: usually one, two while an updated cluster warms beside the old one. Only the
@@ -84,13 +84,13 @@ pub struct EndpointState {
     used: AtomicBool,
     /// When it came or was last found healthy again, in milliseconds of the process's time: slow start begins there.
     healthy_since: AtomicI64,
-    outlier: OutlierState,
+    /// What only endpoints with traffic have.
+    used_state: OnceLock<Box<UsedState>>,
 }
 
+/// What an endpoint has once there was traffic to it. Counters and the record of outlier detection are written together.
 #[derive(Default)]
-struct Hot {
-    health: AtomicU32,
-    rq_active: AtomicU32,
+struct UsedState {
     rq_pending_active: AtomicU32,
     cx_active: AtomicU32,
     cx_total: AtomicU64,
@@ -99,24 +99,22 @@ struct Hot {
     rq_success: AtomicU64,
     rq_error: AtomicU64,
     rq_timeout: AtomicU64,
+    outlier: OutlierState,
 }
 
 impl EndpointState {
     /// A new endpoint, which no configuration contains yet. Use [`ClusterState::endpoint`], which gives the same key
     /// the same state.
     pub(crate) fn new(cluster: Arc<ClusterState>, key: EndpointKey) -> Self {
-        let hot = Hot {
-            health: AtomicU32::new(HealthFlags::REMOVED.bits()),
-            ..Hot::default()
-        };
         Self {
-            hot,
+            health: AtomicU32::new(HealthFlags::REMOVED.bits()),
+            rq_active: AtomicU32::new(0),
             key,
             cluster,
             memberships: AtomicU32::new(0),
             used: AtomicBool::new(false),
             healthy_since: AtomicI64::new(0),
-            outlier: OutlierState::default(),
+            used_state: OnceLock::new(),
         }
     }
 
@@ -149,7 +147,7 @@ impl EndpointState {
 
     /// All health flags at this moment.
     pub fn health_flags(&self) -> HealthFlags {
-        HealthFlags::from_bits(self.hot.health.load(Ordering::Relaxed))
+        HealthFlags::from_bits(self.health.load(Ordering::Relaxed))
     }
 
     /// Healthy, degraded or unhealthy: what the flags amount to.
@@ -191,11 +189,7 @@ impl EndpointState {
     /// As [`update_health`](Self::update_health), for a caller that rebuilds the tables itself.
     pub(crate) fn update_health_quietly(&self, set: HealthFlags, clear: HealthFlags) -> HealthFlags {
         let update = |bits| Some((bits & !clear.bits()) | set.bits());
-        match self
-            .hot
-            .health
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, update)
-        {
+        match self.health.fetch_update(Ordering::AcqRel, Ordering::Relaxed, update) {
             Ok(before) | Err(before) => HealthFlags::from_bits(before),
         }
     }
@@ -239,12 +233,14 @@ impl EndpointState {
 
     /// Whether it has connections or requests.
     pub(crate) fn is_busy(&self) -> bool {
-        self.hot.cx_active.load(Ordering::Relaxed) > 0 || self.active_requests() > 0
+        self.used_state()
+            .is_some_and(|used| used.cx_active.load(Ordering::Relaxed) > 0)
+            || self.active_requests() > 0
     }
 
     /// Requests in flight from this process, over all workers: what LEAST_REQUEST compares.
     pub fn active_requests(&self) -> u32 {
-        self.hot.rq_active.load(Ordering::Relaxed)
+        self.rq_active.load(Ordering::Relaxed)
     }
 
     /// Counts a request to this endpoint against its cluster's `max_requests` and its own load, until the guard
@@ -257,8 +253,8 @@ impl EndpointState {
         if !self.cluster.breaker().try_acquire(Resource::Requests, limits, priority) {
             return None;
         }
-        self.hot.rq_active.fetch_add(1, Ordering::Relaxed);
-        self.hot.rq_total.fetch_add(1, Ordering::Relaxed);
+        self.rq_active.fetch_add(1, Ordering::Relaxed);
+        self.in_use().rq_total.fetch_add(1, Ordering::Relaxed);
         Some(ActiveRequest {
             endpoint: self.clone(),
             priority,
@@ -268,57 +264,72 @@ impl EndpointState {
     /// Counts a connection attempt that begins now, and the connection until the guard drops. Also tells the health
     /// checker that the cluster has traffic (`no_traffic_interval` ends).
     pub fn start_connection(self: &Arc<Self>) -> ActiveConnection {
-        self.hot.cx_active.fetch_add(1, Ordering::Relaxed);
-        self.hot.cx_total.fetch_add(1, Ordering::Relaxed);
+        self.in_use().cx_active.fetch_add(1, Ordering::Relaxed);
+        self.in_use().cx_total.fetch_add(1, Ordering::Relaxed);
         self.cluster.set_has_traffic();
         ActiveConnection { endpoint: self.clone() }
     }
 
     /// Counts one more attempt of a connection that was counted: another address of the endpoint is tried.
     pub fn count_another_attempt(&self) {
-        self.hot.cx_total.fetch_add(1, Ordering::Relaxed);
+        self.in_use().cx_total.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a request that waits for a connection, until the guard drops.
     pub fn start_pending(self: &Arc<Self>) -> PendingRequest {
-        self.hot.rq_pending_active.fetch_add(1, Ordering::Relaxed);
+        self.in_use().rq_pending_active.fetch_add(1, Ordering::Relaxed);
         PendingRequest { endpoint: self.clone() }
     }
 
     /// Counts a connection that could not be made (`cx_connect_fail`), including a connect timeout. Outlier detection
     /// learns of it by the outcome of the requests that waited for the connection.
     pub fn record_connect_failure(&self) {
-        self.hot.cx_connect_fail.fetch_add(1, Ordering::Relaxed);
+        self.in_use().cx_connect_fail.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts how an attempt ended; what it means for outlier detection is
     /// [`ClusterHandle::record_outcome`](crate::cluster::ClusterHandle::record_outcome), which calls this.
     pub(crate) fn count_outcome(&self, outcome: Outcome) {
         let counter = match outcome {
-            Outcome::Timeout => &self.hot.rq_timeout,
-            _ if outcome.status() < 500 => &self.hot.rq_success,
-            _ => &self.hot.rq_error,
+            Outcome::Timeout => &self.in_use().rq_timeout,
+            _ if outcome.status() < 500 => &self.in_use().rq_success,
+            _ => &self.in_use().rq_error,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Its record for outlier detection, if there ever was traffic to it.
+    pub(crate) fn outlier_if_used(&self) -> Option<&OutlierState> {
+        self.used_state().map(|used| &used.outlier)
+    }
+
+    fn used_state(&self) -> Option<&UsedState> {
+        self.used_state.get().map(|used| &**used)
+    }
+
+    fn in_use(&self) -> &UsedState {
+        self.used_state.get_or_init(Box::default)
+    }
+
+    /// Its record for outlier detection.
     pub(crate) fn outlier(&self) -> &OutlierState {
-        &self.outlier
+        &self.in_use().outlier
     }
 
     /// The counters as `/clusters` prints them.
     pub fn stats(&self) -> EndpointStats {
-        let hot = &self.hot;
+        let none = UsedState::default();
+        let used = self.used_state().unwrap_or(&none);
         EndpointStats {
-            cx_active: u64::from(hot.cx_active.load(Ordering::Relaxed)),
-            cx_connect_fail: hot.cx_connect_fail.load(Ordering::Relaxed),
-            cx_total: hot.cx_total.load(Ordering::Relaxed),
-            rq_active: u64::from(hot.rq_active.load(Ordering::Relaxed)),
-            rq_error: hot.rq_error.load(Ordering::Relaxed),
-            rq_pending_active: u64::from(hot.rq_pending_active.load(Ordering::Relaxed)),
-            rq_success: hot.rq_success.load(Ordering::Relaxed),
-            rq_timeout: hot.rq_timeout.load(Ordering::Relaxed),
-            rq_total: hot.rq_total.load(Ordering::Relaxed),
+            cx_active: u64::from(used.cx_active.load(Ordering::Relaxed)),
+            cx_connect_fail: used.cx_connect_fail.load(Ordering::Relaxed),
+            cx_total: used.cx_total.load(Ordering::Relaxed),
+            rq_active: u64::from(self.rq_active.load(Ordering::Relaxed)),
+            rq_error: used.rq_error.load(Ordering::Relaxed),
+            rq_pending_active: u64::from(used.rq_pending_active.load(Ordering::Relaxed)),
+            rq_success: used.rq_success.load(Ordering::Relaxed),
+            rq_timeout: used.rq_timeout.load(Ordering::Relaxed),
+            rq_total: used.rq_total.load(Ordering::Relaxed),
         }
     }
 }
@@ -403,7 +414,7 @@ impl ActiveRequest {
 
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        self.endpoint.hot.rq_active.fetch_sub(1, Ordering::Relaxed);
+        self.endpoint.rq_active.fetch_sub(1, Ordering::Relaxed);
         self.endpoint
             .cluster
             .breaker()
@@ -420,7 +431,7 @@ pub struct PendingRequest {
 
 impl Drop for PendingRequest {
     fn drop(&mut self) {
-        self.endpoint.hot.rq_pending_active.fetch_sub(1, Ordering::Relaxed);
+        self.endpoint.in_use().rq_pending_active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -440,7 +451,7 @@ impl ActiveConnection {
 
 impl Drop for ActiveConnection {
     fn drop(&mut self) {
-        self.endpoint.hot.cx_active.fetch_sub(1, Ordering::Relaxed);
+        self.endpoint.in_use().cx_active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -288,11 +288,21 @@ pub(crate) fn sweep(endpoints: &[&EndpointState], settings: &OutlierDetection, n
     let judged: Vec<&EndpointState> = endpoints.iter().filter(not_ejected).copied().collect();
     let answers: Vec<_> = judged
         .iter()
-        .map(|endpoint| endpoint.outlier_if_used().map(|record| record.answers.take()).unwrap_or_default())
+        .map(|endpoint| {
+            endpoint
+                .outlier_if_used()
+                .map(|record| record.answers.take())
+                .unwrap_or_default()
+        })
         .collect();
     let connects: Vec<_> = judged
         .iter()
-        .map(|endpoint| endpoint.outlier_if_used().map(|record| record.connects.take()).unwrap_or_default())
+        .map(|endpoint| {
+            endpoint
+                .outlier_if_used()
+                .map(|record| record.connects.take())
+                .unwrap_or_default()
+        })
         .collect();
     let eject = |outliers: Vec<usize>, detection| {
         for at in outliers {
@@ -317,7 +327,9 @@ pub(crate) fn sweep(endpoints: &[&EndpointState], settings: &OutlierDetection, n
 /// Ends the endpoint's ejection if its time has passed; an interval without ejection makes the next one shorter.
 fn sweep_ejection(endpoint: &EndpointState, settings: &OutlierDetection, now: Instant) {
     // What was never called was never ejected.
-    let Some(record) = endpoint.outlier_if_used() else { return };
+    let Some(record) = endpoint.outlier_if_used() else {
+        return;
+    };
     let backoff = record.backoff.load(Ordering::Relaxed);
     if !endpoint.health_flags().contains(HealthFlags::FAILED_OUTLIER_CHECK) {
         // Only the control thread sweeps, and a worker that ejects meanwhile finds the multiplier it would have found

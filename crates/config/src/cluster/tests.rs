@@ -319,7 +319,7 @@ fn what_has_no_effect_in_a_cluster_is_listed() {
 
 const HTTP: &str = "'@type': type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-fn protocol(options: &str) -> HttpProtocolOptions {
+fn protocol(options: &str) -> Arc<HttpProtocolOptions> {
     cluster(&format!(
         "name: c\ntyped_extension_protocol_options:\n  envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n    \
          {HTTP}\n    {options}"

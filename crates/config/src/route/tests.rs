@@ -97,7 +97,7 @@ fn a_route_has_its_fields() {
         ("x-b", HeaderAppendAction::AddIfAbsent)
     );
     assert!(!added.is_literal());
-    assert_eq!(route.request_headers.remove, ["x-c".into()]);
+    assert_eq!(*route.request_headers.remove, ["x-c".into()]);
     assert_eq!(
         route.response_headers.add[0].append_action,
         HeaderAppendAction::OverwriteIfExistsOrAdd

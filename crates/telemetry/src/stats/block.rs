@@ -310,7 +310,10 @@ impl Block {
     /// Closes the histograms' interval.
     pub(crate) fn flush(&self) {
         // Most blocks of a big mesh never record a value, and keep no room for any.
-        if !self.storages().any(|storage| storage.histograms.iter().any(|recorder| recorder.get().is_some())) {
+        if !self
+            .storages()
+            .any(|storage| storage.histograms.iter().any(|recorder| recorder.get().is_some()))
+        {
             return;
         }
         let mut flushed = self

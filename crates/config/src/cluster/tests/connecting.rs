@@ -30,7 +30,7 @@ fn a_cluster_may_have_name_servers_of_its_own() {
         "dns_resolvers: [{socket_address: {address: 10.0.0.1, port_value: 5353}}]\nuse_tcp_for_dns_lookups: true";
     let resolver = |text: &str| {
         let cluster = cluster(&format!("name: c\n{text}"));
-        let resolver = cluster.dns.resolver.expect("it has settings");
+        let resolver = cluster.dns.resolver.clone().expect("it has settings");
         assert_eq!(resolver.servers, ["10.0.0.1:5353".parse().expect("an address")]);
         assert!(resolver.use_tcp);
         resolver

@@ -6,7 +6,9 @@ use super::*;
 fn overflow_is_counted_and_shown_as_open() {
     let mut cluster = endpoints(1);
     Arc::make_mut(&mut cluster.circuit_breakers).default.max_requests = 1;
-    Arc::make_mut(&mut cluster.circuit_breakers).default.max_pending_requests = 0;
+    Arc::make_mut(&mut cluster.circuit_breakers)
+        .default
+        .max_pending_requests = 0;
     Arc::make_mut(&mut cluster.circuit_breakers).default.max_connections = 1;
     Arc::make_mut(&mut cluster.circuit_breakers).default.track_remaining = true;
     let scripted = Scripted::with(cluster);
