@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -330,7 +331,7 @@ fn protocol(options: &str) -> Arc<HttpProtocolOptions> {
 #[test]
 fn the_upstream_protocol_is_explicit_or_that_of_the_client_or_settled_by_alpn() {
     let explicit = protocol("explicit_http_config: {http2_protocol_options: {max_concurrent_streams: 7}}");
-    let UpstreamProtocol::Http2(options) = explicit.upstream_protocol else {
+    let UpstreamProtocol::Http2(options) = explicit.upstream_protocol.clone() else {
         panic!("{explicit:?}")
     };
     assert_eq!(options.max_concurrent_streams, Some(7));

@@ -41,7 +41,7 @@ fn endpoints_that_are_good_for_a_time_go_when_it_is_over_unless_they_are_sent_ag
 fn a_change_of_the_set_of_endpoints_drains_connections_where_that_is_wanted() {
     for wanted in [false, true] {
         let mut cluster = eds();
-        cluster.common_lb_config.close_connections_on_host_set_change = wanted;
+        Arc::make_mut(&mut cluster.common_lb_config).close_connections_on_host_set_change = wanted;
         let mut scripted = Scripted::with(cluster);
         scripted.set_endpoints("c", vec![locality(0, 1, 0, &[1])]);
         let before = scripted.handle().state().host_set();
