@@ -6,6 +6,7 @@ use xds_api::envoy::extensions::path::r#match::uri_template::v3 as path_match;
 use xds_api::envoy::extensions::path::rewrite::uri_template::v3 as path_rewrite;
 use xds_api::envoy::extensions::retry::host::omit_host_metadata::v3 as omit_host_metadata;
 use xds_api::envoy::r#type::matcher::v3 as matcher;
+use xds_api::envoy::r#type::v3 as types;
 
 use super::{
     DEPRECATED_CORS, NO_EXTENSION, NO_FILTER_STATE, NO_RATE_LIMITS, NO_ROUTE_SPECIFIERS, NO_RUNTIME, NO_SPANS,
@@ -188,6 +189,22 @@ support! {
         PresentMatch => present_match: supported,
         ListMatch => list_match: supported,
         OrMatch => or_match: supported,
+    }
+
+    message matcher::DoubleMatcher as "envoy.type.matcher.v3.DoubleMatcher" {}
+    oneof match_pattern: matcher::double_matcher::MatchPattern {
+        Range => range: supported,
+        Exact => exact: supported,
+    }
+
+    message types::DoubleRange as "envoy.type.v3.DoubleRange" {
+        start: supported,
+        end: supported,
+    }
+
+    message matcher::ListMatcher as "envoy.type.matcher.v3.ListMatcher" {}
+    oneof match_pattern: matcher::list_matcher::MatchPattern {
+        OneOf => one_of: supported,
     }
 
     message matcher::OrMatcher as "envoy.type.matcher.v3.OrMatcher" {
