@@ -26,6 +26,8 @@ TLS_BACKENDS = [21003, 21004]
 PROXY_PORT = {"envoy": 21010, "haproxy": 21011, "nginx": 21012, "forward": 21013, "remora": 21014}
 # The same proxies, TLS with client certificates on both sides.
 TLS_PORT = {"envoy": 21030, "haproxy": 21031, "nginx": 21032, "remora": 21034}
+# The same proxies carrying TCP.
+TCP_PORT = {"envoy": 21040, "haproxy": 21041, "remora": 21044}
 # What certificates are for; bench-certificates writes it into them.
 SERVER_NAME = "bench.example"
 ADMIN_PORT = {"envoy": 21020, "remora": 21024}
@@ -41,8 +43,11 @@ SCENARIOS = {
     "S6T": ("1 MiB response, mTLS both sides", ["--connections", "4", "--streams", "2", "--shape", "body"]),
     "S7": ("paced 10,000 requests a second", ["--connections", "8", "--pace", "10000"]),
     "S9": ("unary with twelve more headers", ["--connections", "8", "--streams", "16", "--shape", "headers"]),
+    "T1": ("TCP: 1 MiB responses, carried as bytes", ["--connections", "4", "--streams", "2", "--shape", "body"]),
+    "T2": ("TCP: a new connection and one call", ["--connections", "8", "--reconnect"]),
     "S10T": ("new mTLS connection and one call, mTLS to the backend", ["--connections", "8", "--reconnect"]),
 }
+TCP_SCENARIOS = {"T1", "T2"}
 TLS_SCENARIOS = {"S2", "S6T", "S8T", "S10T"}
 IDLE_SCENARIOS = {"S8": "h2c", "S8T": "mTLS"}
 IDLE_CONNECTIONS = 1000
@@ -104,6 +109,20 @@ def envoy_listener(name, port, cluster, transport_socket):
     }
 
 
+def envoy_tcp_listener(port, cluster):
+    """Whatever comes is carried to one cluster."""
+    proxy = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": "bench_tcp",
+        "cluster": cluster,
+    }
+    return {
+        "name": "bench_tcp",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [{"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}]}],
+    }
+
+
 def envoy_cluster(name, ports, transport_socket):
     """Two endpoints, HTTP/2, no limits in the way."""
     endpoints = [
@@ -129,7 +148,7 @@ def envoy_cluster(name, ports, transport_socket):
 
 def envoy_config(name, certificates):
     """The same bootstrap for Envoy and remora: h2c both sides, and mTLS both sides where there are certificates."""
-    listeners = [envoy_listener("bench", PROXY_PORT[name], "backends", None)]
+    listeners = [envoy_listener("bench", PROXY_PORT[name], "backends", None), envoy_tcp_listener(TCP_PORT[name], "backends")]
     clusters = [envoy_cluster("backends", BACKENDS, None)]
     if certificates:
         downstream = tls_context(certificates, "DownstreamTlsContext", "server")
@@ -160,6 +179,15 @@ backend backends
   http-reuse always
   server a 127.0.0.1:{a} proto h2
   server b 127.0.0.1:{b} proto h2
+frontend bench_tcp
+  mode tcp
+  bind 127.0.0.1:{tcp}
+  default_backend backends_tcp
+backend backends_tcp
+  mode tcp
+  balance roundrobin
+  server a 127.0.0.1:{a}
+  server b 127.0.0.1:{b}
 """
 HAPROXY_TLS = """
 frontend bench_tls
@@ -236,7 +264,7 @@ def commands(directory, certificates, binaries):
         found["envoy"] = [envoy, "-c", path, "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
     if shutil.which("haproxy"):
         path = os.path.join(directory, "haproxy.cfg")
-        plain = HAPROXY.format(port=PROXY_PORT["haproxy"], a=a, b=b)
+        plain = HAPROXY.format(port=PROXY_PORT["haproxy"], tcp=TCP_PORT["haproxy"], a=a, b=b)
         open(path, "w").write(plain + with_tls(HAPROXY_TLS, "haproxy"))
         found["haproxy"] = ["haproxy", "-f", path, "-db"]
     if shutil.which("nginx"):
@@ -296,6 +324,8 @@ def wait_for_port(port, process, seconds=10):
 
 def sides(scenario, options, certificates):
     """The proxies' ports for a scenario, and the load generator's arguments."""
+    if scenario in TCP_SCENARIOS:
+        return TCP_PORT, options
     if scenario in TLS_SCENARIOS:
         return TLS_PORT, options + ["--tls", certificates]
     return PROXY_PORT, options

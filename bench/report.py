@@ -24,6 +24,8 @@ ROWS = {
     "S8T": ("KiB per idle mTLS connection", 0.50, 0.60),
     "S9": ("unary with twelve more headers", 0.30, 0.55),
     "S10T": ("new mTLS connection and one call", 0.90, 0.45),
+    "T1": ("TCP: 1 MiB responses, carried as bytes", None, 1.0),
+    "T2": ("TCP: a new connection and one call", None, None),
 }
 COLOURS = {"envoy": "#8a8a8a", "haproxy": "#5b8fc7", "nginx": "#8fbf7f", "remora": "#d1495b"}
 
@@ -57,6 +59,8 @@ def number(value):
 def judged(value, target):
     if value is None:
         return ""
+    if target is None:
+        return f"{value:.2f}"
     return f"{value:.2f} (<= {target:.2f}{'' if value <= target else ', missed'})"
 
 
