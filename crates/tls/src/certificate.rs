@@ -73,15 +73,10 @@ pub(crate) fn subject_alt_names(certificate: &X509Certificate<'_>) -> Vec<Subjec
     names.iter().filter_map(SubjectAltName::from_general_name).collect()
 }
 
-/// Serial number as Envoy writes it: lower-case hex without leading zeros.
+/// Serial number as Envoy writes it: lower-case hex, two digits a byte, without leading bytes of zero.
 pub(crate) fn serial_number(bytes: &[u8]) -> Box<str> {
-    let digits = hex(bytes);
-    let significant = digits.trim_start_matches('0');
-    if significant.is_empty() {
-        "0".into()
-    } else {
-        significant.into()
-    }
+    let significant = bytes.iter().position(|byte| *byte != 0);
+    significant.map_or("0".into(), |first| hex(&bytes[first..]).into())
 }
 
 /// Lower-case hex.
@@ -163,4 +158,21 @@ pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
         return Err("holds no PEM certificate".to_owned());
     }
     Ok(certificates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::serial_number;
+
+    #[test]
+    fn a_serial_number_is_written_in_whole_bytes() {
+        for (bytes, text) in [
+            (&[0x03, 0x68][..], "0368"),
+            (&[0, 0xff, 0], "ff00"),
+            (&[0, 0], "0"),
+            (&[], "0"),
+        ] {
+            assert_eq!(&*serial_number(bytes), text, "{bytes:?}");
+        }
+    }
 }

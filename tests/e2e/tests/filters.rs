@@ -350,7 +350,8 @@ fn filters_do_what_envoys_do() {
     .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     for (side, [delayed, limited]) in [("envoy", envoy.slowed), ("remora", remora.slowed)] {
-        assert!(delayed >= Duration::from_millis(50), "{side}: {delayed:?}");
+        // Of 50 ms, less the age of the clock reading that Envoy's timer starts from.
+        assert!(delayed >= Duration::from_millis(40), "{side}: {delayed:?}");
         // A megabyte at 4 MiB/s, of which the first slice goes at once.
         assert!(limited >= Duration::from_millis(150), "{side}: {limited:?}");
     }
