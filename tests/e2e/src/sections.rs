@@ -101,12 +101,7 @@ impl Section {
     fn observe(&self, port: u16) -> Vec<(String, String)> {
         self.requests
             .iter()
-            .map(|request| {
-                (
-                    format!("{}: {}", self.name, request.line),
-                    request.observe(port, QUIET),
-                )
-            })
+            .map(|request| (format!("{}: {}", self.name, request.line), request.observe(port, QUIET)))
             .collect()
     }
 
