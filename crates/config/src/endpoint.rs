@@ -70,7 +70,7 @@ pub struct LocalityEndpoints {
 }
 
 /// A place (`envoy.config.core.v3.Locality`).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Locality {
     /// Region.
     pub region: Arc<str>,
@@ -78,16 +78,6 @@ pub struct Locality {
     pub zone: Arc<str>,
     /// Part of the zone.
     pub sub_zone: Arc<str>,
-}
-
-impl Default for Locality {
-    fn default() -> Self {
-        Self {
-            region: "".into(),
-            zone: "".into(),
-            sub_zone: "".into(),
-        }
-    }
 }
 
 /// An endpoint.

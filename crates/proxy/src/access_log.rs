@@ -16,7 +16,7 @@ use telemetry::access_log::{
 use telemetry::json::write_string;
 use telemetry::stats::Shard;
 use tls::PeerIdentity;
-use upstream::endpoint::{EndpointAddress, EndpointState};
+use upstream::endpoint::{EndpointAddressRef, EndpointState};
 
 use crate::downstream::{Downstream, Protocol};
 use crate::stream::Stream;
@@ -359,8 +359,8 @@ impl LogContext for Entry<'_> {
             Address::DownstreamDirectRemote => self.downstream.direct_peer.map(LogAddress::Ip),
             Address::DownstreamLocal => self.downstream.local.map(LogAddress::Ip),
             Address::UpstreamRemote => match self.endpoint()?.address() {
-                EndpointAddress::Socket(address) => Some(LogAddress::Ip(*address)),
-                EndpointAddress::Pipe(path) => Some(LogAddress::Path(path)),
+                EndpointAddressRef::Socket(address) => Some(LogAddress::Ip(address)),
+                EndpointAddressRef::Pipe(path) => Some(LogAddress::Path(path)),
             },
             Address::UpstreamLocal => None,
         }

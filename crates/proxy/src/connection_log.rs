@@ -9,7 +9,7 @@ use telemetry::access_log::{
     Address, ByteCount, LogAddress, LogContext, ResponseFlag, ResponseFlags, Side, Text, TimePoint, TlsField,
 };
 use tls::PeerIdentity;
-use upstream::endpoint::{EndpointAddress, EndpointState};
+use upstream::endpoint::{EndpointAddressRef, EndpointState};
 
 use crate::accepted::Accepted;
 use crate::access_log::{Logged, write_peer};
@@ -123,8 +123,8 @@ impl LogContext for ConnectionEntry<'_> {
             Address::DownstreamDirectRemote => self.accepted.direct_peer.map(LogAddress::Ip),
             Address::DownstreamLocal => self.accepted.local.map(LogAddress::Ip),
             Address::UpstreamRemote => match self.record.endpoint.as_ref()?.address() {
-                EndpointAddress::Socket(address) => Some(LogAddress::Ip(*address)),
-                EndpointAddress::Pipe(path) => Some(LogAddress::Path(path)),
+                EndpointAddressRef::Socket(address) => Some(LogAddress::Ip(address)),
+                EndpointAddressRef::Pipe(path) => Some(LogAddress::Path(path)),
             },
             Address::UpstreamLocal => self.record.upstream_local.map(LogAddress::Ip),
         }

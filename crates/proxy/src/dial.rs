@@ -16,7 +16,7 @@ use telemetry::stats::{Shard, cluster as stat};
 use tls::{ClientContext, Peer};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use upstream::cluster::ClusterHandle;
-use upstream::endpoint::{EndpointAddress, EndpointState};
+use upstream::endpoint::{EndpointAddressRef, EndpointState};
 
 use crate::pool::Kind;
 use crate::socket::Socket;
@@ -32,12 +32,12 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(300);
 /// What the system says.
 pub(crate) async fn dial(cluster: &ClusterHandle, endpoint: &EndpointState, shard: Shard) -> io::Result<Socket> {
     match endpoint.address() {
-        EndpointAddress::Socket(address) => {
+        EndpointAddressRef::Socket(address) => {
             let bind = cluster.bind_config();
             let stream = match endpoint.more_addresses() {
-                None => connect(*address, bind).await,
+                None => connect(address, bind).await,
                 Some(more) => {
-                    let addresses: Vec<SocketAddr> = std::iter::once(*address).chain(more.iter().copied()).collect();
+                    let addresses: Vec<SocketAddr> = std::iter::once(address).chain(more.iter().copied()).collect();
                     let addresses = cluster.config().happy_eyeballs.order(&addresses);
                     let count_another = || {
                         cluster.stats().local(shard).add(stat::UPSTREAM_CX_TOTAL, 1);
@@ -57,7 +57,7 @@ pub(crate) async fn dial(cluster: &ClusterHandle, endpoint: &EndpointState, shar
             }
             Ok(Socket::Tcp(stream))
         }
-        EndpointAddress::Pipe(path) => {
+        EndpointAddressRef::Pipe(path) => {
             let stream = match path.strip_prefix('@') {
                 // A leading NUL is the abstract namespace (unix(7)); tokio takes it as such.
                 Some(name) => UnixStream::connect(format!("\0{name}")).await?,
@@ -209,8 +209,8 @@ pub(crate) fn tls_peer<'a>(
     let host = endpoint.hostname();
     Peer {
         address: match endpoint.address() {
-            EndpointAddress::Socket(address) => address.ip(),
-            EndpointAddress::Pipe(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+            EndpointAddressRef::Socket(address) => address.ip(),
+            EndpointAddressRef::Pipe(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
         },
         host: (!host.is_empty()).then_some(host),
         server_name: kind.server_name,

@@ -20,7 +20,7 @@ use tokio::net::{TcpStream, UnixStream};
 use upstream::balancer::{PickContext, Random, WorkerLb};
 use upstream::cluster::ClusterHandle;
 use upstream::clusters::ClustersView;
-use upstream::endpoint::{EndpointAddress, EndpointState};
+use upstream::endpoint::{EndpointAddressRef, EndpointState};
 use upstream::transport::Transport;
 
 /// Dials endpoints of the clusters in force.
@@ -92,12 +92,12 @@ async fn connect(endpoint: &EndpointState, cluster: &ClusterHandle) -> io::Resul
     let host = Some(endpoint.hostname()).filter(|host| !host.is_empty());
     let transport = cluster.transport(endpoint);
     match endpoint.address() {
-        EndpointAddress::Socket(address) => {
+        EndpointAddressRef::Socket(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             secure(stream, address.ip(), host, transport, Some(cluster)).await
         }
-        EndpointAddress::Pipe(path) => {
+        EndpointAddressRef::Pipe(path) => {
             // A leading NUL is how the system spells the abstract namespace.
             let path = path
                 .strip_prefix('@')

@@ -31,11 +31,19 @@ pub enum Resource {
     ConnectionPools,
 }
 
-/// The counters of one cluster. High priority is rare: its counters are made when first used.
+/// The counters of one cluster. High priority is rare, and so are budgets by time: what these need is made when first
+/// used.
 #[derive(Debug, Default)]
 pub struct Breaker {
     default: Counters,
-    high: OnceLock<Box<Counters>>,
+    rare: OnceLock<Box<Rare>>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    high: Counters,
+    /// The requests of late of each priority, where a retry budget goes by them.
+    of_late: [OnceLock<Box<RequestWindow>>; 2],
 }
 
 /// Small enough for one cache line, and not aligned to one: a mesh has thousands of clusters and uses few.
@@ -46,8 +54,6 @@ struct Counters {
     requests: AtomicU32,
     retries: AtomicU32,
     connection_pools: AtomicU32,
-    /// The requests of late, where a retry budget goes by them.
-    of_late: OnceLock<Box<RequestWindow>>,
 }
 
 impl Counters {
@@ -68,9 +74,9 @@ impl Breaker {
         match priority {
             RoutingPriority::Default => self.default.of(resource).load(Ordering::Relaxed),
             RoutingPriority::High => self
-                .high
+                .rare
                 .get()
-                .map_or(0, |counters| counters.of(resource).load(Ordering::Relaxed)),
+                .map_or(0, |rare| rare.high.of(resource).load(Ordering::Relaxed)),
         }
     }
 
@@ -91,9 +97,9 @@ impl Breaker {
                                 + u64::from(self.in_use(Resource::PendingRequests, priority))
                         }
                         Some(interval) => self
-                            .counters(priority)
-                            .of_late
+                            .rare
                             .get()
+                            .and_then(|rare| rare.of_late[priority as usize].get())
                             .map_or(0, |window| window.sum(Instant::now(), interval)),
                     };
                     let share = (requests as f64 * budget.budget_percent / 100.0) as u32;
@@ -122,7 +128,8 @@ impl Breaker {
             && let Some(budget) = &limits.thresholds(priority).retry_budget
             && let Some(interval) = budget.budget_interval
         {
-            let window = counters.of_late.get_or_init(Box::default);
+            let rare = self.rare.get_or_init(Box::default);
+            let window = rare.of_late[priority as usize].get_or_init(Box::default);
             window.count(Instant::now(), interval);
         }
         taken
@@ -141,7 +148,7 @@ impl Breaker {
     fn counters(&self, priority: RoutingPriority) -> &Counters {
         match priority {
             RoutingPriority::Default => &self.default,
-            RoutingPriority::High => self.high.get_or_init(Box::default),
+            RoutingPriority::High => &self.rare.get_or_init(Box::default).high,
         }
     }
 }

@@ -101,7 +101,7 @@ impl ClusterHandle {
 
     /// Whether a request is dropped before an endpoint is chosen for it (`drop_overloads`). Ask once for each request.
     pub fn drop_overload(&self) -> Option<Dropped> {
-        self.state.drops().draw(telemetry::random::next)
+        self.state.drops_if_used()?.draw(telemetry::random::next)
     }
 
     /// Counts a request that was dropped, by [`drop_overload`](Self::drop_overload) or by an open breaker: load reports
@@ -180,7 +180,7 @@ impl ClusterHandle {
 
     /// How connections to `endpoint` are secured.
     pub fn transport(&self, endpoint: &EndpointState) -> &Transport {
-        self.transports.named(&endpoint.key().transport)
+        self.transports.named(endpoint.transport())
     }
 
     /// How health checks of `endpoint` are secured: by the first `transport_socket_matches` entry that the check's own

@@ -1,11 +1,11 @@
 //! What the process knows about one cluster, whatever configuration comes and goes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use config::endpoint::DropOverload;
 use telemetry::stats::{
     self, Scope, cluster, cluster_circuit_breakers, cluster_membership, cluster_origin, http1, http2, ssl,
 };
@@ -13,49 +13,54 @@ use tokio::sync::{Notify, watch};
 
 use crate::breaker::Breaker;
 use crate::drops::Drops;
-use crate::endpoint::{EndpointAddress, EndpointKey, EndpointState};
-use crate::more_addresses::MoreAddresses;
+use crate::endpoint::{EndpointAddress, EndpointState, Wanted};
+use crate::known_endpoints::KnownEndpoints;
+use crate::more_addresses::{ByEndpoint, MoreAddresses};
 use crate::original_destination::Originals;
 use crate::registry::Place;
 
 /// The run-time state of one cluster: statistics, breaker counters, endpoints, and who wants to know when those
-/// change.
+/// change. A mesh has thousands and uses few: what only few need is made when it is first used.
 pub struct ClusterState {
     breaker: Breaker,
     name: Arc<str>,
     stats: Arc<stats::Block>,
     membership_stats: Arc<stats::Block>,
     breaker_stats: Arc<stats::Block>,
-    /// Made when the cluster is first configured with outlier detection.
-    outlier_stats: OnceLock<Arc<stats::Block>>,
-    /// What is made when it is first counted, and the registry that makes it.
-    used: OnceLock<Box<UsedStats>>,
-    registry: Arc<stats::Registry>,
     stat_name: Arc<str>,
-    /// The endpoints that something holds, by the hash of their key: the key itself is in the state, and a mesh has a
-    /// hundred thousand. Only the control thread interns.
-    endpoints: Mutex<HashMap<u64, Weak<EndpointState>>>,
-    hasher: RandomState,
-    /// Made when an ORIGINAL_DST cluster is first used.
-    originals: OnceLock<Box<Originals>>,
+    /// The endpoints that something holds. Only the control thread interns.
+    endpoints: Mutex<KnownEndpoints>,
     /// How many endpoints outlier detection has ejected.
     ejected: AtomicU32,
     /// How often the set of endpoints has changed of a cluster that then closes its connections.
     host_sets: AtomicU32,
-    drops: Drops,
-    more_addresses: MoreAddresses,
     has_traffic: AtomicBool,
-    /// Made when the first worker subscribes: a mesh has thousands of clusters and uses few.
-    changes: OnceLock<watch::Sender<()>>,
-    /// Whether this cluster is already among the dirty ones of `signals`.
+    /// Whether this cluster is already among the dirty ones of its signals.
     dirty: AtomicBool,
-    signals: Arc<Signals>,
-    place: Arc<Place>,
+    surroundings: Arc<Surroundings>,
+    used: OnceLock<Box<Used>>,
 }
 
-/// Statistics that a cluster has once there was something to count, as in Envoy.
+/// What all clusters of a registry share.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) stats: Arc<stats::Registry>,
+    pub(crate) signals: Signals,
+    pub(crate) place: Place,
+}
+
+/// What a cluster has once there was traffic to it, or something rare was configured. Statistics come one by one, once
+/// there was something to count, as in Envoy.
 #[derive(Default)]
-struct UsedStats {
+struct Used {
+    /// Made when the first worker subscribes.
+    changes: OnceLock<watch::Sender<()>>,
+    drops: Drops,
+    more_addresses: MoreAddresses,
+    /// Made when an ORIGINAL_DST cluster is first used.
+    originals: OnceLock<Box<Originals>>,
+    /// Made when the cluster is first configured with outlier detection.
+    outlier: OnceLock<Arc<stats::Block>>,
     external: OnceLock<Arc<stats::Block>>,
     retry: OnceLock<Arc<stats::Block>>,
     internal: OnceLock<Arc<stats::Block>>,
@@ -65,46 +70,36 @@ struct UsedStats {
 }
 
 impl ClusterState {
-    pub(crate) fn new(
-        name: Arc<str>,
-        stat_name: &str,
-        stats: &Arc<stats::Registry>,
-        signals: Arc<Signals>,
-        place: Arc<Place>,
-    ) -> Self {
-        let scope = Scope::Cluster(stat_name);
+    pub(crate) fn new(name: Arc<str>, stat_name: &str, surroundings: Arc<Surroundings>) -> Self {
+        let (scope, stats) = (Scope::Cluster(stat_name), &surroundings.stats);
         Self {
             breaker: Breaker::default(),
             stats: stats.block(scope, &cluster::TABLE),
             membership_stats: stats.block(scope, &cluster_membership::TABLE),
             breaker_stats: stats.block(scope, &cluster_circuit_breakers::TABLE),
-            outlier_stats: OnceLock::new(),
-            used: OnceLock::new(),
-            registry: Arc::clone(stats),
             stat_name: if *name == *stat_name {
                 Arc::clone(&name)
             } else {
                 stat_name.into()
             },
             endpoints: Mutex::default(),
-            hasher: RandomState::new(),
-            originals: OnceLock::new(),
             ejected: AtomicU32::new(0),
             host_sets: AtomicU32::new(0),
-            drops: Drops::default(),
-            more_addresses: MoreAddresses::default(),
             name,
             has_traffic: AtomicBool::new(false),
-            changes: OnceLock::new(),
             dirty: AtomicBool::new(false),
-            signals,
-            place,
+            surroundings,
+            used: OnceLock::new(),
         }
+    }
+
+    fn used(&self) -> &Used {
+        self.used.get_or_init(Box::default)
     }
 
     /// Where this proxy is.
     pub fn place(&self) -> &Place {
-        &self.place
+        &self.surroundings.place
     }
 
     /// The cluster's name.
@@ -129,12 +124,12 @@ impl ClusterState {
 
     /// `cluster.<name>.outlier_detection.*`, if it is or was configured.
     pub fn outlier_stats(&self) -> Option<&Arc<stats::Block>> {
-        self.outlier_stats.get()
+        self.used.get()?.outlier.get()
     }
 
     /// `cluster.<name>.internal.*` or `external.*` ([`stats::cluster_origin`]).
     pub fn origin_stats(&self, internal: bool) -> &Arc<stats::Block> {
-        let used = self.used.get_or_init(Box::default);
+        let used = self.used();
         let (block, part) = if internal {
             (&used.internal, "internal.")
         } else {
@@ -145,27 +140,27 @@ impl ClusterState {
 
     /// `cluster.<name>.retry.*`: answers that were not passed on, but tried again ([`stats::cluster_origin`]).
     pub fn retry_stats(&self) -> &Arc<stats::Block> {
-        let used = self.used.get_or_init(Box::default);
+        let used = self.used();
         let scope = Scope::ClusterPart(&self.stat_name, "retry.");
         self.made(&used.retry, scope, &cluster_origin::TABLE)
     }
 
     /// `cluster.<name>.ssl.*` ([`stats::ssl`]).
     pub fn ssl_stats(&self) -> &Arc<stats::Block> {
-        let used = self.used.get_or_init(Box::default);
+        let used = self.used();
         self.made(&used.ssl, Scope::Cluster(&self.stat_name), &ssl::TABLE)
     }
 
     /// `cluster.<name>.http1.*` ([`stats::http1`]).
     pub fn http1_stats(&self) -> &Arc<stats::Block> {
-        let used = self.used.get_or_init(Box::default);
+        let used = self.used();
         let scope = Scope::ClusterPart(&self.stat_name, "http1.");
         self.made(&used.http1, scope, &http1::TABLE)
     }
 
     /// `cluster.<name>.http2.*` ([`stats::http2`]).
     pub fn http2_stats(&self) -> &Arc<stats::Block> {
-        let used = self.used.get_or_init(Box::default);
+        let used = self.used();
         let scope = Scope::ClusterPart(&self.stat_name, "http2.");
         self.made(&used.http2, scope, &http2::TABLE)
     }
@@ -176,45 +171,32 @@ impl ClusterState {
         scope: Scope<'_>,
         table: &'static stats::Table,
     ) -> &'a Arc<stats::Block> {
-        block.get_or_init(|| self.registry.block(scope, table))
+        block.get_or_init(|| self.surroundings.stats.block(scope, table))
     }
 
     pub(crate) fn set_outlier_stats(&self, make: impl FnOnce() -> Arc<stats::Block>) {
-        self.outlier_stats.get_or_init(make);
+        self.used().outlier.get_or_init(make);
     }
 
-    /// The state of one of its endpoints; see [`EndpointKey`] for what makes it the same one.
+    /// The state of one of its endpoints; see [`EndpointKey`](crate::endpoint::EndpointKey) for what makes it the same one.
     pub fn endpoint(self: &Arc<Self>, address: EndpointAddress, transport: &str, hostname: &str) -> Arc<EndpointState> {
-        let key = EndpointKey {
-            address,
-            transport: shared(transport),
-            hostname: shared(hostname),
+        let wanted = Wanted {
+            address: &address,
+            transport,
+            hostname,
         };
-        let hash = self.hasher.hash_one(&key);
-        let mut endpoints = self.endpoints();
-        let known = endpoints.get(&hash).and_then(Weak::upgrade);
-        if let Some(state) = known.as_ref().filter(|state| *state.key() == key) {
-            return state.clone();
-        }
-        let state = Arc::new(EndpointState::new(self.clone(), key));
-        // Should two keys ever have the same 64 bits, the later has a state that is not found again: no more than what
-        // Envoy loses with every update.
-        if known.is_none() {
-            endpoints.insert(hash, Arc::downgrade(&state));
-        }
-        state
+        let make = |neighbour: Option<&EndpointState>| EndpointState::new(self.clone(), &wanted, neighbour);
+        self.endpoints().endpoint(&wanted, make)
     }
 
     /// The endpoints of an ORIGINAL_DST cluster.
     pub(crate) fn originals(&self) -> &Originals {
-        self.originals.get_or_init(Box::default)
+        self.used().originals.get_or_init(Box::default)
     }
 
     /// Forgets the endpoints that nothing holds any more.
     pub(crate) fn prune(&self) {
-        let mut endpoints = self.endpoints();
-        endpoints.retain(|_, weak| weak.strong_count() > 0);
-        endpoints.shrink_to_fit();
+        self.endpoints().prune();
     }
 
     #[cfg(test)]
@@ -222,8 +204,8 @@ impl ClusterState {
         self.endpoints().len()
     }
 
-    fn endpoints(&self) -> MutexGuard<'_, HashMap<u64, Weak<EndpointState>>> {
-        // Poisoned or not, the map is whole: nothing can panic between two of its changes.
+    fn endpoints(&self) -> MutexGuard<'_, KnownEndpoints> {
+        // Poisoned or not, it is whole: nothing can panic between two of its changes.
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -238,14 +220,33 @@ impl ClusterState {
         self.host_sets.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Addresses of its endpoints beside their first.
-    pub(crate) fn more_addresses(&self) -> &MoreAddresses {
-        &self.more_addresses
+    /// Addresses of its endpoints beside their first, if any ever had some.
+    pub(crate) fn more_addresses(&self) -> Option<&MoreAddresses> {
+        Some(&self.used.get()?.more_addresses)
+    }
+
+    /// Takes the addresses of all its endpoints beside their first.
+    pub(crate) fn set_more_addresses(&self, addresses: ByEndpoint) {
+        if !addresses.is_empty() || self.used.get().is_some() {
+            self.used().more_addresses.set(addresses);
+        }
     }
 
     /// What is dropped before an endpoint is chosen.
     pub(crate) fn drops(&self) -> &Drops {
-        &self.drops
+        &self.used().drops
+    }
+
+    /// The same, if there ever was something to drop.
+    pub(crate) fn drops_if_used(&self) -> Option<&Drops> {
+        Some(&self.used.get()?.drops)
+    }
+
+    /// Takes what its endpoints come with.
+    pub(crate) fn set_drops(&self, overloads: &[DropOverload]) {
+        if !overloads.is_empty() || self.used.get().is_some() {
+            self.drops().set(overloads);
+        }
     }
 
     pub(crate) fn ejected(&self) -> &AtomicU32 {
@@ -275,14 +276,14 @@ impl ClusterState {
     /// [should be drained](crate::endpoint::EndpointState::should_drain).
     pub fn subscribe(&self) -> EndpointChanges {
         EndpointChanges {
-            receiver: self.changes.get_or_init(|| watch::Sender::new(())).subscribe(),
+            receiver: self.used().changes.get_or_init(|| watch::Sender::new(())).subscribe(),
         }
     }
 
     /// Wakes all subscribers.
     pub(crate) fn notify_changed(&self) {
-        self.signals.generation.fetch_add(1, Ordering::Release);
-        if let Some(changes) = self.changes.get() {
+        self.surroundings.signals.generation.fetch_add(1, Ordering::Release);
+        if let Some(changes) = self.used.get().and_then(|used| used.changes.get()) {
             changes.send_replace(());
         }
     }
@@ -290,7 +291,7 @@ impl ClusterState {
     /// Asks the control thread to build this cluster's tables anew.
     pub(crate) fn mark_dirty(&self) {
         if !self.dirty.swap(true, Ordering::AcqRel) {
-            self.signals.mark_dirty(&self.name);
+            self.surroundings.signals.mark_dirty(&self.name);
         }
     }
 
@@ -307,12 +308,6 @@ impl fmt::Debug for ClusterState {
             .field("breaker", &self.breaker)
             .finish_non_exhaustive()
     }
-}
-
-/// Nearly every endpoint has an empty transport name, and many no host name: one allocation serves them all.
-fn shared(text: &str) -> Arc<str> {
-    static EMPTY: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "".into());
-    if text.is_empty() { EMPTY.clone() } else { text.into() }
 }
 
 /// Hears that a cluster's endpoints or their health have changed.
@@ -377,7 +372,13 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
+    use crate::cluster_state::ClusterState;
     use crate::testing;
+
+    #[test]
+    fn a_cluster_without_traffic_is_small() {
+        assert!(size_of::<ClusterState>() <= 168, "{}", size_of::<ClusterState>());
+    }
 
     #[test]
     fn a_cluster_is_marked_once_until_it_is_taken() {

@@ -2,68 +2,21 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use std::time::{Duration, Instant};
-
-use config::address::Address;
 
 use crate::breaker::{CircuitBreakers, Resource, RoutingPriority};
 use crate::cluster_state::ClusterState;
 use crate::health_flags::{Health, HealthFlags};
 use crate::outlier::{Outcome, OutlierState};
 
-/// Where an endpoint listens, after names are resolved.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum EndpointAddress {
-    /// An IP address and TCP port.
-    Socket(SocketAddr),
-    /// A Unix domain socket; a path that starts with `@` is in the abstract namespace, as in Envoy.
-    Pipe(Arc<str>),
-}
+mod identity;
 
-impl EndpointAddress {
-    /// A configured address, unless it is a name that has to be resolved first.
-    pub fn from_config(address: &Address) -> Option<Self> {
-        match address {
-            Address::Socket(address) => Some(Self::Socket(*address)),
-            Address::Pipe { path, .. } => Some(Self::Pipe(path.clone())),
-            Address::Name { .. } => None,
-        }
-    }
-}
-
-impl fmt::Display for EndpointAddress {
-    /// As Envoy prints it: `10.0.0.1:80`, `[::1]:80`, or the path.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(address) => address.fmt(f),
-            Self::Pipe(path) => f.write_str(path),
-        }
-    }
-}
-
-impl From<SocketAddr> for EndpointAddress {
-    fn from(address: SocketAddr) -> Self {
-        Self::Socket(address)
-    }
-}
-
-/// What makes two endpoints of one cluster the same one. Anything else about an endpoint (weight, health, locality,
-/// priority, metadata) may change without it becoming another.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EndpointKey {
-    /// Where it listens.
-    pub address: EndpointAddress,
-    /// The name of the `transport_socket_matches` entry that its metadata selects, empty for the cluster's own
-    /// transport socket: the same address spoken to in plaintext and over mTLS are two endpoints, each with its own
-    /// connections and its own health.
-    pub transport: Arc<str>,
-    /// The name it was configured or resolved by, empty if it has none: another name is another server name in TLS and
-    /// another host in requests.
-    pub hostname: Arc<str>,
-}
+use identity::Identity;
+pub(crate) use identity::Wanted;
+pub use identity::{EndpointAddress, EndpointAddressRef, EndpointKey};
 
 /// The run-time state of one endpoint: health, in-flight requests, counters, outlier state. One per process for each
 /// cluster, address and TLS identity (see [`StateRegistry`](crate::registry::StateRegistry)); snapshots and workers'
@@ -75,15 +28,12 @@ pub struct EndpointState {
     health: AtomicU32,
     /// Requests in flight: what a pick of LEAST_REQUEST compares.
     rq_active: AtomicU32,
-    key: EndpointKey,
+    identity: Identity,
     cluster: Arc<ClusterState>,
-    /// How many current tables it is in: usually one, two while an updated cluster warms beside the old one. Only the
-    /// control thread changes it.
-    memberships: AtomicU32,
-    /// Whether it was picked since that was last asked (ORIGINAL_DST).
-    used: AtomicBool,
-    /// When it came or was last found healthy again, in milliseconds of the process's time: slow start begins there.
-    healthy_since: AtomicI64,
+    /// Two in one, of which only the control thread changes either. The lower 16 bits: how many current tables it is in,
+    /// usually one, two while an updated cluster warms beside the old one. The others: when it came or was last found
+    /// healthy again, in milliseconds of the process's time: slow start begins there.
+    standing: AtomicU64,
     /// What only endpoints with traffic have.
     used_state: OnceLock<Box<UsedState>>,
 }
@@ -105,39 +55,48 @@ struct UsedState {
 impl EndpointState {
     /// A new endpoint, which no configuration contains yet. Use [`ClusterState::endpoint`], which gives the same key
     /// the same state.
-    pub(crate) fn new(cluster: Arc<ClusterState>, key: EndpointKey) -> Self {
+    pub(crate) fn new(cluster: Arc<ClusterState>, wanted: &Wanted<'_>, neighbour: Option<&Self>) -> Self {
+        let identity = Identity::new(wanted, neighbour.map(|neighbour| &neighbour.identity));
         Self {
             health: AtomicU32::new(HealthFlags::REMOVED.bits()),
             rq_active: AtomicU32::new(0),
-            key,
+            identity,
             cluster,
-            memberships: AtomicU32::new(0),
-            used: AtomicBool::new(false),
-            healthy_since: AtomicI64::new(0),
+            standing: AtomicU64::new(0),
             used_state: OnceLock::new(),
         }
     }
 
     /// Where to connect.
-    pub fn address(&self) -> &EndpointAddress {
-        &self.key.address
+    pub fn address(&self) -> EndpointAddressRef<'_> {
+        self.identity.address()
     }
 
     /// Addresses beside the first, to be tried with it (`additional_addresses`, or what else a logical name resolved
     /// to). Nearly always none.
     pub fn more_addresses(&self) -> Option<Arc<[SocketAddr]>> {
-        self.cluster.more_addresses().of(&self.key)
+        self.cluster.more_addresses()?.of(self)
     }
 
     /// What identifies it in its cluster.
-    pub fn key(&self) -> &EndpointKey {
-        &self.key
+    pub fn key(&self) -> EndpointKey {
+        self.identity.key()
+    }
+
+    /// Whether this is what identifies it.
+    pub(crate) fn is(&self, wanted: &Wanted<'_>) -> bool {
+        self.identity.is(wanted)
+    }
+
+    /// The name of its transport ([`EndpointKey::transport`]), empty for its cluster's own.
+    pub fn transport(&self) -> &str {
+        self.identity.names().map_or("", |names| &names.transport)
     }
 
     /// The name it was configured or resolved by, for `auto_host_rewrite` and as the default SNI of a name; empty if
     /// it has none. (`Endpoint.hostname`, or for a DNS cluster the name that was resolved.)
     pub fn hostname(&self) -> &str {
-        &self.key.hostname
+        self.identity.names().map_or("", |names| &names.hostname)
     }
 
     /// The cluster it belongs to.
@@ -147,7 +106,7 @@ impl EndpointState {
 
     /// All health flags at this moment.
     pub fn health_flags(&self) -> HealthFlags {
-        HealthFlags::from_bits(self.health.load(Ordering::Relaxed))
+        HealthFlags::from_bits(self.health.load(Ordering::Relaxed) & !USED)
     }
 
     /// Healthy, degraded or unhealthy: what the flags amount to.
@@ -190,45 +149,47 @@ impl EndpointState {
     pub(crate) fn update_health_quietly(&self, set: HealthFlags, clear: HealthFlags) -> HealthFlags {
         let update = |bits| Some((bits & !clear.bits()) | set.bits());
         match self.health.fetch_update(Ordering::AcqRel, Ordering::Relaxed, update) {
-            Ok(before) | Err(before) => HealthFlags::from_bits(before),
+            Ok(before) | Err(before) => HealthFlags::from_bits(before & !USED),
         }
     }
 
     /// A table that will be current contains it. Returns whether it is new: no current table contained it before; the
     /// caller then clears [`HealthFlags::REMOVED`] with what else the new member begins with.
     pub(crate) fn join(&self) -> bool {
-        self.memberships.fetch_add(1, Ordering::Relaxed) == 0
+        self.standing.fetch_add(1, Ordering::Relaxed) & MEMBERSHIPS == 0
     }
 
     /// A table that contained it is no longer current.
     pub(crate) fn leave(&self) {
-        if self.memberships.fetch_sub(1, Ordering::Relaxed) == 1 {
+        if self.standing.fetch_sub(1, Ordering::Relaxed) & MEMBERSHIPS == 1 {
             self.update_health_quietly(HealthFlags::REMOVED, HealthFlags::NONE);
         }
     }
 
     /// Slow start begins at `now`: it is new, or was found healthy again.
     pub(crate) fn begin_slow_start(&self, now: Instant) {
-        self.healthy_since.store(milliseconds(now), Ordering::Relaxed);
+        let memberships = self.standing.load(Ordering::Relaxed) & MEMBERSHIPS;
+        let since = milliseconds(now).cast_unsigned() << MEMBERSHIPS.count_ones();
+        self.standing.store(since | memberships, Ordering::Relaxed);
     }
 
     /// For how long it has been there and healthy.
     pub(crate) fn healthy_for(&self, now: Instant) -> Duration {
-        let since = self.healthy_since.load(Ordering::Relaxed);
+        let since = self.standing.load(Ordering::Relaxed).cast_signed() >> MEMBERSHIPS.count_ones();
         Duration::from_millis(milliseconds(now).saturating_sub(since).try_into().unwrap_or(0))
     }
 
     /// It was picked.
     pub(crate) fn set_used(&self) {
         // Read first: a write would take the line from the other workers.
-        if !self.used.load(Ordering::Relaxed) {
-            self.used.store(true, Ordering::Relaxed);
+        if self.health.load(Ordering::Relaxed) & USED == 0 {
+            self.health.fetch_or(USED, Ordering::Relaxed);
         }
     }
 
     /// Whether it was picked since the last call.
     pub(crate) fn take_used(&self) -> bool {
-        self.used.swap(false, Ordering::Relaxed)
+        self.health.fetch_and(!USED, Ordering::Relaxed) & USED != 0
     }
 
     /// Whether it has connections or requests.
@@ -338,12 +299,19 @@ impl fmt::Debug for EndpointState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EndpointState")
             .field("cluster", &self.cluster.name())
-            .field("key", &self.key)
+            .field("key", &self.key())
             .field("health", &self.health_flags())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
 }
+
+/// Beside the flags of an endpoint's health, none of which it is: whether the endpoint was picked since that was last
+/// asked (ORIGINAL_DST).
+const USED: u32 = 1 << 30;
+
+/// Which part of [`EndpointState::standing`] counts memberships.
+const MEMBERSHIPS: u64 = 0xffff;
 
 /// A point in time as a number: milliseconds since the first one asked for, negative before it.
 fn milliseconds(at: Instant) -> i64 {

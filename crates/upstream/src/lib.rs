@@ -17,6 +17,7 @@ pub mod endpoint;
 pub mod health;
 pub mod health_flags;
 pub mod hosts;
+mod known_endpoints;
 pub mod load;
 mod more_addresses;
 mod original_destination;

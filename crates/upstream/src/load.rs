@@ -13,6 +13,7 @@ use telemetry::stats::cluster as stat;
 
 use crate::cluster::ClusterHandle;
 use crate::clusters::ClustersView;
+use crate::drops::Drops;
 use crate::endpoint::{EndpointAddress, EndpointState, EndpointStats};
 
 /// Counts of requests since the last report, but those in progress.
@@ -150,7 +151,8 @@ impl LoadMeter {
 impl Metered {
     /// Takes in the endpoints that the cluster has now, new ones with nothing taken yet.
     fn meet(&mut self, handle: &ClusterHandle) {
-        for (category, count) in handle.state().drops().by_category() {
+        let drops = handle.state().drops_if_used();
+        for (category, count) in drops.map(Drops::by_category).unwrap_or_default() {
             let metered = self.drops.entry(category).or_insert_with(|| (Arc::clone(&count), 0));
             if !Arc::ptr_eq(&metered.0, &count) {
                 // The category was gone for a while: it counts from nothing again.
@@ -208,7 +210,7 @@ impl Metered {
             };
             if load != Load::default() {
                 loads.push(EndpointLoad {
-                    address: endpoint.state.address().clone(),
+                    address: endpoint.state.address().to_owned(),
                     locality: endpoint.locality.clone(),
                     priority: endpoint.priority,
                     load,
@@ -223,7 +225,8 @@ impl Metered {
 
 /// What Envoy counts as dropped: requests of its `drop_overloads`, in maintenance mode, and refused by an open breaker.
 fn dropped(handle: &ClusterHandle) -> u64 {
-    handle.stats().counter(stat::UPSTREAM_RQ_MAINTENANCE_MODE) + handle.state().drops().total()
+    let drops = handle.state().drops_if_used().map_or(0, Drops::total);
+    handle.stats().counter(stat::UPSTREAM_RQ_MAINTENANCE_MODE) + drops
 }
 
 fn service(handle: &ClusterHandle) -> Arc<str> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
-use crate::endpoint::EndpointKey;
+use crate::endpoint::{EndpointKey, EndpointState};
 
 /// The further addresses of a cluster's endpoints. Apart from the endpoints' own records, since nearly no endpoint has
 /// any and a mesh has a hundred thousand; read only when a connection is made. Which ones there are may change without
@@ -30,7 +30,7 @@ impl MoreAddresses {
     }
 
     /// Those of one endpoint.
-    pub(crate) fn of(&self, endpoint: &EndpointKey) -> Option<Arc<[SocketAddr]>> {
-        self.made.get()?.load().get(endpoint).cloned()
+    pub(crate) fn of(&self, endpoint: &EndpointState) -> Option<Arc<[SocketAddr]>> {
+        self.made.get()?.load().get(&endpoint.key()).cloned()
     }
 }

@@ -8,7 +8,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use telemetry::stats;
 
-use crate::cluster_state::{ClusterState, Signals};
+use crate::cluster_state::{ClusterState, Signals, Surroundings};
 
 /// Where this proxy is, and what holds for all its clusters: what a bootstrap says beside them.
 #[derive(Clone, Debug, Default)]
@@ -30,9 +30,7 @@ pub struct Place {
 #[derive(Debug)]
 pub struct StateRegistry {
     clusters: DashMap<Arc<str>, Weak<ClusterState>>,
-    stats: Arc<stats::Registry>,
-    signals: Arc<Signals>,
-    place: Arc<Place>,
+    surroundings: Arc<Surroundings>,
 }
 
 impl StateRegistry {
@@ -44,32 +42,30 @@ impl StateRegistry {
     /// A registry of the proxy at `place`, whose clusters count in `stats`.
     pub fn at(place: Place, stats: Arc<stats::Registry>) -> Self {
         Self {
-            place: Arc::new(place),
             clusters: DashMap::new(),
-            stats,
-            signals: Arc::default(),
+            surroundings: Arc::new(Surroundings {
+                stats,
+                signals: Signals::default(),
+                place,
+            }),
         }
     }
 
     /// The state of the cluster called `name`, which counts under `stat_name`.
-    pub fn cluster(&self, name: &str, stat_name: &str) -> Arc<ClusterState> {
-        if let Some(state) = self.clusters.get(name).and_then(|weak| weak.upgrade()) {
+    pub fn cluster(&self, name: &Arc<str>, stat_name: &str) -> Arc<ClusterState> {
+        if let Some(state) = self.clusters.get(&**name).and_then(|weak| weak.upgrade()) {
             return state;
         }
-        let name: Arc<str> = name.into();
-        let make = |name| {
-            let (signals, place) = (self.signals.clone(), self.place.clone());
-            Arc::new(ClusterState::new(name, stat_name, &self.stats, signals, place))
-        };
+        let make = || Arc::new(ClusterState::new(name.clone(), stat_name, self.surroundings.clone()));
         // The entry stays locked while the state is made, so that two callers get the same.
         match self.clusters.entry(name.clone()) {
             Entry::Occupied(mut occupied) => occupied.get().upgrade().unwrap_or_else(|| {
-                let state = make(name);
+                let state = make();
                 occupied.insert(Arc::downgrade(&state));
                 state
             }),
             Entry::Vacant(vacant) => {
-                let state = make(name);
+                let state = make();
                 vacant.insert(Arc::downgrade(&state));
                 state
             }
@@ -78,7 +74,7 @@ impl StateRegistry {
 
     /// Where its clusters count.
     pub fn stats(&self) -> &Arc<stats::Registry> {
-        &self.stats
+        &self.surroundings.stats
     }
 
     /// Another number whenever any cluster's endpoints or their health have changed: what a worker compares to learn,
@@ -86,17 +82,17 @@ impl StateRegistry {
     /// ([`EndpointState::should_drain`](crate::endpoint::EndpointState::should_drain)). To be told of one cluster's
     /// changes, [subscribe](ClusterState::subscribe).
     pub fn generation(&self) -> u64 {
-        self.signals.generation()
+        self.surroundings.signals.generation()
     }
 
     /// Where this proxy is.
-    pub fn place(&self) -> &Arc<Place> {
-        &self.place
+    pub fn place(&self) -> &Place {
+        &self.surroundings.place
     }
 
     /// What changes of state report to.
-    pub(crate) fn signals(&self) -> &Arc<Signals> {
-        &self.signals
+    pub(crate) fn signals(&self) -> &Signals {
+        &self.surroundings.signals
     }
 
     /// Forgets the clusters that nothing holds any more. Costs in proportion to the clusters there are: call it after

@@ -26,7 +26,7 @@ pub(crate) fn registry() -> StateRegistry {
 }
 
 pub(crate) fn cluster_of(registry: &StateRegistry, name: &str) -> Arc<ClusterState> {
-    registry.cluster(name, name)
+    registry.cluster(&name.into(), name)
 }
 
 pub(crate) fn endpoint(address: SocketAddr, weight: u32) -> Endpoint {

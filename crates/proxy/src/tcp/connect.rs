@@ -10,7 +10,7 @@ use tls::Peer;
 use upstream::balancer::PickContext;
 use upstream::breaker::{Permit, RoutingPriority};
 use upstream::cluster::ClusterHandle;
-use upstream::endpoint::{ActiveConnection, ActiveRequest, EndpointAddress, EndpointState, PendingRequest};
+use upstream::endpoint::{ActiveConnection, ActiveRequest, EndpointAddressRef, EndpointState, PendingRequest};
 use upstream::outlier::Outcome;
 use upstream::transport::Transport;
 use upstream::xx_hash::xx_hash_64;
@@ -256,8 +256,8 @@ fn peer(endpoint: &EndpointState) -> Peer<'_> {
     let host = endpoint.hostname();
     Peer {
         address: match endpoint.address() {
-            EndpointAddress::Socket(address) => address.ip(),
-            EndpointAddress::Pipe(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+            EndpointAddressRef::Socket(address) => address.ip(),
+            EndpointAddressRef::Pipe(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
         },
         host: (!host.is_empty()).then_some(host),
         server_name: None,

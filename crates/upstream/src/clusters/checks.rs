@@ -23,6 +23,7 @@ pub(super) struct Checks {
     settings: Arc<HealthCheck>,
     stats: Arc<stats::Block>,
     by_serial: HashMap<u64, Checked>,
+    /// The serials of those that are checked.
     serials: HashMap<EndpointKey, u64>,
 }
 
@@ -66,10 +67,10 @@ impl Checks {
                 continue;
             }
             let key = host.state.key();
-            wanted.insert(key);
+            wanted.insert(key.clone());
             let address = health::address(&key.address, &self.settings, config);
             let authority = health::authority(cluster, &self.settings, config, &key.address);
-            if let Some(checked) = self.serials.get(key).and_then(|serial| self.by_serial.get_mut(serial)) {
+            if let Some(checked) = self.serials.get(&key).and_then(|serial| self.by_serial.get_mut(serial)) {
                 if checked.address != address {
                     checked.connection = None;
                     checked.address = address;
@@ -91,11 +92,11 @@ impl Checks {
                     connection: None,
                 },
             );
-            self.serials.insert(key.clone(), serial);
+            self.serials.insert(key, serial);
         }
         self.serials.retain(|key, _| wanted.contains(key));
         self.by_serial
-            .retain(|_, checked| wanted.contains(checked.endpoint.key()));
+            .retain(|_, checked| wanted.contains(&checked.endpoint.key()));
     }
 
     /// An endpoint is due: asks for its check. A stale serial is ignored.
@@ -108,7 +109,7 @@ impl Checks {
             settings: self.settings.clone(),
             address: checked.address.clone(),
             authority: checked.authority.clone(),
-            hostname: checked.endpoint.key().hostname.clone(),
+            hostname: checked.endpoint.key().hostname,
             transport: handle.transport_for_check(&checked.endpoint, &self.settings).clone(),
             connection: checked.connection.take(),
             cluster: Arc::clone(checked.endpoint.cluster()),

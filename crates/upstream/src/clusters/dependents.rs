@@ -6,12 +6,13 @@ use std::sync::Arc;
 use config::cluster::Cluster;
 use config::{Config, ResourceType};
 
-/// The active clusters by the endpoints and secrets they refer to.
+/// The active clusters by the endpoints and secrets they refer to. Most refer to endpoints of their own name and to
+/// nothing else: that goes without saying, since a mesh has thousands.
 #[derive(Debug, Default)]
 pub(super) struct Dependents {
     /// Usually one cluster each: a list is a tenth of the memory of a set.
     by_resource: HashMap<Referred, Vec<Arc<str>>>,
-    by_cluster: HashMap<Arc<str>, Vec<Referred>>,
+    by_cluster: HashMap<Arc<str>, Box<[Referred]>>,
 }
 
 type Referred = (ResourceType, Arc<str>);
@@ -21,7 +22,9 @@ impl Dependents {
     pub(super) fn set(&mut self, cluster: &Cluster) {
         self.remove(&cluster.name);
         let references = cluster.references();
-        let referred: Vec<Referred> = references.iter().map(|r| (r.resource_type, r.name.clone())).collect();
+        let own = (ResourceType::ClusterLoadAssignment, &cluster.name);
+        let others = references.iter().filter(|r| (r.resource_type, &r.name) != own);
+        let referred: Box<[Referred]> = others.map(|r| (r.resource_type, r.name.clone())).collect();
         for resource in &referred {
             self.by_resource
                 .entry(resource.clone())
@@ -53,6 +56,9 @@ impl Dependents {
             .changes_since(&old.clusters)
             .map(|change| change.name.clone())
             .collect();
+        let own = new.endpoints.changes_since(&old.endpoints).map(|change| change.name);
+        let own = own.filter(|name| new.clusters.contains_key(name));
+        changed.extend(own.cloned().collect::<Vec<_>>());
         let endpoints = new.endpoints.changes_since(&old.endpoints).map(|change| change.name);
         let secrets = new.secrets.changes_since(&old.secrets).map(|change| change.name);
         let resources = endpoints

@@ -71,10 +71,10 @@ fn cluster_listing(handle: &ClusterHandle) -> ClusterListing {
     let hosts = table.hosts();
     let mut endpoints = Vec::with_capacity(hosts.len());
     for host in hosts.iter() {
-        let locality = hosts.locality_of(host);
+        let (locality, key) = (hosts.locality_of(host), host.state.key());
         endpoints.push(EndpointListing {
-            address: host.state.address().clone(),
-            hostname: host.state.key().hostname.clone(),
+            address: key.address,
+            hostname: key.hostname,
             stats: host.state.stats(),
             health_flags: host.state.health_flags(),
             weight: host.weight,

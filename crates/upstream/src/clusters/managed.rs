@@ -48,8 +48,9 @@ pub(super) struct Managed {
     /// The members as configured; names are not resolved yet.
     assignment: Arc<ClusterLoadAssignment>,
     hosts: Arc<HostSet>,
-    names: Option<Names>,
-    checks: Option<Checks>,
+    /// Boxed, as most clusters have neither.
+    names: Option<Box<Names>>,
+    checks: Option<Box<Checks>>,
     /// When a change of health last made a table: within the merge window the next ones wait.
     last_merge: Option<Instant>,
     rebuild_scheduled: bool,
@@ -146,17 +147,15 @@ impl Managed {
     /// Brings names, members, checks and table in line with the configuration.
     fn apply(&mut self, before: Option<&ClusterHandle>, site: Site<'_>, work: &mut Work, now: Instant) {
         let config = self.handle.config().clone();
-        self.names = Names::new(self.id, &config, &self.assignment, self.names.take(), work, now);
+        let before_names = self.names.take().map(|names| *names);
+        let names = Names::new(self.id, &config, &self.assignment, before_names, work, now);
+        self.names = names.map(Box::new);
         let state = self.handle.state();
         match config.health_checks.first() {
             Some(settings) if self.checks.as_ref().is_some_and(|checks| checks.are_by(settings)) => {}
             Some(settings) => {
-                self.checks = Some(Checks::new(
-                    self.id,
-                    config.stat_name(),
-                    settings.clone(),
-                    site.registry.stats(),
-                ));
+                let checks = Checks::new(self.id, config.stat_name(), settings.clone(), site.registry.stats());
+                self.checks = Some(Box::new(checks));
             }
             None if self.checks.take().is_some() => {
                 // Nobody is left who could find these endpoints well again.
@@ -198,9 +197,9 @@ impl Managed {
         let members = Members {
             config: &config,
             state: self.handle.state(),
-            names: self.names.as_ref(),
+            names: self.names.as_deref(),
         };
-        self.handle.state().drops().set(&self.assignment.drop_overloads);
+        self.handle.state().set_drops(&self.assignment.drop_overloads);
         let discovered = members.hosts(self.assignment.clone());
         let lingering = match &self.checks {
             Some(_) => members.lingering(&self.hosts, &discovered),
@@ -211,7 +210,7 @@ impl Managed {
         } else {
             members.hosts(members::with_lingering(&self.assignment, &self.hosts, &lingering))
         };
-        self.handle.state().more_addresses().set(members.more_addresses(&hosts));
+        self.handle.state().set_more_addresses(members.more_addresses(&hosts));
         let before = std::mem::replace(&mut self.hosts, Arc::new(hosts));
         for host in self.hosts.iter() {
             members::set_flags(host, self.hosts.endpoint(host), self.checks.is_some(), now);
@@ -277,13 +276,12 @@ impl Managed {
             let members = Members {
                 config,
                 state: self.handle.state(),
-                names: self.names.as_ref(),
+                names: self.names.as_deref(),
             };
             // A logical name keeps its first address for as long as it can; the others may be new ones.
             self.handle
                 .state()
-                .more_addresses()
-                .set(members.more_addresses(&self.hosts));
+                .set_more_addresses(members.more_addresses(&self.hosts));
             self.announce_if_warm(work);
         }
     }
@@ -408,7 +406,7 @@ impl Managed {
             return true;
         }
         let pending = HealthFlags::PENDING_ACTIVE_HEALTH_CHECK;
-        self.names.as_ref().is_none_or(Names::all_attempted)
+        self.names.as_ref().is_none_or(|names| names.all_attempted())
             && (self.checks.is_none()
                 || !self
                     .hosts

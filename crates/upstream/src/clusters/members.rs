@@ -63,7 +63,7 @@ impl Members<'_> {
                 more.extend(names.more_addresses(endpoint));
             }
             if !more.is_empty() {
-                addresses.insert(host.state.key().clone(), more.into());
+                addresses.insert(host.state.key(), more.into());
             }
         }
         addresses

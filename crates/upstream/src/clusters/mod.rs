@@ -42,6 +42,9 @@ use crate::health::state::CheckResult;
 use crate::health::{CheckRequest, IdleConnection};
 use crate::registry::StateRegistry;
 
+/// Events for which there is always room.
+const FEW_EVENTS: usize = 64;
+
 /// The clusters of one configuration, by name.
 pub type ClusterMap = ResourceMap<ClusterHandle>;
 
@@ -364,7 +367,12 @@ impl Clusters {
 
     /// Something that happened; ask until there is nothing.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.work.events.pop_front()
+        let event = self.work.events.pop_front();
+        if self.work.events.is_empty() {
+            // A whole mesh that became warm at once leaves no room behind.
+            self.work.events.shrink_to(FEW_EVENTS);
+        }
+        event
     }
 
     fn create(&mut self, cluster: &Arc<Cluster>, config: &Config, now: Instant) -> ClusterId {

@@ -9,7 +9,7 @@ fn endpoint() -> Arc<EndpointState> {
 
 #[test]
 fn an_endpoint_without_traffic_is_small() {
-    assert!(size_of::<EndpointState>() <= 112, "{}", size_of::<EndpointState>());
+    assert!(size_of::<EndpointState>() <= 56, "{}", size_of::<EndpointState>());
 }
 
 #[test]

@@ -256,7 +256,7 @@ fn endpoints_choose_their_transport_by_metadata() {
     };
     let mut scripted = Scripted::with(cluster.clone());
     let secured = scripted.endpoint("10.0.0.1:80");
-    assert_eq!(&*secured.key().transport, "mesh");
+    assert_eq!(secured.transport(), "mesh");
     assert!(matches!(
         scripted.handle().transport(&secured),
         Transport::NotReady { .. }
