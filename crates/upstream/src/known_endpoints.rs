@@ -143,7 +143,7 @@ mod tests {
         let cluster = testing::cluster_of(&testing::registry(), "c");
         let endpoint = |at: usize| {
             let address = SocketAddr::from(([10, 0, (at >> 8) as u8, at as u8], 80)).into();
-            cluster.endpoint(address, if at % 2 == 0 { "" } else { "mesh" }, "")
+            cluster.endpoint(address, if at.is_multiple_of(2) { "" } else { "mesh" }, "")
         };
         let mut held = Vec::new();
         for at in 0..3 * FEW {
