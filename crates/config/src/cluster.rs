@@ -1,5 +1,6 @@
 //! Clusters (`envoy.config.cluster.v3.Cluster`).
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,36 @@ pub struct Cluster {
     pub alt_stat_name: Option<Arc<str>>,
     /// Where its endpoints come from.
     pub discovery: Discovery,
+    /// Transport socket; raw TCP when none.
+    pub transport_socket: Option<TransportSocket>,
+    /// Transport sockets by endpoint metadata; the first that matches takes the place of `transport_socket`.
+    pub transport_socket_matches: Vec<TransportSocketMatch>,
+    /// Metadata of its own.
+    pub metadata: Metadata,
+    /// All else, shared with clusters that are alike: those of a big mesh mostly are.
+    pub settings: Arc<ClusterSettings>,
+    /// Identity of its content.
+    pub fingerprint: Fingerprint,
+}
+
+impl Deref for Cluster {
+    type Target = ClusterSettings;
+
+    fn deref(&self) -> &ClusterSettings {
+        &self.settings
+    }
+}
+
+impl DerefMut for Cluster {
+    /// Makes the settings its own first.
+    fn deref_mut(&mut self) -> &mut ClusterSettings {
+        Arc::make_mut(&mut self.settings)
+    }
+}
+
+/// What clusters may have in common.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterSettings {
     /// How long connecting may take. Envoy's default is 5 s.
     pub connect_timeout: Duration,
     /// Limit on bytes buffered for a connection, soft.
@@ -62,10 +93,6 @@ pub struct Cluster {
     pub outlier_detection: Option<Arc<OutlierDetection>>,
     /// How HTTP is spoken with the endpoints.
     pub http_protocol_options: Arc<HttpProtocolOptions>,
-    /// Transport socket; raw TCP when none.
-    pub transport_socket: Option<TransportSocket>,
-    /// Transport sockets by endpoint metadata; the first that matches takes the place of `transport_socket`.
-    pub transport_socket_matches: Vec<TransportSocketMatch>,
     /// The address that connections come from.
     pub upstream_bind_config: Option<BindConfig>,
     /// Keepalive of connections; none when off.
@@ -88,18 +115,14 @@ pub struct Cluster {
     pub cleanup_interval: Duration,
     /// Which more statistics are kept.
     pub track_cluster_stats: TrackClusterStats,
-    /// Metadata of its own.
-    pub metadata: Metadata,
-    /// Identity of its content.
-    pub fingerprint: Fingerprint,
 }
 
 impl Cluster {
-    /// Envoy's default for [`connect_timeout`](Self::connect_timeout).
+    /// Envoy's default for [`connect_timeout`](ClusterSettings::connect_timeout).
     pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-    /// Envoy's default for [`per_connection_buffer_limit_bytes`](Self::per_connection_buffer_limit_bytes): 1 MiB.
+    /// Envoy's default for [`per_connection_buffer_limit_bytes`](ClusterSettings::per_connection_buffer_limit_bytes): 1 MiB.
     pub const DEFAULT_PER_CONNECTION_BUFFER_LIMIT_BYTES: u32 = 1024 * 1024;
-    /// Envoy's default for [`cleanup_interval`](Self::cleanup_interval).
+    /// Envoy's default for [`cleanup_interval`](ClusterSettings::cleanup_interval).
     pub const DEFAULT_CLEANUP_INTERVAL: Duration = Duration::from_secs(5);
 
     /// Its name in statistics.

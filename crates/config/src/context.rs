@@ -80,6 +80,11 @@ impl<'a> Context<'a> {
         self.extensions.alike.share(value)
     }
 
+    /// The one copy of a name that several resources have, such as a cluster's.
+    pub(crate) fn shared_name(&self, name: &str) -> Arc<str> {
+        self.extensions.alike.name(name)
+    }
+
     /// Records a fault at the current path.
     pub fn reject(&mut self, reason: impl Into<String>) -> Reported {
         let path = FieldPath::from_segments(&self.path, None);

@@ -2,6 +2,7 @@
 //!
 //! [`Matcher`] finds the route of a request; [`RouteConfiguration`] holds it compiled.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::extensions::ExtensionConfig;
@@ -23,7 +24,7 @@ pub use action::{
     ClusterNotFoundResponseCode, ClusterSpecifier, ClusterWeight, DirectResponseAction, HashPolicy,
     HashPolicySpecifier, HedgePolicy, HostRewrite, InternalRedirectPolicy, InternalRedirectPredicate,
     MaxStreamDuration, MirrorCluster, PathRewrite, RedirectAction, RedirectPathRewrite, RequestMirrorPolicy,
-    RouteAction, RouteUpgradeConfig, RoutingPriority, SchemeRewrite, WeightedClusters,
+    RouteAction, RouteActionSettings, RouteUpgradeConfig, RoutingPriority, SchemeRewrite, WeightedClusters,
 };
 pub use matcher::{Matched, Matcher, PeerCertificate, RequestView, query_parameter};
 pub use retry::{RateLimitedRetryBackOff, ResetHeader, ResetHeaderFormat, RetryBackOff, RetryOn, RetryPolicy};
@@ -137,6 +138,21 @@ pub struct VirtualHost {
     pub domains: Vec<Arc<str>>,
     /// Routes; the first that matches applies.
     pub routes: Vec<Arc<Route>>,
+    /// All else, shared with virtual hosts that are alike: those of a big mesh mostly are.
+    pub settings: Arc<VirtualHostSettings>,
+}
+
+impl Deref for VirtualHost {
+    type Target = VirtualHostSettings;
+
+    fn deref(&self) -> &VirtualHostSettings {
+        &self.settings
+    }
+}
+
+/// What virtual hosts may have in common.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VirtualHostSettings {
     /// Whether plaintext requests are redirected.
     pub require_tls: TlsRequirement,
     /// Changes to request headers.
@@ -191,10 +207,25 @@ pub enum TlsRequirement {
 pub struct Route {
     /// Name, may be empty.
     pub name: Arc<str>,
-    /// What it matches.
-    pub route_match: RouteMatch,
+    /// What it matches; shared with routes that match the same.
+    pub route_match: Arc<RouteMatch>,
     /// What becomes of the request.
     pub action: Action,
+    /// All else, shared with routes that are alike: those of a big mesh mostly are.
+    pub settings: Arc<RouteSettings>,
+}
+
+impl Deref for Route {
+    type Target = RouteSettings;
+
+    fn deref(&self) -> &RouteSettings {
+        &self.settings
+    }
+}
+
+/// What routes may have in common.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteSettings {
     /// Metadata of its own.
     pub metadata: Metadata,
     /// The name of the operation in traces; none when not said.
@@ -219,7 +250,7 @@ pub enum Action {
     /// The client is sent elsewhere.
     Redirect(Box<RedirectAction>),
     /// It is answered.
-    DirectResponse(DirectResponseAction),
+    DirectResponse(Box<DirectResponseAction>),
     /// It is left to a filter; the router refuses it.
     NonForwarding,
 }
@@ -234,7 +265,7 @@ pub struct Decorator {
 }
 
 /// Configuration of HTTP filters for a route, virtual host, table or weighted cluster.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PerFilterConfig {
     /// Few, and in a big mesh mostly none.
     filters: Box<[(Arc<str>, FilterConfig)]>,
@@ -247,6 +278,18 @@ pub struct FilterConfig {
     pub config: Option<Arc<dyn ExtensionConfig>>,
     /// Whether the filter is off here. `None` where nothing is said.
     pub disabled: Option<bool>,
+}
+
+impl PartialEq for FilterConfig {
+    /// Configurations of filters have no equality: one is only equal to itself.
+    fn eq(&self, other: &Self) -> bool {
+        let same_config = match (&self.config, &other.config) {
+            (None, None) => true,
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            _ => false,
+        };
+        same_config && self.disabled == other.disabled
+    }
 }
 
 impl PerFilterConfig {

@@ -111,6 +111,17 @@ impl Context<'_> {
         Ok(value.into())
     }
 
+    /// A name that must not be empty and that several resources have, such as a cluster's.
+    ///
+    /// # Errors
+    /// When it is empty.
+    pub fn name(&mut self, field: &str, value: &str) -> Result<std::sync::Arc<str>, Reported> {
+        if value.is_empty() {
+            return self.text(field, value);
+        }
+        Ok(self.shared_name(value))
+    }
+
     /// A TCP port from 0 to 65535.
     ///
     /// # Errors

@@ -134,7 +134,11 @@ pub(crate) fn stream_duration(
 
 #[cfg(test)]
 mod tests {
-    use config::route::{ClusterNotFoundResponseCode, ClusterSpecifier, MaxStreamDuration, RoutingPriority};
+    use std::sync::Arc;
+
+    use config::route::{
+        ClusterNotFoundResponseCode, ClusterSpecifier, MaxStreamDuration, RouteActionSettings, RoutingPriority,
+    };
 
     use super::*;
 
@@ -143,6 +147,12 @@ mod tests {
     fn action() -> RouteAction {
         RouteAction {
             cluster: ClusterSpecifier::Cluster("c".into()),
+            settings: Arc::new(settings()),
+        }
+    }
+
+    fn settings() -> RouteActionSettings {
+        RouteActionSettings {
             cluster_not_found_response_code: ClusterNotFoundResponseCode::default(),
             metadata_match: config::metadata::Metadata::default(),
             path_rewrite: None,
@@ -215,8 +225,11 @@ mod tests {
     #[test]
     fn a_grpc_timeout_counts_up_to_its_limit() {
         let with = |most, offset| RouteAction {
-            max_grpc_timeout: Some(most),
-            grpc_timeout_offset: offset,
+            settings: Arc::new(RouteActionSettings {
+                max_grpc_timeout: Some(most),
+                grpc_timeout_offset: offset,
+                ..settings()
+            }),
             ..action()
         };
         let limit = |action: &RouteAction, fields: &[(&str, &str)]| {
@@ -233,7 +246,10 @@ mod tests {
     #[test]
     fn a_stream_lasts_as_long_as_its_route_says_or_its_caller_asks() {
         let with = |limits| RouteAction {
-            max_stream_duration: Some(limits),
+            settings: Arc::new(RouteActionSettings {
+                max_stream_duration: Some(limits),
+                ..settings()
+            }),
             ..action()
         };
         let none = MaxStreamDuration::default();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use config::Fingerprint;
 use config::address::Address;
 use config::cluster::{
-    Cluster, Discovery, GrpcHealthCheck, HappyEyeballs, HealthCheck, HealthChecker, LbPolicy, Preconnect,
-    TrackClusterStats,
+    Cluster, ClusterSettings, Discovery, GrpcHealthCheck, HappyEyeballs, HealthCheck, HealthChecker, LbPolicy,
+    Preconnect, TrackClusterStats,
 };
 use config::endpoint::{ClusterLoadAssignment, Endpoint, HealthStatus, Locality, LocalityEndpoints};
 use config::metadata::Metadata;
@@ -98,29 +98,31 @@ pub(crate) fn cluster(name: &str, localities: Vec<LocalityEndpoints>) -> Cluster
         discovery: Discovery::Static {
             endpoints: assignment(localities),
         },
-        connect_timeout: Cluster::DEFAULT_CONNECT_TIMEOUT,
-        per_connection_buffer_limit_bytes: Cluster::DEFAULT_PER_CONNECTION_BUFFER_LIMIT_BYTES,
-        lb_policy: LbPolicy::default(),
-        common_lb_config: Arc::default(),
-        lb_subset_config: None,
-        health_checks: Vec::new(),
-        circuit_breakers: Arc::default(),
-        outlier_detection: None,
-        http_protocol_options: Arc::default(),
         transport_socket: None,
         transport_socket_matches: Vec::new(),
-        upstream_bind_config: None,
-        tcp_keepalive: None,
-        happy_eyeballs: HappyEyeballs::default(),
-        dns: Arc::default(),
-        wait_for_warm_on_init: true,
-        close_connections_on_host_health_failure: false,
-        ignore_health_on_host_removal: false,
-        connection_pool_per_downstream_connection: false,
-        preconnect: Preconnect::default(),
-        cleanup_interval: Cluster::DEFAULT_CLEANUP_INTERVAL,
-        track_cluster_stats: TrackClusterStats::default(),
         metadata: Metadata::default(),
+        settings: Arc::new(ClusterSettings {
+            connect_timeout: Cluster::DEFAULT_CONNECT_TIMEOUT,
+            per_connection_buffer_limit_bytes: Cluster::DEFAULT_PER_CONNECTION_BUFFER_LIMIT_BYTES,
+            lb_policy: LbPolicy::default(),
+            common_lb_config: Arc::default(),
+            lb_subset_config: None,
+            health_checks: Vec::new(),
+            circuit_breakers: Arc::default(),
+            outlier_detection: None,
+            http_protocol_options: Arc::default(),
+            upstream_bind_config: None,
+            tcp_keepalive: None,
+            happy_eyeballs: HappyEyeballs::default(),
+            dns: Arc::default(),
+            wait_for_warm_on_init: true,
+            close_connections_on_host_health_failure: false,
+            ignore_health_on_host_removal: false,
+            connection_pool_per_downstream_connection: false,
+            preconnect: Preconnect::default(),
+            cleanup_interval: Cluster::DEFAULT_CLEANUP_INTERVAL,
+            track_cluster_stats: TrackClusterStats::default(),
+        }),
         fingerprint: Fingerprint::of(name.as_bytes()),
     }
 }

@@ -2,6 +2,7 @@
 //! `http.<prefix>.rds.<name>.*`, `sds.<name>.*`, `control_plane.*`.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -55,10 +56,17 @@ static RDS: Names = names!(rds);
 static SDS: Names = names!(sds);
 
 /// The statistics of one subscription.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Subscription {
     block: Arc<Block>,
     names: &'static Names,
+}
+
+/// What the subscriptions to one resource are counted in. A big mesh has ten thousand, nearly all of them counted once.
+#[derive(Debug)]
+enum Blocks {
+    One(Arc<Block>),
+    More(Box<[Arc<Block>]>),
 }
 
 /// All statistics of the client.
@@ -71,7 +79,7 @@ pub(crate) struct Statistics {
     cluster_manager: Arc<Block>,
     listener_manager: Arc<Block>,
     /// Subscriptions by name to endpoints, routes and secrets, by what they are counted under.
-    named: HashMap<ResourceKey, Vec<Subscription>>,
+    named: [HashMap<Arc<str>, Blocks>; ResourceType::ALL.len()],
     /// What was already counted of the assembler's own counts.
     counted: [Counts; 2],
 }
@@ -93,7 +101,7 @@ impl Statistics {
             control_plane: process("control_plane.", &control_plane::TABLE),
             cluster_manager: process("cluster_manager.", &cluster_manager::TABLE),
             listener_manager: process("listener_manager.", &listener_manager::TABLE),
-            named: HashMap::new(),
+            named: Default::default(),
             counted: Default::default(),
             registry: Arc::clone(registry),
         }
@@ -156,7 +164,7 @@ impl Statistics {
 
     /// A resource asked for by name did not come in time.
     pub(crate) fn fetch_timed_out(&self, key: &ResourceKey) {
-        for subscription in self.named.get(key).into_iter().flatten() {
+        for subscription in self.named(key) {
             subscription.block.increment(Shard::CONTROL, subscription.names.timeout);
         }
     }
@@ -178,7 +186,7 @@ impl Statistics {
                     let block = self
                         .registry
                         .block(Scope::Cluster(cluster.stat_name()), &cluster_membership::TABLE);
-                    self.count(ResourceType::ClusterLoadAssignment, service_name, block, &EDS);
+                    self.count(ResourceType::ClusterLoadAssignment, service_name, block);
                 }
             }
             Resource::Listener(listener) => {
@@ -188,21 +196,21 @@ impl Statistics {
                     {
                         let scope = Scope::Rds(&manager.stat_prefix, route_config_name);
                         let block = self.registry.block(scope, &rds::TABLE);
-                        self.count(ResourceType::RouteConfiguration, route_config_name, block, &RDS);
+                        self.count(ResourceType::RouteConfiguration, route_config_name, block);
                     }
                 }
             }
             _ => {}
         }
         let key = ResourceKey::new(resource.resource_type(), Arc::clone(resource.name()));
-        for subscription in self.named.get(&key).into_iter().flatten() {
+        for subscription in self.named(&key) {
             subscription.succeeded(version, at);
         }
     }
 
     /// A resource was refused.
     pub(crate) fn rejected(&self, key: &ResourceKey) {
-        for subscription in self.named.get(key).into_iter().flatten() {
+        for subscription in self.named(key) {
             subscription.refused();
         }
     }
@@ -211,16 +219,16 @@ impl Statistics {
     pub(crate) fn subscribed(&mut self, key: &ResourceKey) {
         if key.resource_type == ResourceType::Secret {
             let block = self.registry.block(Scope::Sds(&key.name), &sds::TABLE);
-            self.count(ResourceType::Secret, &key.name, block, &SDS);
+            self.count(ResourceType::Secret, &key.name, block);
         }
-        for subscription in self.named.get(key).into_iter().flatten() {
+        for subscription in self.named(key) {
             subscription.attempted();
         }
     }
 
     /// A resource is asked for no longer.
     pub(crate) fn unsubscribed(&mut self, key: &ResourceKey) {
-        self.named.remove(key);
+        self.named[key.resource_type as usize].remove(&key.name);
     }
 
     /// What the assembler did since the last call.
@@ -256,13 +264,48 @@ impl Statistics {
         }
     }
 
+    /// The subscriptions to one resource.
+    fn named(&self, key: &ResourceKey) -> impl Iterator<Item = Subscription> {
+        let names = match key.resource_type {
+            ResourceType::Cluster => &CDS,
+            ResourceType::ClusterLoadAssignment => &EDS,
+            ResourceType::Listener => &LDS,
+            ResourceType::RouteConfiguration => &RDS,
+            ResourceType::Secret => &SDS,
+        };
+        let blocks = self.named[key.resource_type as usize].get(&key.name);
+        let blocks = blocks.map_or(&[][..], Blocks::as_slice).iter();
+        blocks.map(|block| Subscription {
+            block: Arc::clone(block),
+            names,
+        })
+    }
+
     /// Counts a named subscription in one more block.
-    fn count(&mut self, resource_type: ResourceType, name: &Arc<str>, block: Arc<Block>, names: &'static Names) {
-        let key = ResourceKey::new(resource_type, Arc::clone(name));
-        let subscriptions = self.named.entry(key).or_default();
-        if !subscriptions.iter().any(|known| Arc::ptr_eq(&known.block, &block)) {
-            subscriptions.push(Subscription { block, names });
+    fn count(&mut self, resource_type: ResourceType, name: &Arc<str>, block: Arc<Block>) {
+        match self.named[resource_type as usize].entry(Arc::clone(name)) {
+            Entry::Vacant(entry) => {
+                entry.insert(Blocks::One(block));
+            }
+            Entry::Occupied(mut entry) => entry.get_mut().add(block),
         }
+    }
+}
+
+impl Blocks {
+    fn as_slice(&self) -> &[Arc<Block>] {
+        match self {
+            Self::One(block) => std::slice::from_ref(block),
+            Self::More(blocks) => blocks,
+        }
+    }
+
+    fn add(&mut self, block: Arc<Block>) {
+        if self.as_slice().iter().any(|known| Arc::ptr_eq(known, &block)) {
+            return;
+        }
+        let known = self.as_slice().iter().cloned();
+        *self = Self::More(known.chain([block]).collect());
     }
 }
 

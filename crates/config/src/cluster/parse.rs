@@ -5,8 +5,8 @@ use std::sync::Arc;
 use xds_api::envoy::config::cluster::v3 as pb;
 
 use super::{
-    BindConfig, CircuitBreakers, Cluster, DnsOptions, HappyEyeballs, HealthCheck, HealthChecker, HttpProtocolOptions,
-    OutlierDetection, Preconnect, TrackClusterStats, TransportSocketMatch, UpstreamProtocol,
+    BindConfig, CircuitBreakers, Cluster, ClusterSettings, DnsOptions, HappyEyeballs, HealthCheck, HealthChecker,
+    HttpProtocolOptions, OutlierDetection, Preconnect, TrackClusterStats, TransportSocketMatch, UpstreamProtocol,
 };
 use crate::context::Context;
 use crate::extensions::{ExtensionKind, message_name};
@@ -14,7 +14,7 @@ use crate::listener::{TcpKeepalive, TransportSocket};
 use crate::metadata::{Metadata, parse_struct};
 use crate::rejected::Reported;
 use crate::scalars::{bool_or, u32_or};
-use crate::shared_str::{non_empty, shared};
+use crate::shared_str::non_empty;
 
 mod circuit_breakers;
 mod discovery;
@@ -32,7 +32,7 @@ impl Cluster {
     pub fn parse(context: &mut Context<'_>, message: &pb::Cluster) -> Result<Self, Reported> {
         let fingerprint = context.take_fingerprint(message);
         context.check(message);
-        let name = context.text("name", &message.name);
+        let name = context.name("name", &message.name);
         let discovery = discovery::parse(context, message);
         let connect_timeout = context.positive_duration("connect_timeout", message.connect_timeout.as_ref());
         let lb_policy = load_balancing::parse(context, message);
@@ -96,10 +96,7 @@ impl Cluster {
         let (tcp_keepalive, happy_eyeballs) = connection_options?.unwrap_or_default();
         let mut track_cluster_stats = track?.unwrap_or_default();
         track_cluster_stats.timeout_budgets |= message.track_timeout_budgets;
-        Ok(Self {
-            name: name?,
-            alt_stat_name: non_empty(&message.alt_stat_name),
-            discovery: discovery?,
+        let settings = ClusterSettings {
             connect_timeout: connect_timeout?.unwrap_or(Self::DEFAULT_CONNECT_TIMEOUT),
             per_connection_buffer_limit_bytes: u32_or(
                 message.per_connection_buffer_limit_bytes.as_ref(),
@@ -112,8 +109,6 @@ impl Cluster {
             circuit_breakers: context.share(circuit_breakers?.unwrap_or_default()),
             outlier_detection: outlier_detection?.map(Arc::new),
             http_protocol_options: context.share(http_protocol_options?),
-            transport_socket: transport_socket?,
-            transport_socket_matches: transport_socket_matches?,
             upstream_bind_config: upstream_bind_config?,
             tcp_keepalive,
             happy_eyeballs,
@@ -125,7 +120,15 @@ impl Cluster {
             preconnect: preconnect?.unwrap_or_default(),
             cleanup_interval: cleanup_interval?.unwrap_or(Self::DEFAULT_CLEANUP_INTERVAL),
             track_cluster_stats,
+        };
+        Ok(Self {
+            name: name?,
+            alt_stat_name: non_empty(&message.alt_stat_name),
+            discovery: discovery?,
+            transport_socket: transport_socket?,
+            transport_socket_matches: transport_socket_matches?,
             metadata,
+            settings: context.share(settings),
             fingerprint,
         })
     }
@@ -203,6 +206,6 @@ impl Preconnect {
 }
 
 /// What is named after the cluster unless it has a name of its own.
-fn name_or(name: &str, cluster: &str) -> Arc<str> {
-    shared(if name.is_empty() { cluster } else { name })
+fn name_or(context: &Context<'_>, name: &str, cluster: &str) -> Arc<str> {
+    context.shared_name(if name.is_empty() { cluster } else { name })
 }

@@ -326,6 +326,7 @@ fn protocol(options: &str) -> Arc<HttpProtocolOptions> {
          {HTTP}\n    {options}"
     ))
     .http_protocol_options
+    .clone()
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl ClusterLoadAssignment {
     ) -> Result<Self, Reported> {
         let fingerprint = context.take_fingerprint(message);
         context.check(message);
-        let cluster_name = context.text("cluster_name", &message.cluster_name);
+        let cluster_name = context.name("cluster_name", &message.cluster_name);
         // Localities of one message share their metadata and names with nothing else, so they are not interned.
         let endpoints = context.each("endpoints", &message.endpoints, |context, locality| {
             LocalityEndpoints::parse(context, locality, &message.named_endpoints, hosts)

@@ -1,5 +1,6 @@
 //! What becomes of a request that matched a route.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,21 @@ use crate::value_format::FormattedText;
 pub struct RouteAction {
     /// The cluster.
     pub cluster: ClusterSpecifier,
+    /// All else, shared with actions that are alike: the routes of a big mesh mostly differ in their clusters only.
+    pub settings: Arc<RouteActionSettings>,
+}
+
+impl Deref for RouteAction {
+    type Target = RouteActionSettings;
+
+    fn deref(&self) -> &RouteActionSettings {
+        &self.settings
+    }
+}
+
+/// How is forwarded, whatever the cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteActionSettings {
     /// Status when there is no such cluster.
     pub cluster_not_found_response_code: ClusterNotFoundResponseCode,
     /// Which endpoints of the cluster are eligible (`envoy.lb`).
@@ -58,7 +74,7 @@ pub struct RouteAction {
 }
 
 impl RouteAction {
-    /// Envoy's default for [`timeout`](Self::timeout).
+    /// Envoy's default for [`timeout`](RouteActionSettings::timeout).
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 }
 
@@ -70,7 +86,7 @@ pub enum ClusterSpecifier {
     /// The one that a request header names (lower-case header name).
     ClusterHeader(Arc<str>),
     /// One of several by weight.
-    WeightedClusters(WeightedClusters),
+    WeightedClusters(Box<WeightedClusters>),
 }
 
 /// Clusters by weight; at least one, and the weights add up to more than zero.

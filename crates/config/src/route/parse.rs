@@ -10,8 +10,8 @@ use xds_api::wire::take_repeated;
 
 use super::{
     Action, Decorator, DirectResponseAction, FilterConfig, HedgePolicy, Matcher, PerFilterConfig, RedirectAction,
-    RequestMirrorPolicy, RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, TlsRequirement,
-    VirtualCluster, VirtualHost,
+    RequestMirrorPolicy, RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, RouteSettings,
+    TlsRequirement, VirtualCluster, VirtualHost, VirtualHostSettings,
 };
 use crate::context::Context;
 use crate::data_source::DataSource;
@@ -171,7 +171,7 @@ impl VirtualHost {
         use pb::virtual_host::TlsRequirementType as Tls;
         context.check(message);
         let name = context.text("name", &message.name);
-        let domains = parse_domains(context, &message.domains);
+        let domains = parse_domains(context, name.as_ref().ok(), &message.domains);
         let routes = context.each("routes", &message.routes, |context, route| {
             Route::parse(context, route, longest_body).map(Arc::new)
         });
@@ -190,11 +190,8 @@ impl VirtualHost {
         let virtual_clusters = context.each("virtual_clusters", &message.virtual_clusters, VirtualCluster::parse);
         let typed_per_filter_config = PerFilterConfig::parse(context, &message.typed_per_filter_config);
         let metadata = Metadata::parse_optional(context, "metadata", message.metadata.as_ref());
-        Ok(Self {
+        let settings = VirtualHostSettings {
             virtual_clusters: virtual_clusters?,
-            name: name?,
-            domains: domains?,
-            routes: routes?,
             require_tls: require_tls?,
             request_headers: request_headers?,
             response_headers: response_headers?,
@@ -210,6 +207,12 @@ impl VirtualHost {
             request_mirror_policies: mirrors?,
             typed_per_filter_config: typed_per_filter_config?,
             metadata,
+        };
+        Ok(Self {
+            name: name?,
+            domains: domains?,
+            routes: routes?,
+            settings: context.share(settings),
         })
     }
 }
@@ -237,7 +240,11 @@ fn buffer_limit(
     newer.map(|limit| limit.value).or(older.map(|limit| limit.value.into()))
 }
 
-fn parse_domains(context: &mut Context<'_>, domains: &[String]) -> Result<Vec<Arc<str>>, Reported> {
+fn parse_domains(
+    context: &mut Context<'_>,
+    name: Option<&Arc<str>>,
+    domains: &[String],
+) -> Result<Vec<Arc<str>>, Reported> {
     if domains.is_empty() {
         return Err(context.reject_field("domains", "is required and must not be empty"));
     }
@@ -250,7 +257,10 @@ fn parse_domains(context: &mut Context<'_>, domains: &[String]) -> Result<Vec<Ar
         if fixed.contains('*') {
             context.without_effect("", "only a star at one end is a wildcard, and no host has a star in it");
         }
-        Ok(domain.to_ascii_lowercase().into())
+        let domain = domain.to_ascii_lowercase();
+        // Virtual hosts are mostly named after a domain.
+        let name = name.filter(|name| ***name == *domain);
+        Ok(name.map_or_else(|| domain.into(), Arc::clone))
     })
 }
 
@@ -272,7 +282,7 @@ impl Route {
                 .at("direct_response", |context| {
                     parse_direct_response(context, action, longest_body)
                 })
-                .map(Action::DirectResponse),
+                .map(|action| Action::DirectResponse(Box::new(action))),
             Some(Kind::NonForwardingAction(_)) => Ok(Action::NonForwarding),
             Some(Kind::FilterAction(_)) => Err(context.reported()),
             None => Err(context.reject("has no route, redirect or direct_response")),
@@ -288,10 +298,7 @@ impl Route {
         let (request_headers, response_headers) = header_mutations!(context, message);
         let typed_per_filter_config = PerFilterConfig::parse(context, &message.typed_per_filter_config);
         let metadata = Metadata::parse_optional(context, "metadata", message.metadata.as_ref());
-        Ok(Self {
-            name: shared(&message.name),
-            route_match: route_match?,
-            action: action?,
+        let settings = RouteSettings {
             metadata,
             decorator: decorator?,
             request_headers: request_headers?,
@@ -302,6 +309,12 @@ impl Route {
             ),
             stat_prefix: non_empty(&message.stat_prefix),
             typed_per_filter_config: typed_per_filter_config?,
+        };
+        Ok(Self {
+            name: shared(&message.name),
+            route_match: context.share(route_match?),
+            action: action?,
+            settings: context.share(settings),
         })
     }
 }

@@ -136,6 +136,7 @@ fn a_retry_policy_is_istios_default_one() {
          host_selection_retry_max_attempts: 5, retriable_status_codes: [503]}",
     )
     .retry_policy
+    .clone()
     .unwrap();
     assert!(policy.retry_on.contains_any(RetryOn::CONNECT_FAILURE));
     assert!(policy.retry_on.contains_any(RetryOn::RETRIABLE_STATUS_CODES));
@@ -242,10 +243,13 @@ fn hash_policies_mirrors_and_upgrades_have_their_fields() {
     assert!(action.upgrade_configs[0].connect_config.is_some());
     assert_eq!(action.path_rewrite, Some(PathRewrite::Prefix("/x".into())));
     assert_eq!(
-        (action.host_rewrite, action.priority),
+        (action.host_rewrite.clone(), action.priority),
         (Some(HostRewrite::Auto), RoutingPriority::High)
     );
-    assert_eq!(action.internal_redirect_policy.unwrap().redirect_response_codes, [302]);
+    assert_eq!(
+        action.internal_redirect_policy.clone().unwrap().redirect_response_codes,
+        [302]
+    );
     assert!(action.hedge_policy.unwrap().hedge_on_per_try_timeout);
 }
 

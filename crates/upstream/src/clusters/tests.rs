@@ -205,11 +205,9 @@ fn eds() -> Cluster {
     }
 }
 
-fn checked(cluster: Cluster, settings: HealthCheck) -> Cluster {
-    Cluster {
-        health_checks: vec![Arc::new(settings)],
-        ..cluster
-    }
+fn checked(mut cluster: Cluster, settings: HealthCheck) -> Cluster {
+    cluster.health_checks = vec![Arc::new(settings)];
+    cluster
 }
 
 fn named(names: &[&str]) -> Arc<ClusterLoadAssignment> {

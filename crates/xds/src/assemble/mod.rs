@@ -302,7 +302,7 @@ impl Assembler {
     pub fn waits_for(&self, key: &ResourceKey) -> Vec<ResourceKey> {
         self.nodes
             .get(key)
-            .map(|node| node.waits_for.iter().cloned().collect())
+            .map(|node| node.waits().waits_for.iter().cloned().collect())
             .unwrap_or_default()
     }
 

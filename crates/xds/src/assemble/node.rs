@@ -31,18 +31,39 @@ pub(super) struct Node {
     pub(super) subscribed: bool,
     /// What stands for the value while there is none.
     pub(super) answer: Answer,
-    /// When the wait for a first value ends (`initial_fetch_timeout`).
-    pub(super) fetch_deadline: Option<Instant>,
-    /// When this one's own wait for clusters or for the data plane ends.
-    pub(super) wait_deadline: Option<Instant>,
     /// That wait ended without what was waited for. Until the next publication.
     pub(super) wait_over: bool,
     /// The data plane is done with this new cluster.
     pub(super) data_plane_warm: bool,
-    /// What this one waits for.
+    /// Its waits and those for it: in a mesh at rest there are none.
+    waits: Option<Box<Waits>>,
+}
+
+/// The waits of a resource and those for it.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    /// When the wait for a first value ends (`initial_fetch_timeout`).
+    pub(super) fetch_deadline: Option<Instant>,
+    /// When its own wait for clusters or for the data plane ends.
+    pub(super) wait_deadline: Option<Instant>,
+    /// What it waits for.
     pub(super) waits_for: BTreeSet<ResourceKey>,
-    /// Who waits for this one.
+    /// Who waits for it.
     pub(super) waiters: BTreeSet<ResourceKey>,
+}
+
+impl Waits {
+    const NONE: &'static Self = &Self {
+        fetch_deadline: None,
+        wait_deadline: None,
+        waits_for: BTreeSet::new(),
+        waiters: BTreeSet::new(),
+    };
+
+    fn is_empty(&self) -> bool {
+        let deadlines = self.fetch_deadline.is_some() || self.wait_deadline.is_some();
+        !deadlines && self.waits_for.is_empty() && self.waiters.is_empty()
+    }
 }
 
 /// What is known of a resource without a value.
@@ -60,6 +81,21 @@ pub(super) enum Answer {
 }
 
 impl Node {
+    /// Its waits and those for it.
+    pub(super) fn waits(&self) -> &Waits {
+        self.waits.as_deref().unwrap_or(Waits::NONE)
+    }
+
+    /// Changes its waits or those for it.
+    pub(super) fn change_waits<T>(&mut self, change: impl FnOnce(&mut Waits) -> T) -> T {
+        let waits = self.waits.get_or_insert_default();
+        let result = change(waits);
+        if waits.is_empty() {
+            self.waits = None;
+        }
+        result
+    }
+
     /// Whether what is published is what was last accepted.
     pub(super) fn is_settled(&self) -> bool {
         match (&self.target, &self.published) {
@@ -92,8 +128,8 @@ impl Node {
     pub(super) fn is_empty(&self) -> bool {
         let unknown = self.target.is_none() && self.published.is_none();
         // One that still waits is known to those it waits for.
-        let waits = !self.waits_for.is_empty() || self.wait_deadline.is_some();
-        unknown && !waits && !self.fixed && !self.subscribed && !self.is_referenced() && self.waiters.is_empty()
+        let waits = !self.waits().waits_for.is_empty() || self.waits().wait_deadline.is_some();
+        unknown && !waits && !self.fixed && !self.subscribed && !self.is_referenced() && self.waits().waiters.is_empty()
     }
 }
 

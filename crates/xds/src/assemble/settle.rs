@@ -30,16 +30,16 @@ impl Assembler {
                 return;
             };
             let Some(node) = self.nodes.get_mut(&key) else { continue };
-            if node.fetch_deadline == Some(deadline) {
-                node.fetch_deadline = None;
+            if node.waits().fetch_deadline == Some(deadline) {
+                node.change_waits(|waits| waits.fetch_deadline = None);
                 if node.answer == Answer::Awaited {
                     self.answer(&key, Answer::TimedOut);
                     self.timed_out.push(key.clone());
                 }
             }
             let Some(node) = self.nodes.get_mut(&key) else { continue };
-            if node.wait_deadline == Some(deadline) {
-                node.wait_deadline = None;
+            if node.waits().wait_deadline == Some(deadline) {
+                node.change_waits(|waits| waits.wait_deadline = None);
                 node.wait_over = true;
                 self.mark(&key);
             }
@@ -77,7 +77,7 @@ impl Assembler {
                 if referenced {
                     let timeout = source.initial_fetch_timeout;
                     if !timeout.is_zero() && node.target.is_none() {
-                        node.fetch_deadline = Some(now + timeout);
+                        node.change_waits(|waits| waits.fetch_deadline = Some(now + timeout));
                         self.deadlines.insert((now + timeout, key.clone()));
                     }
                     interest.push(Interest::Gained(key.clone(), source));
@@ -196,7 +196,8 @@ impl Assembler {
     fn wait(&mut self, key: &ResourceKey, missing: BTreeSet<ResourceKey>, until: Option<Instant>) {
         self.stop_waiting_for(key);
         for needed in &missing {
-            self.nodes.entry(needed).waiters.insert(key.clone());
+            let needed = self.nodes.entry(needed);
+            needed.change_waits(|waits| waits.waiters.insert(key.clone()));
         }
         if key.resource_type == ResourceType::Cluster {
             self.data_plane_changed |= if missing.is_empty() {
@@ -208,12 +209,12 @@ impl Assembler {
             };
         }
         let Some(node) = self.nodes.get_mut(key) else { return };
-        node.waits_for = missing;
+        node.change_waits(|waits| waits.waits_for = missing);
         // A new value does not start the wait over: what keeps changing is still published in time.
         if let Some(until) = until
-            && node.wait_deadline.is_none()
+            && node.waits().wait_deadline.is_none()
         {
-            node.wait_deadline = Some(until);
+            node.change_waits(|waits| waits.wait_deadline = Some(until));
             self.deadlines.insert((until, key.clone()));
         }
         self.waiting_of[key.resource_type as usize] += usize::from(self.waiting.insert(key.clone()));
@@ -224,11 +225,11 @@ impl Assembler {
         self.stop_waiting_for(key);
         if let Some(node) = self.nodes.get_mut(key) {
             node.wait_over = false;
-            if let Some(deadline) = node.wait_deadline.take() {
+            if let Some(deadline) = node.change_waits(|waits| waits.wait_deadline.take()) {
                 self.deadlines.remove(&(deadline, key.clone()));
             }
             if node.target.is_some()
-                && let Some(deadline) = node.fetch_deadline.take()
+                && let Some(deadline) = node.change_waits(|waits| waits.fetch_deadline.take())
             {
                 self.deadlines.remove(&(deadline, key.clone()));
             }
@@ -246,11 +247,11 @@ impl Assembler {
         let waits_for = self
             .nodes
             .get_mut(key)
-            .map(|node| std::mem::take(&mut node.waits_for))
+            .map(|node| node.change_waits(|waits| std::mem::take(&mut waits.waits_for)))
             .unwrap_or_default();
         for needed in waits_for {
             if let Some(node) = self.nodes.get_mut(&needed) {
-                node.waiters.remove(key);
+                node.change_waits(|waits| waits.waiters.remove(key));
             }
             self.nodes.drop_if_empty(&needed);
         }
@@ -261,12 +262,12 @@ impl Assembler {
         let waiters = self
             .nodes
             .get_mut(key)
-            .map(|node| std::mem::take(&mut node.waiters))
+            .map(|node| node.change_waits(|waits| std::mem::take(&mut waits.waiters)))
             .unwrap_or_default();
         for waiter in waiters {
             if let Some(node) = self.nodes.get_mut(&waiter) {
-                node.waits_for.remove(key);
-                if node.waits_for.is_empty() {
+                node.change_waits(|waits| waits.waits_for.remove(key));
+                if node.waits().waits_for.is_empty() {
                     self.mark(&waiter);
                 }
             }

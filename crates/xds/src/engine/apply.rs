@@ -161,6 +161,8 @@ impl Engine {
             Some(known) => known,
             None => self.decode(key, any)?,
         };
+        // The same name, in the copy that is shared with whatever refers to it: the response's goes with the response.
+        let key = &ResourceKey::new(key.resource_type, Arc::clone(value.resource.name()));
         self.statistics.accepted(&value.resource, &version, self.wall(now));
         let accepted = Accepted {
             value: Arc::clone(&value),

@@ -26,8 +26,22 @@ pub(super) fn normalise(session: &mut Session, response: DeltaDiscoveryResponse)
     for error in response.resource_errors {
         sort_error(error, &mut removed, &mut errors);
     }
+    // A server that has one version for all sends it with each: one copy is enough.
+    let mut version: Arc<str> = Arc::default();
+    let incoming = |resource: Resource| {
+        if *version != *resource.version {
+            version = resource.version.into();
+        }
+        Incoming {
+            name: (!resource.name.is_empty()).then(|| resource.name.into()),
+            version: Arc::clone(&version),
+            body: resource.resource,
+            ttl: resource.ttl.and_then(positive),
+        }
+    };
+    let resources = response.resources.into_iter().map(incoming).collect();
     Ok(Update {
-        resources: response.resources.into_iter().map(incoming).collect(),
+        resources,
         removed,
         complete: false,
         errors,
@@ -38,15 +52,6 @@ pub(super) fn normalise(session: &mut Session, response: DeltaDiscoveryResponse)
             nonce: response.nonce,
         },
     })
-}
-
-fn incoming(resource: Resource) -> Incoming {
-    Incoming {
-        name: (!resource.name.is_empty()).then(|| resource.name.into()),
-        version: resource.version.into(),
-        body: resource.resource,
-        ttl: resource.ttl.and_then(positive),
-    }
 }
 
 /// Sorts an error that a server reports for one resource: what is not found does not exist, anything else is an error

@@ -61,10 +61,10 @@ pub(super) fn parse(context: &mut Context<'_>, message: &pb::Cluster) -> Result<
             |context, config| {
                 context.check(config);
                 let source = context.required("eds_config", config.eds_config.as_ref(), ConfigSource::parse)?;
-                let service_name = name_or(&config.service_name, &message.name);
+                let service_name = name_or(context, &config.service_name, &message.name);
                 Ok(Discovery::Eds {
                     service_name,
-                    source: Arc::new(source),
+                    source: context.share(source),
                 })
             },
         ),

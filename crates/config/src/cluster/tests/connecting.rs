@@ -64,7 +64,11 @@ fn a_cluster_may_have_name_servers_of_its_own() {
 fn socket_options_are_known_by_their_numbers() {
     let options = |text: &str| {
         let cluster = cluster(&format!("name: c\nupstream_bind_config: {{socket_options: [{text}]}}"));
-        cluster.upstream_bind_config.expect("it was written").socket_options
+        cluster
+            .upstream_bind_config
+            .clone()
+            .expect("it was written")
+            .socket_options
     };
     assert_eq!(
         options(

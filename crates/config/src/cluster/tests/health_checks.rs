@@ -98,6 +98,7 @@ fn the_longest_ejection_is_never_shorter_than_the_first() {
     let outlier = |text: &str| {
         cluster(&format!("name: c\noutlier_detection: {{{text}}}"))
             .outlier_detection
+            .clone()
             .unwrap()
     };
     assert_eq!(*outlier(""), OutlierDetection::default());

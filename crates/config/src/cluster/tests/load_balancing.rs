@@ -21,7 +21,7 @@ fn a_balancer_may_be_an_extension() {
         "least_request.v3.LeastRequest",
         ", choice_count: 3, selection_method: FULL_SCAN",
     );
-    let parsed = cluster(&policy(&least)).lb_policy;
+    let parsed = cluster(&policy(&least)).lb_policy.clone();
     let expected = LbPolicy::LeastRequest {
         choice_count: 3,
         active_request_bias: 1.0,

@@ -19,7 +19,8 @@ use crate::route::action::{ConnectConfig, PathRewrite};
 use crate::route::{
     ClusterNotFoundResponseCode, ClusterSpecifier, ClusterWeight, HashPolicy, HashPolicySpecifier, HedgePolicy,
     HostRewrite, InternalRedirectPolicy, MaxStreamDuration, MirrorCluster, PathSpecifier, PerFilterConfig,
-    RequestMirrorPolicy, RetryPolicy, RouteAction, RouteMatch, RouteUpgradeConfig, RoutingPriority, WeightedClusters,
+    RequestMirrorPolicy, RetryPolicy, RouteAction, RouteActionSettings, RouteMatch, RouteUpgradeConfig,
+    RoutingPriority, WeightedClusters,
 };
 use crate::string_matcher::{parse_header_name, parse_regex_rewrite};
 use crate::value_format::FormattedText;
@@ -80,8 +81,7 @@ impl RouteAction {
         let upgrade_configs = context.each("upgrade_configs", &message.upgrade_configs, RouteUpgradeConfig::parse);
         let redirect = message.internal_redirect_policy.as_ref();
         let redirect = context.optional("internal_redirect_policy", redirect, InternalRedirectPolicy::parse);
-        Ok(Self {
-            cluster: cluster?,
+        let settings = RouteActionSettings {
             cluster_not_found_response_code: match code? {
                 NotFound::ServiceUnavailable => ClusterNotFoundResponseCode::ServiceUnavailable,
                 NotFound::NotFound => ClusterNotFoundResponseCode::NotFound,
@@ -104,6 +104,10 @@ impl RouteAction {
             hash_policy: hash_policy?.into_iter().flatten().collect(),
             upgrade_configs: upgrade_configs?,
             internal_redirect_policy: redirect?,
+        };
+        Ok(Self {
+            cluster: cluster?,
+            settings: context.share(settings),
         })
     }
 }
@@ -112,7 +116,7 @@ impl ClusterSpecifier {
     fn parse(context: &mut Context<'_>, message: &pb::RouteAction) -> Result<Self, Reported> {
         use pb::route_action::ClusterSpecifier as Specifier;
         match &message.cluster_specifier {
-            Some(Specifier::Cluster(name)) => context.text("cluster", name).map(Self::Cluster),
+            Some(Specifier::Cluster(name)) => context.name("cluster", name).map(Self::Cluster),
             Some(Specifier::ClusterHeader(name)) => {
                 parse_header_name(context, "cluster_header", name).map(Self::ClusterHeader)
             }
@@ -120,7 +124,7 @@ impl ClusterSpecifier {
                 .at("weighted_clusters", |context| {
                     WeightedClusters::parse(context, clusters)
                 })
-                .map(Self::WeightedClusters),
+                .map(|clusters| Self::WeightedClusters(Box::new(clusters))),
             Some(Specifier::ClusterSpecifierPlugin(_) | Specifier::InlineClusterSpecifierPlugin(_)) => {
                 Err(context.reported())
             }
@@ -171,7 +175,7 @@ impl ClusterWeight {
                 Err(context.reject_field("name", "is required (or cluster_header)")),
                 Ok(None),
             ),
-            (name, "") => (Ok(non_empty(name)), Ok(None)),
+            (name, "") => (Ok(Some(context.shared_name(name))), Ok(None)),
             ("", header) => (Ok(None), parse_header_name(context, "cluster_header", header).map(Some)),
             _ => (
                 Err(context.reject_field("name", "and cluster_header may not both be set")),

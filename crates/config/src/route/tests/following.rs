@@ -48,7 +48,7 @@ fn what_a_redirect_must_be_like_to_be_followed_is_read() {
              {{name: c, typed_config: {{{AT}.safe_cross_scheme.v3.SafeCrossSchemeConfig}}}}]}}"
         )
     };
-    let policy = action(&with("")).internal_redirect_policy.unwrap();
+    let policy = action(&with("")).internal_redirect_policy.clone().unwrap();
     assert_eq!(
         policy.predicates,
         [

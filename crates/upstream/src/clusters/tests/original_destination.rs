@@ -7,15 +7,14 @@ use config::cluster::{LbPolicy, OriginalDst};
 use super::*;
 
 fn original(upstream_port_override: Option<u16>) -> Cluster {
-    Cluster {
-        discovery: Discovery::OriginalDst(OriginalDst {
-            http_header_name: None,
-            upstream_port_override,
-        }),
-        lb_policy: LbPolicy::ClusterProvided,
-        cleanup_interval: 5 * SECOND,
-        ..testing::cluster("c", vec![])
-    }
+    let mut cluster = testing::cluster("c", vec![]);
+    cluster.discovery = Discovery::OriginalDst(OriginalDst {
+        http_header_name: None,
+        upstream_port_override,
+    });
+    cluster.lb_policy = LbPolicy::ClusterProvided;
+    cluster.cleanup_interval = 5 * SECOND;
+    cluster
 }
 
 fn pick(scripted: &Scripted, worker: &mut WorkerLb, address: &str) -> Option<Arc<EndpointState>> {
