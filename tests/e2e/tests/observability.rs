@@ -194,9 +194,12 @@ fn shape(value: &Value, path: &str, found: &mut BTreeSet<String>) {
 fn observe(side: Side) -> Seen {
     drive(&side);
     refuse(&side);
-    // Both tear down connections and refused requests a moment after their callers saw the end.
-    let settled = format!("listener.127.0.0.1_{}.downstream_cx_active", side.port);
-    wait_until(10, "all callers are gone", || side.proxy.stat(&settled) == 0);
+    // Both tear down connections and refused requests a moment after their callers saw the end; Envoy takes a connection
+    // out of its listener before it ends its connection manager.
+    let listener = format!("listener.127.0.0.1_{}.downstream_cx_active", side.port);
+    for settled in [listener.as_str(), "http.answers.downstream_cx_active"] {
+        wait_until(10, "all callers are gone", || side.proxy.stat(settled) == 0);
+    }
     let text = admin(&side, "/stats?type=Counters");
     let gauges = admin(&side, "/stats?type=Gauges");
     let all = admin(&side, "/stats");

@@ -190,9 +190,9 @@ impl Client {
         }
     }
 
-    /// Whether the peer closed the connection without another byte, within a second.
-    pub fn closed(&mut self) -> bool {
-        let _ = self.output.set_read_timeout(Some(Duration::from_secs(1)));
+    /// Whether the peer closes the connection without another byte, and does so in time.
+    pub fn closed_within(&mut self, patience: Duration) -> bool {
+        let _ = self.output.set_read_timeout(Some(patience));
         let ended = match self.input.fill_buf() {
             Ok(rest) => rest.is_empty(),
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
