@@ -10,10 +10,7 @@ fn upgrades_become_tunnels_where_they_are_allowed() {
         let active = "http.allowed.downstream_cx_upgrades_active";
         wait_until(10, "the tunnels end with their callers", || proxy.stat(active) == 0);
     }
-    for name in [
-        "downstream_cx_upgrades_total",
-        "downstream_rq_ws_on_non_ws_route",
-    ] {
+    for name in ["downstream_cx_upgrades_total", "downstream_rq_ws_on_non_ws_route"] {
         let [envoy, remora] = proxies
             .each_ref()
             .map(|proxy| proxy.stat(&format!("http.allowed.{name}")));
