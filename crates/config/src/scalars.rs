@@ -122,6 +122,18 @@ impl Context<'_> {
         Ok(self.shared_name(value))
     }
 
+    /// The name under which a resource is asked for.
+    ///
+    /// # Errors
+    /// When it is empty, or of the form `xdstp://` (xRFC TP1), which means another way to ask.
+    pub fn discovered_name(&mut self, field: &str, value: &str) -> Result<std::sync::Arc<str>, Reported> {
+        if value.starts_with("xdstp:") {
+            let found = format!("is {value:?}: resource names of the form xdstp:// are not supported");
+            return Err(self.reject_field(field, found));
+        }
+        self.name(field, value)
+    }
+
     /// A TCP port from 0 to 65535.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ impl SdsSecretConfig {
     /// When it has no name, or its source is not valid.
     pub fn parse(context: &mut Context<'_>, message: &pb::SdsSecretConfig) -> Result<Self, Reported> {
         context.check(message);
-        let name = context.text("name", &message.name);
+        let name = context.discovered_name("name", &message.name);
         let source = context.optional("sds_config", message.sds_config.as_ref(), ConfigSource::parse);
         Ok(Self {
             name: name?,

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use config::bootstrap::RuntimeLayer;
 use config::cluster::Discovery;
-use config::{Config, ResourceType, WithoutEffect};
+use config::{Config, WithoutEffect};
 use proxy::server::{ConnectionCount, ListenerStatus};
 use telemetry::stats::{Block, Query, Registry, Shard, server};
 use tls::ServerContext;
@@ -23,7 +23,7 @@ use xds_api::prost::Message as _;
 
 use crate::admin::{AdminSource, DrainRequest, Ineffective, ServerState, memory};
 use crate::lifecycle::{self, Command, Lifecycle};
-use crate::{certificates, config_dump, version};
+use crate::{certificates, config_dump, init_dump, version};
 
 /// What the admin endpoint reads, and where its commands go.
 #[derive(Debug)]
@@ -188,27 +188,7 @@ impl AdminSource for ProxyView {
     }
 
     fn unready_targets(&self) -> Vec<(&'static str, admin::UnreadyTargetsDumps)> {
-        let status = self.xds.status();
-        let component = |resource_type: ResourceType| {
-            let waiting = status
-                .resources
-                .iter()
-                .filter(|resource| resource.key.resource_type == resource_type);
-            let dumps = waiting
-                .filter(|resource| !resource.waiting_for.is_empty())
-                .map(|resource| admin::unready_targets_dumps::UnreadyTargetsDump {
-                    name: resource.key.name.to_string(),
-                    target_names: resource.waiting_for.iter().map(ToString::to_string).collect(),
-                });
-            admin::UnreadyTargetsDumps {
-                unready_targets_dumps: dumps.collect(),
-            }
-        };
-        vec![
-            ("listener", component(ResourceType::Listener)),
-            ("cluster", component(ResourceType::Cluster)),
-            ("route", component(ResourceType::RouteConfiguration)),
-        ]
+        init_dump::unready_targets(&self.xds.status())
     }
 
     fn runtime_layers(&self) -> &[RuntimeLayer] {

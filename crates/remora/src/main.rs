@@ -11,6 +11,7 @@ mod config_dump;
 mod connection_limits;
 mod dialer;
 mod extensions;
+mod init_dump;
 mod lifecycle;
 mod load_reports;
 mod local_address;

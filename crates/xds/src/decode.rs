@@ -63,31 +63,56 @@ impl Decoder for ExtensionsDecoder {
 }
 
 /// The name in an encoded resource, found without decoding the rest, so that a resource that cannot be decoded is still
-/// known by name. Field 1 is the name in all five types (`cluster_name` in ClusterLoadAssignment).
+/// known by name. Field 1 is the name in all five types (`cluster_name` in ClusterLoadAssignment); of a field that is
+/// there twice the last counts, as to every reader of protobuf.
 ///
-/// None when there is no such field before the first fault.
+/// None when there is no such field before the first fault, or it is empty.
 pub fn name_hint(mut encoded: &[u8]) -> Option<&str> {
-    const LENGTH_DELIMITED: u64 = 2;
-    while !encoded.is_empty() {
-        let tag = varint(&mut encoded)?;
-        let skipped = match tag & 7 {
-            0 => {
-                varint(&mut encoded)?;
-                continue;
-            }
-            1 => 8,
-            LENGTH_DELIMITED => usize::try_from(varint(&mut encoded)?).ok()?,
-            5 => 4,
-            // Groups are not used by proto3; anything else is a fault.
-            _ => return None,
-        };
-        let value = encoded.get(..skipped)?;
-        if tag == (1 << 3 | LENGTH_DELIMITED) {
-            return std::str::from_utf8(value).ok().filter(|name| !name.is_empty());
+    let mut name = None;
+    while let Some((number, value)) = next_field(&mut encoded) {
+        if let (1, Some(value)) = (number, value) {
+            name = std::str::from_utf8(value).ok();
         }
-        encoded = &encoded[skipped..];
     }
-    None
+    name.filter(|name| !name.is_empty())
+}
+
+/// How deep groups may stand in each other, as prost has it.
+const GROUP_DEPTH: usize = 100;
+
+/// Reads one field: its number, and its value if that has a length of its own. Groups, which proto3 only ever meets as
+/// fields it does not know, are one field with all that is in them.
+///
+/// None at the end and at a fault.
+fn next_field<'a>(encoded: &mut &'a [u8]) -> Option<(u64, Option<&'a [u8]>)> {
+    let mut groups = Vec::new();
+    loop {
+        let tag = varint(encoded)?;
+        let (number, mut value) = (tag >> 3, None);
+        match tag & 7 {
+            0 => {
+                varint(encoded)?;
+            }
+            1 => {
+                *encoded = encoded.get(8..)?;
+            }
+            2 => {
+                let length = usize::try_from(varint(encoded)?).ok()?;
+                let (inside, rest) = encoded.split_at_checked(length)?;
+                (value, *encoded) = (Some(inside), rest);
+            }
+            3 if groups.len() < GROUP_DEPTH => groups.push(number),
+            4 if groups.pop() == Some(number) => {}
+            5 => {
+                *encoded = encoded.get(4..)?;
+            }
+            _ => return None,
+        }
+        if groups.is_empty() {
+            // What ended a group is no value.
+            return Some((number, value));
+        }
+    }
 }
 
 /// Reads one base-128 varint.
@@ -134,6 +159,26 @@ mod tests {
         assert_eq!(name_hint(&[0x0a, 0x20, b'x']), None);
         assert_eq!(name_hint(&[]), None);
         assert_eq!(name_hint(&[0x0a, 2, 0xc3, 0x28]), None, "not UTF-8");
+    }
+
+    #[test]
+    fn of_a_name_that_is_there_twice_the_last_counts() {
+        let twice = |first: &[u8], last: &[u8]| [first, last].concat();
+        assert_eq!(name_hint(&twice(b"\x0a\x01a", b"\x0a\x01b")), Some("b"));
+        assert_eq!(name_hint(&twice(b"\x0a\x00", b"\x0a\x01b")), Some("b"));
+        assert_eq!(name_hint(&twice(b"\x0a\x01a", b"\x0a\x00")), None);
+        // What follows the first fault is not looked at.
+        assert_eq!(name_hint(&twice(b"\x0a\x01a\xff\xff\xff", b"\x0a\x01b")), Some("a"));
+    }
+
+    #[test]
+    fn a_group_before_the_name_is_passed_over_with_all_that_is_in_it() {
+        // Field 7 begins a group, in it field 1 is text and field 2 a group; then comes the name.
+        assert_eq!(name_hint(b"\x3b\x0a\x01x\x13\x14\x3c\x0a\x01a"), Some("a"));
+        assert_eq!(name_hint(b"\x3b\x0a\x01x\x14\x0a\x01a"), None, "another group's end");
+        assert_eq!(name_hint(b"\x3b\x0a\x01x"), None, "a group without end");
+        assert_eq!(name_hint(b"\x3c\x0a\x01x"), None, "an end without group");
+        assert_eq!(name_hint(&[0x3b; 10_000]), None, "too deep");
     }
 
     proptest! {

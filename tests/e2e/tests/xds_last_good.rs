@@ -1,5 +1,6 @@
 //! A proxy that is started again while its control plane is away serves what it last accepted, and says so.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use e2e::dynamic::set_mesh;
@@ -45,6 +46,8 @@ fn a_proxy_started_again_without_its_control_plane_serves_the_last_good_and_says
     assert_eq!(body(admin, "/ready"), "LIVE\n");
     let kept = directory.path().join("cache/last-good");
     wait_until(20, "the last good is kept", || kept.exists());
+    let mode = std::fs::metadata(&kept).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it holds keys");
     drop(server);
     drop(first);
 
@@ -66,4 +69,39 @@ fn a_proxy_started_again_without_its_control_plane_serves_the_last_good_and_says
     });
     assert_eq!(body(admin, "/ready"), "LIVE\n");
     assert!(!body(admin, "/server_info").contains("remora.configuration"));
+}
+
+#[test]
+fn a_cache_that_cannot_be_used_is_named_and_ignored() {
+    let directory = Directory::new("no-last-good");
+    let backend = Backend::start("one");
+    let (port, admin) = (ports::free_port(), ports::free_port());
+    let server = ManagementServer::start();
+    set_mesh(&server, "1", port, backend.port());
+    let cache = directory.path().join("cache");
+    std::fs::create_dir(&cache).expect("a folder");
+    let kept = cache.join("last-good");
+    // Of another format, of this one but damaged; what a newer version wrote is as foreign as the first.
+    let damaged = b"remora last-good cache 1\n\0\0\0\0none";
+    for (name, bytes, why) in [
+        (
+            "foreign",
+            &b"remora last-good cache 2\n\0\0\0\0"[..],
+            "is no last-good cache, or one of another version",
+        ),
+        ("damaged", damaged, "is damaged: its checksum is wrong"),
+    ] {
+        std::fs::write(&kept, bytes).expect("a file");
+        let mut proxy = start(&directory, name, server.port(), admin);
+        wait_until(20, "traffic flows", || serves(port));
+        let log = proxy.errors();
+        let warning = format!("last-good cache in {} {why}; it is ignored", cache.display());
+        assert!(log.contains(&warning), "{log}");
+        assert_eq!(body(admin, "/ready"), "LIVE\n");
+        // The next one replaces it.
+        proxy.signal("TERM");
+        proxy.wait(20);
+        let now = std::fs::read(&kept).expect("it is there");
+        assert!(now.starts_with(b"remora last-good cache 1\n") && now != damaged);
+    }
 }

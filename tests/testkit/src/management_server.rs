@@ -56,6 +56,7 @@ pub struct ManagementServer {
 struct Shared {
     world: watch::Sender<World>,
     lines: Mutex<Vec<String>>,
+    refusals: Mutex<Vec<String>>,
     reports: Mutex<Vec<LoadStatsRequest>>,
     /// What is asked of who reports loads.
     question: LoadStatsResponse,
@@ -107,6 +108,7 @@ impl ManagementServer {
         let shared = Arc::new(Shared {
             world: watch::Sender::new(World::default()),
             lines: Mutex::default(),
+            refusals: Mutex::default(),
             reports: Mutex::default(),
             question: LoadStatsResponse {
                 send_all_clusters: true,
@@ -167,6 +169,12 @@ impl ManagementServer {
         std::mem::take(&mut *lock(&self.shared.lines))
     }
 
+    /// The errors of the NACKs since the last call.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.shared.refusals))
+    }
+
     /// The reports it was sent since the last call.
     #[must_use]
     pub fn load_reports(&self) -> Vec<LoadStatsRequest> {
@@ -180,6 +188,14 @@ impl Drop for ManagementServer {
             // All its sockets are closed when this returns.
             runtime.shutdown_timeout(Duration::from_secs(5));
         }
+    }
+}
+
+impl Shared {
+    /// Keeps what a request was, and what it says is wrong.
+    fn heard(&self, line: String, error: Option<&xds_api::google::rpc::Status>) {
+        lock(&self.refusals).extend(error.map(|error| error.message.clone()));
+        lock(&self.lines).push(line);
     }
 }
 

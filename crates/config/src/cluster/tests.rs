@@ -148,6 +148,10 @@ fn what_is_refused_of_a_cluster_is_named_with_its_path() {
                 "connect_timeout: -1s",
                 "connect_timeout: is -1s, expected a duration of zero or more",
             ),
+            (
+                "type: EDS\neds_cluster_config: {service_name: 'xdstp://a/t/e', eds_config: {ads: {}}}",
+                "eds_cluster_config.service_name: is \"xdstp://a/t/e\": resource names of the form xdstp:// are not supported",
+            ),
             ("type: EDS", "eds_cluster_config: is required"),
             (
                 "type: EDS\neds_cluster_config: {}",

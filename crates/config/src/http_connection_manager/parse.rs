@@ -230,7 +230,7 @@ fn parse_route_specifier(
     match &message.route_specifier {
         Some(hcm::RouteSpecifier::Rds(rds)) => context.at("rds", |context| {
             context.check(rds);
-            let name = context.text("route_config_name", &rds.route_config_name);
+            let name = context.discovered_name("route_config_name", &rds.route_config_name);
             let source = context.required("config_source", rds.config_source.as_ref(), ConfigSource::parse);
             Ok(RouteSpecifier::Rds {
                 route_config_name: name?,

@@ -293,6 +293,13 @@ fn routes_come_from_one_place() {
     assert_eq!(
         refuse(
             HttpConnectionManager::parse,
+            &format!("{without_routes}rds: {{route_config_name: 'xdstp://a/t/r', config_source: {{ads: {{}}}}}}")
+        ),
+        ["rds.route_config_name: is \"xdstp://a/t/r\": resource names of the form xdstp:// are not supported"]
+    );
+    assert_eq!(
+        refuse(
+            HttpConnectionManager::parse,
             &format!("{without_routes}scoped_routes: {{name: s}}")
         ),
         ["scoped_routes: is not supported: routes cannot be scoped (SRDS): write rds or route_config"]

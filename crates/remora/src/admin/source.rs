@@ -101,7 +101,8 @@ pub(crate) trait AdminSource: Send + Sync + 'static {
     /// Certificates in use.
     fn certificates(&self) -> Vec<admin::Certificate>;
 
-    /// What is waited for, by the name of the component that waits (`listener`).
+    /// What is waited for, by the name of the component that waits (`listener`), and what was refused without a value that
+    /// serves.
     fn unready_targets(&self) -> Vec<(&'static str, admin::UnreadyTargetsDumps)>;
 
     /// The layers of runtime values, the later before the earlier.

@@ -226,7 +226,7 @@ fn combined(
 
 fn sds_secret(context: &mut Context<'_>, message: &pb::SdsSecretConfig) -> Result<SdsSecretConfig, Reported> {
     check_sds(context, message);
-    let name = context.text("name", &message.name);
+    let name = context.discovered_name("name", &message.name);
     let source = context.optional("sds_config", message.sds_config.as_ref(), ConfigSource::parse);
     Ok(SdsSecretConfig {
         name: name?,

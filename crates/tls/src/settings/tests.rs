@@ -433,3 +433,19 @@ fn plaintext_is_a_transport_socket_too() {
         assert_eq!(parsed.value.get::<RawBuffer>(), Some(&RawBuffer));
     }
 }
+
+#[test]
+fn a_secret_cannot_be_asked_for_by_an_xdstp_name() {
+    let secret = "{name: 'xdstp://a/t/s', sds_config: {ads: {}}}";
+    let found = faults::<pb::UpstreamTlsContext>(
+        UPSTREAM,
+        &format!("common_tls_context: {{tls_certificate_sds_secret_configs: [{secret}]}}"),
+    );
+    assert_eq!(
+        found,
+        [
+            "common_tls_context.tls_certificate_sds_secret_configs[0].name: is \"xdstp://a/t/s\": resource names of the form \
+             xdstp:// are not supported"
+        ]
+    );
+}

@@ -40,12 +40,7 @@ pub(crate) fn resource(resource_type: ResourceType, input: &[u8]) {
         (Ok(first), Ok(again)) => {
             assert_eq!(first.resource, again.resource);
             assert_eq!(first.resource.resource_type(), resource_type);
-            // Of a name that is there twice protobuf takes the last, and the search the first.
-            assert!(
-                name_hint(input).is_some() || first.name().is_empty(),
-                "{}",
-                first.name()
-            );
+            assert_eq!(name_hint(input).unwrap_or_default(), &**first.name());
         }
         (Err(faults), Err(again)) => {
             assert!(!faults.is_empty() && faults.len() == again.len());

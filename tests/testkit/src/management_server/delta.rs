@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 use xds_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
 
 use super::world::World;
-use super::{Responses, Shared, lock, transcript};
+use super::{Responses, Shared, transcript};
 
 /// What is asked for of one type, and what the client has of it.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub(super) fn serve(
             tokio::select! {
                 request = requests.message() => {
                     let Ok(Some(request)) = request else { return };
-                    lock(&shared.lines).push(transcript::delta(&request));
+                    shared.heard(transcript::delta(&request), request.error_detail.as_ref());
                     hear(&mut asked, request);
                 }
                 changed = world.changed() => if changed.is_err() { return },

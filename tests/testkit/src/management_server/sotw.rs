@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 use xds_api::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 
 use super::world::World;
-use super::{Responses, Shared, lock, transcript};
+use super::{Responses, Shared, transcript};
 
 /// What is asked for of one type.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) fn serve(shared: Arc<Shared>, mut requests: Streaming<DiscoveryReques
                     let known = asked.get_mut(&request.type_url);
                     let answers = !request.response_nonce.is_empty()
                         && known.is_some_and(|known| known.unanswered.remove(&request.response_nonce));
-                    lock(&shared.lines).push(transcript::sotw(&request, answers));
+                    shared.heard(transcript::sotw(&request, answers), request.error_detail.as_ref());
                     let names = request.resource_names;
                     match asked.get_mut(&request.type_url) {
                         Some(known) if known.names == names => {}

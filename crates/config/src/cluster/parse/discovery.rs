@@ -60,11 +60,15 @@ pub(super) fn parse(context: &mut Context<'_>, message: &pb::Cluster) -> Result<
             message.eds_cluster_config.as_ref(),
             |context, config| {
                 context.check(config);
-                let source = context.required("eds_config", config.eds_config.as_ref(), ConfigSource::parse)?;
-                let service_name = name_or(context, &config.service_name, &message.name);
+                let source = context.required("eds_config", config.eds_config.as_ref(), ConfigSource::parse);
+                // A cluster without a name is refused for that.
+                let service_name = match name_or(context, &config.service_name, &message.name) {
+                    name if name.is_empty() => Ok(name),
+                    name => context.discovered_name("service_name", &name),
+                };
                 Ok(Discovery::Eds {
-                    service_name,
-                    source: context.share(source),
+                    source: context.share(source?),
+                    service_name: service_name?,
                 })
             },
         ),

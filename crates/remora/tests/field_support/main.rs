@@ -1,24 +1,46 @@
 //! What the support tables say of a field is what becomes of it where it stands: each field that they refuse or pass over
 //! is set in a resource that is otherwise good, and the answer has to name it by its whole path.
 //!
-//! The resources are in `tests/fields`. A message that none of them has is put into the message that can hold it, with
-//! nothing in it but the field that is refused.
+//! The resources, and bootstraps, are in `tests/fields`. A message that none of them has is put into the message that can
+//! hold it, with nothing in it but the field that is refused.
+
+mod checked_bootstrap;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use config::bootstrap::Bootstrap;
 use config::support::{Field as TableField, Support, Table};
-use config::{Extensions, Resource, ResourceType};
+use config::{Extensions, Rejected, Resource, ResourceType, WithoutEffect};
 
+use xds_api::prost::Message as _;
 use xds_api::schema::{Field, Kind, MessageType};
 use xds_api::{Document, Key, Mark, Node, UnknownFields, Value, encode_document, yaml};
 
-const FILES: [(&str, ResourceType); 5] = [
-    ("cluster", ResourceType::Cluster),
-    ("endpoints", ResourceType::ClusterLoadAssignment),
-    ("listener", ResourceType::Listener),
-    ("routes", ResourceType::RouteConfiguration),
-    ("secret", ResourceType::Secret),
+/// What the proxy is told as one message.
+#[derive(Clone, Copy, Debug)]
+enum Whole {
+    Bootstrap,
+    Resource(ResourceType),
+}
+
+impl Whole {
+    fn message(self) -> MessageType {
+        let name = match self {
+            Self::Bootstrap => "envoy.config.bootstrap.v3.Bootstrap",
+            Self::Resource(resource_type) => resource_type.message(),
+        };
+        MessageType::named(name).expect("the message is known")
+    }
+}
+
+const FILES: [(&str, Whole); 6] = [
+    ("bootstrap", Whole::Bootstrap),
+    ("cluster", Whole::Resource(ResourceType::Cluster)),
+    ("endpoints", Whole::Resource(ResourceType::ClusterLoadAssignment)),
+    ("listener", Whole::Resource(ResourceType::Listener)),
+    ("routes", Whole::Resource(ResourceType::RouteConfiguration)),
+    ("secret", Whole::Resource(ResourceType::Secret)),
 ];
 
 /// Fields whose values have limits, with one that keeps to them.
@@ -250,24 +272,23 @@ enum Answer {
     Accepted(Vec<(String, String)>),
 }
 
-fn answer(document: &Document, resource_type: ResourceType, extensions: &Extensions) -> Answer {
-    let message = MessageType::named(resource_type.message()).expect("a resource's message is known");
-    let bytes = encode_document(document, message, UnknownFields::Reject)
-        .unwrap_or_else(|errors| panic!("{resource_type}: {errors:?}"));
-    match Resource::parse(resource_type, &bytes, extensions) {
-        Ok(parsed) => Answer::Accepted(
-            parsed
-                .without_effect
-                .iter()
-                .map(|noted| (noted.path.as_str().to_owned(), noted.reason.to_owned()))
-                .collect(),
-        ),
-        Err(faults) => Answer::Refused(
-            faults
-                .iter()
-                .map(|fault| (fault.path.as_str().to_owned(), fault.reason.clone()))
-                .collect(),
-        ),
+fn answer(document: &Document, whole: Whole, extensions: &Extensions) -> Answer {
+    let bytes = encode_document(document, whole.message(), UnknownFields::Reject)
+        .unwrap_or_else(|errors| panic!("{whole:?}: {errors:?}"));
+    let parsed = match whole {
+        Whole::Bootstrap => {
+            let message = xds_api::envoy::config::bootstrap::v3::Bootstrap::decode(&*bytes).expect("it was encoded");
+            Bootstrap::parse(&message, extensions).map(|parsed| parsed.without_effect)
+        }
+        Whole::Resource(resource_type) => {
+            Resource::parse(resource_type, &bytes, extensions).map(|parsed| parsed.without_effect)
+        }
+    };
+    let noted = |noted: &WithoutEffect| (noted.path.as_str().to_owned(), noted.reason.to_owned());
+    let refused = |fault: &Rejected| (fault.path.as_str().to_owned(), fault.reason.clone());
+    match parsed {
+        Ok(without_effect) => Answer::Accepted(without_effect.iter().map(noted).collect()),
+        Err(faults) => Answer::Refused(faults.iter().map(refused).collect()),
     }
 }
 
@@ -291,37 +312,33 @@ fn fault(field: &TableField, path: &str, answer: &Answer) -> Option<String> {
     (!right).then(|| format!("{path}: {:?}, but it is {}", field.support, said()))
 }
 
-/// The good resources, by file and place in it.
-fn resources() -> Vec<(String, ResourceType, Document)> {
-    let of_file = |(name, resource_type): (&str, ResourceType)| {
+/// The good bootstraps and resources, by file and place in it.
+fn samples() -> Vec<(String, Whole, Document)> {
+    let of_file = |(name, whole): (&str, Whole)| {
         let numbered = documents(name).into_iter().enumerate();
-        let named = numbered.map(|(number, document)| (format!("{name} {number}"), resource_type, document));
+        let named = numbered.map(|(number, document)| (format!("{name} {number}"), whole, document));
         named.collect::<Vec<_>>()
     };
     FILES.into_iter().flat_map(of_file).collect()
-}
-
-fn root(resource_type: ResourceType) -> MessageType {
-    MessageType::named(resource_type.message()).expect("a resource's message is known")
 }
 
 #[test]
 fn every_field_is_refused_or_noted_by_its_path_wherever_it_stands() {
     let (tables, extensions) = (tables(), extensions());
     let mut wrong = Vec::new();
-    for (name, resource_type, document) in resources() {
-        if let Answer::Refused(faults) = answer(&document, resource_type, &extensions) {
+    for (name, whole, document) in samples() {
+        if let Answer::Refused(faults) = answer(&document, whole, &extensions) {
             wrong.push(format!("{name} has to be good: {faults:?}"));
             continue;
         }
-        for place in places(&document.root, root(resource_type)) {
+        for place in places(&document.root, whole.message()) {
             let Some(table) = tables.get(place.message.full_name()) else {
                 continue;
             };
             for field in table.fields {
                 let proto = place.message.field_named(field.name()).expect("a field of the table");
                 let changed = with(&document, &place, proto, value_of(place.message, proto));
-                let answer = answer(&changed, resource_type, &extensions);
+                let answer = answer(&changed, whole, &extensions);
                 let fault = fault(field, &join(&place.path, field.name()), &answer);
                 wrong.extend(fault.map(|fault| format!("{name}: {} {fault}", table.message)));
             }
@@ -334,13 +351,13 @@ fn every_field_is_refused_or_noted_by_its_path_wherever_it_stands() {
 fn refused_fields_of_messages_that_no_sample_has_are_refused_by_their_path_too() {
     let (tables, extensions) = (tables(), extensions());
     let mut seen = BTreeSet::new();
-    for (_, resource_type, document) in resources() {
-        let places = places(&document.root, root(resource_type));
+    for (_, whole, document) in samples() {
+        let places = places(&document.root, whole.message());
         seen.extend(places.iter().map(|place| place.message.full_name()));
     }
     let (mut wrong, mut tried) = (Vec::new(), BTreeSet::new());
-    for (name, resource_type, document) in resources() {
-        for place in places(&document.root, root(resource_type)) {
+    for (name, whole, document) in samples() {
+        for place in places(&document.root, whole.message()) {
             let Some(table) = tables.get(place.message.full_name()) else {
                 continue;
             };
@@ -359,7 +376,7 @@ fn refused_fields_of_messages_that_no_sample_has_are_refused_by_their_path_too()
                     let inner_proto = inside.field_named(inner.name()).expect("a field of the table");
                     let (value, path) = holding(proto, inner_proto, value_of(inside, inner_proto));
                     let changed = with(&document, &place, proto, value);
-                    let answer = answer(&changed, resource_type, &extensions);
+                    let answer = answer(&changed, whole, &extensions);
                     let fault = fault(inner, &join(&place.path, &path), &answer);
                     wrong.extend(fault.map(|fault| format!("{name}: {} {fault}", inside.full_name())));
                 }
@@ -367,4 +384,31 @@ fn refused_fields_of_messages_that_no_sample_has_are_refused_by_their_path_too()
         }
     }
     assert!(wrong.is_empty(), "{} faults:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Of each message that is in a bootstrap and in no other resource there is a sample: without one nothing is tried.
+#[test]
+fn each_message_of_the_bootstrap_has_a_sample() {
+    let mut seen = BTreeSet::new();
+    for (_, whole, document) in samples() {
+        if let Whole::Bootstrap = whole {
+            let places = places(&document.root, whole.message());
+            seen.extend(places.iter().map(|place| place.message.full_name()));
+        }
+    }
+    let of_the_bootstrap = |table: &&&str| {
+        let packages = [
+            "envoy.config.bootstrap.v3.",
+            "envoy.config.metrics.v3.",
+            "envoy.config.core.v3.Node",
+        ];
+        packages.iter().any(|package| table.starts_with(package))
+    };
+    let tables = tables();
+    let missing: Vec<_> = tables
+        .keys()
+        .filter(of_the_bootstrap)
+        .filter(|name| !seen.contains(**name))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
