@@ -272,6 +272,7 @@ fn updated(status: &ResourceStatus) -> Option<Timestamp> {
     accepted(status).map(|accepted| timestamp(accepted.last_updated))
 }
 
+/// With the name of the resource: where there is no value, nothing else in the dump of a cluster, table or secret has it.
 fn error_state(status: &ResourceStatus) -> Option<admin::UpdateFailureState> {
     status
         .error
@@ -279,7 +280,7 @@ fn error_state(status: &ResourceStatus) -> Option<admin::UpdateFailureState> {
         .map(|error: &ErrorState| admin::UpdateFailureState {
             failed_configuration: None,
             last_update_attempt: Some(timestamp(error.last_update_attempt)),
-            details: error.details.to_string(),
+            details: format!("{}: {}", status.key, error.details),
             version_info: error.version.to_string(),
         })
 }

@@ -258,7 +258,7 @@ fn note_extensions(context: &mut Context<'_>, message: &pb::Bootstrap) {
     if let Some(config) = &message.listener_manager {
         let why = "it names the only listener manager there is";
         context.at("listener_manager", |context| {
-            note_inert(context, config, "envoy.config.listener.v3.ListenerManager", why);
+            note_inert(context, config, "envoy.config.bootstrap.v3.ListenerManager", why);
         });
     }
 }
@@ -273,10 +273,8 @@ fn note_inert(context: &mut Context<'_>, config: &core::TypedExtensionConfig, in
         // Istio's bootstrap has them wrapped.
         Some(any) if type_name(&inner_type_url(any)) == inert => context.without_effect("typed_config", why),
         Some(any) => {
-            let found = format!(
-                "is {:?}, which is not supported: there is no such extension",
-                inner_type_url(any)
-            );
+            let found = inner_type_url(any);
+            let found = format!("is {found:?}, expected {inert:?}: there is no other extension");
             context.reject_field("typed_config", found);
         }
     }

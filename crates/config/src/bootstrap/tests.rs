@@ -239,6 +239,13 @@ fn inert_extensions_are_noted_and_others_rejected() {
          {buffer_size_kb: 64}}",
     );
     assert_eq!(parse(&wrapped).expect("inert").without_effect.len(), 1);
+    // The URL that Envoy 1.39 has for it; the one of listener.proto it does not know.
+    let manager = "type.googleapis.com/envoy.config.bootstrap.v3.ListenerManager";
+    let manager = format!("listener_manager: {{name: x, typed_config: {{'@type': {manager}}}}}");
+    assert_eq!(
+        parse(&manager).expect("inert").without_effect[0].path.as_str(),
+        "listener_manager.typed_config"
+    );
     let found = faults(&extension("envoy.extensions.wasm.v3.WasmService"));
     assert!(
         found[0].starts_with("1 bootstrap_extensions[0].typed_config: "),
