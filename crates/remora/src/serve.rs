@@ -70,6 +70,7 @@ pub(crate) fn run(
     runtime.block_on(async {
         let mut control = Control::start(options, message, unknown_fields, extensions, parsed)?;
         let served = control.serve(options.mode).await;
+        control.xds.keep_last_good();
         control.stop().await;
         served
     })

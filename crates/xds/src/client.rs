@@ -177,6 +177,12 @@ impl Handle {
         self.shared.cluster_warm(name, fingerprint);
     }
 
+    /// Writes the last-good cache, if there is one and something was accepted since it was written: for the end of the
+    /// process, which comes before the next write is due. Waits for the disk.
+    pub fn keep_last_good(&self) {
+        self.shared.keep_last_good();
+    }
+
     /// All resources and streams as they are now. Costs in proportion to their number.
     pub fn status(&self) -> Status {
         self.shared.status()

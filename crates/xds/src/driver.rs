@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     cache_directory: Option<PathBuf>,
     /// Wakes the keeper of the last-good cache: something may have changed.
     accepted: Notify,
+    /// The engine's count of changes when the cache was last read or written; held while it is written.
+    written: Mutex<u64>,
     pub(crate) configs: watch::Sender<Arc<Config>>,
     pub(crate) readiness: watch::Sender<Readiness>,
     pub(crate) warming: watch::Sender<Arc<Config>>,
@@ -84,6 +86,7 @@ impl Shared {
             configs: watch::Sender::new(engine.take_config().unwrap_or_default()),
             readiness: watch::Sender::new(engine.readiness()),
             warming: watch::Sender::new(engine.take_warming().unwrap_or_default()),
+            written: Mutex::new(engine.changes()),
             engine: Mutex::new(engine),
             connector,
             settings,
@@ -102,6 +105,15 @@ impl Shared {
 
     pub(crate) fn status(&self) -> Status {
         self.lock().status(now())
+    }
+
+    /// Writes the last-good cache now, where there is one to be kept and something changed.
+    pub(crate) fn keep_last_good(&self) {
+        if let Some(directory) = &self.cache_directory
+            && let Err(failure) = keeper::write(self, directory)
+        {
+            tracing::warn!("last-good cache cannot be written: {failure}");
+        }
     }
 
     /// The clock: opens streams as they are wanted and does what is due.

@@ -1,7 +1,7 @@
 //! Keeps the last-good cache on disk.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use xds_api::envoy::config::core::v3::Node;
@@ -31,16 +31,9 @@ pub(super) async fn keep(shared: Arc<Shared>, directory: PathBuf) {
     loop {
         shared.accepted.notified().await;
         tokio::time::sleep(shared.settings.cache_interval).await;
-        let image = shared.lock().image();
-        let directory = directory.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            cache::write(&directory, &image).map_err(|error| format!("{}: {error}", directory.display()))
-        });
-        match written.await {
-            Ok(Ok(path)) => {
-                tracing::debug!("last-good cache written to {}", path.display());
-                last_failure.clear();
-            }
+        let (sharing, directory) = (Arc::clone(&shared), directory.clone());
+        match tokio::task::spawn_blocking(move || write(&sharing, &directory)).await {
+            Ok(Ok(())) => last_failure.clear(),
             Ok(Err(failure)) if failure != last_failure => {
                 tracing::warn!("last-good cache cannot be written: {failure}");
                 last_failure = failure;
@@ -49,4 +42,20 @@ pub(super) async fn keep(shared: Arc<Shared>, directory: PathBuf) {
             Err(error) => tracing::error!("writing the last-good cache failed: {error}"),
         }
     }
+}
+
+/// Writes what was accepted, if anything has changed since it was written. One call at a time.
+pub(super) fn write(shared: &Shared, directory: &Path) -> Result<(), String> {
+    let mut written = shared.written.lock().unwrap_or_else(PoisonError::into_inner);
+    let (image, changes) = {
+        let engine = shared.lock();
+        if engine.changes() == *written {
+            return Ok(());
+        }
+        (engine.image(), engine.changes())
+    };
+    let path = cache::write(directory, &image).map_err(|error| format!("{}: {error}", directory.display()))?;
+    *written = changes;
+    tracing::debug!("last-good cache written to {}", path.display());
+    Ok(())
 }
