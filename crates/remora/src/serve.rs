@@ -36,16 +36,12 @@ use xds_api::prost::Message as _;
 use crate::admin::{AdminLog, AdminServer, AdminSettings, DrainRequest, ServerState};
 use crate::admin_source::{self, ProxyView};
 use crate::command_line::{DrainStrategy, Mode, Options};
-use crate::connection_limits;
 use crate::dialer::Dialer;
 use crate::lifecycle::{Command, Lifecycle};
-use crate::load_reports;
-use crate::local_address;
-use crate::logging;
 use crate::process_stats::ProcessStats;
 use crate::signals::{Caught, Signals};
-use crate::stats_settings;
 use crate::unknown_fields::{FieldChecking, UnknownDynamicFields};
+use crate::{connection_limits, load_reports, local_address, logging, stats_settings};
 
 pub(crate) use error::ServeError;
 
