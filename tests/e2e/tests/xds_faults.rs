@@ -10,10 +10,10 @@ use testkit::{Directory, ManagementServer, ports, wait_until};
 
 /// The faults of [`bad_clusters`], with the resource and the field of each.
 const FAULTS: [&str; 4] = [
-    "Cluster \"bad-1\": connect_timeout: ",
-    "cluster_type: is not supported: only the types of the field type are known",
-    "Cluster \"bad-2\": connect_timeout: ",
-    "load_assignment.endpoints[0].lb_endpoints[1].endpoint.address: ",
+    "Cluster \"bad-1\": cluster_type: is not supported: only the types of the field type are known",
+    "connect_timeout: is -1s, expected a duration",
+    "Cluster \"bad-2\": load_assignment.endpoints[0].lb_endpoints[1].endpoint.address",
+    "connect_timeout: is 0s, expected a duration",
 ];
 
 /// Clusters with faults. The mark makes them differ from others with the same faults.
