@@ -19,7 +19,7 @@ pub struct DecodedResource {
 impl DecodedResource {
     /// A resource with the references that it states itself.
     pub fn new(resource: Resource, without_effect: Vec<WithoutEffect>) -> Self {
-        let references = resource.references().iter().cloned().collect();
+        let references = shared_list(resource.references().iter().cloned().collect());
         Self {
             resource,
             references,
@@ -31,6 +31,11 @@ impl DecodedResource {
     pub fn name(&self) -> &Arc<str> {
         self.resource.name()
     }
+}
+
+/// A shared list; one that is empty, as most are, takes no memory.
+pub(crate) fn shared_list<T>(list: Vec<T>) -> Arc<[T]> {
+    if list.is_empty() { Arc::default() } else { list.into() }
 }
 
 /// Parses and validates resources. A trait, so that the protocol is tested without them.

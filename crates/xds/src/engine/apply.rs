@@ -10,7 +10,7 @@ use xds_api::google::protobuf::Any;
 use super::Engine;
 use super::refusal::{Refusal, describe};
 use crate::data_errors::DataErrors;
-use crate::decode::{DecodedResource, name_hint};
+use crate::decode::{DecodedResource, name_hint, shared_list};
 use crate::key::ResourceKey;
 use crate::session::{Incoming, Receipt, Update};
 use crate::source::SourceId;
@@ -305,7 +305,7 @@ impl Value {
             resource,
             references,
             encoded: encoded.into(),
-            without_effect: without_effect.into(),
+            without_effect: shared_list(without_effect),
         }
     }
 
@@ -321,7 +321,7 @@ impl Value {
             resource,
             references,
             encoded: Arc::default(),
-            without_effect: without_effect.into(),
+            without_effect: shared_list(without_effect),
         }
     }
 }
