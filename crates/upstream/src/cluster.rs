@@ -121,10 +121,7 @@ impl ClusterHandle {
                 }
                 let (result, notes) = table.pick(context, worker);
                 if !notes.is_empty() {
-                    let stats = self.state.membership_stats();
-                    for note in notes.iter() {
-                        stats.increment(worker.shard(), note.counter());
-                    }
+                    notes.iter().for_each(|note| note.count(&self.state, worker.shard()));
                 }
                 result.cloned()
             }

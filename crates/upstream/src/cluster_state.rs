@@ -107,12 +107,12 @@ impl ClusterState {
         &self.name
     }
 
-    /// `cluster.<name>.upstream_*` and the like ([`stats::cluster`]).
+    /// `cluster.<name>.upstream_*`, `lb_*` and the like ([`stats::cluster`]).
     pub fn stats(&self) -> &Arc<stats::Block> {
         &self.stats
     }
 
-    /// `cluster.<name>.membership_*`, `lb_*`, `update_*` ([`stats::cluster_membership`]).
+    /// `cluster.<name>.membership_*`, `update_*` ([`stats::cluster_membership`]).
     pub fn membership_stats(&self) -> &Arc<stats::Block> {
         &self.membership_stats
     }

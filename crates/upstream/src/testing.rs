@@ -10,7 +10,7 @@ use config::cluster::{
     Cluster, ClusterSettings, Discovery, GrpcHealthCheck, HappyEyeballs, HealthCheck, HealthChecker, LbPolicy,
     Preconnect, TrackClusterStats,
 };
-use config::endpoint::{ClusterLoadAssignment, Endpoint, HealthStatus, Locality, LocalityEndpoints};
+use config::endpoint::{ClusterLoadAssignment, Endpoint, Locality, LocalityEndpoints};
 use config::metadata::Metadata;
 
 use crate::cluster_state::ClusterState;
@@ -31,13 +31,8 @@ pub(crate) fn cluster_of(registry: &StateRegistry, name: &str) -> Arc<ClusterSta
 
 pub(crate) fn endpoint(address: SocketAddr, weight: u32) -> Endpoint {
     Endpoint {
-        address: Address::Socket(address),
-        additional_addresses: Vec::new(),
-        hostname: None,
         load_balancing_weight: weight,
-        health_status: HealthStatus::Unknown,
-        metadata: None,
-        health_check_config: None,
+        ..Endpoint::new(Address::Socket(address))
     }
 }
 
@@ -75,7 +70,7 @@ pub(crate) fn locality(priority: u32, subnet: u8, weight: u32, weights: &[u32]) 
 /// The endpoints of `localities`, all of them healthy unless they were something else before.
 pub(crate) fn host_set(cluster: &Arc<ClusterState>, localities: Vec<LocalityEndpoints>) -> Arc<HostSet> {
     Arc::new(HostSet::new(assignment(localities), |_, endpoint| {
-        let address = EndpointAddress::Socket(endpoint.address.socket_addr().unwrap());
+        let address = EndpointAddress::Socket(endpoint.address().socket_addr().unwrap());
         let state = cluster.endpoint(address, "", "");
         state.update_health(HealthFlags::NONE, HealthFlags::REMOVED);
         vec![state]

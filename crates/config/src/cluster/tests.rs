@@ -57,7 +57,7 @@ fn a_static_cluster_has_its_endpoints() {
     let addresses: Vec<_> = endpoints.endpoints[0]
         .endpoints
         .iter()
-        .map(|endpoint| endpoint.address.to_string())
+        .map(|endpoint| endpoint.address().to_string())
         .collect();
     assert_eq!(addresses, ["127.0.0.1:80", "[::1]:81"]);
 }
@@ -77,7 +77,7 @@ fn names_are_for_dns_clusters_only() {
         panic!("{:?}", strict.discovery)
     };
     assert_eq!(
-        endpoints.endpoints[0].endpoints[0].address,
+        endpoints.endpoints[0].endpoints[0].address(),
         Address::Name {
             host: "greeter.example".into(),
             port: 80

@@ -7,7 +7,8 @@ use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::endpoint::v3 as pb;
 
 use super::{
-    ClusterLoadAssignment, DropOverload, Endpoint, EndpointHealthCheckConfig, HealthStatus, Locality, LocalityEndpoints,
+    ClusterLoadAssignment, DropOverload, Endpoint, EndpointDetails, EndpointHealthCheckConfig, HealthStatus, Locality,
+    LocalityEndpoints,
 };
 use crate::address::Address;
 use crate::context::Context;
@@ -185,14 +186,18 @@ impl Endpoint {
             None => Err(context.reject_field("endpoint", "is required")),
         };
         let host = host?;
-        Ok(Self {
-            address: host.address,
+        let details = EndpointDetails {
             additional_addresses: host.additional_addresses,
             hostname: host.hostname,
+            metadata: metadata.unwrap_or_default(),
+            health_check_config: host.health_check_config,
+        };
+        Ok(Self {
+            address: host.address.into(),
             load_balancing_weight: weight?.unwrap_or(1),
             health_status: health_status?,
-            metadata: metadata.filter(|metadata| !metadata.is_empty()).map(Arc::new),
-            health_check_config: host.health_check_config.map(Arc::new),
+            // The endpoints of a workload mostly differ in nothing but their addresses.
+            details: (details != EndpointDetails::default()).then(|| context.share(details)),
         })
     }
 }

@@ -47,11 +47,11 @@ endpoints:
     );
     let endpoint = &first.endpoints[0];
     assert_eq!(
-        endpoint.address,
+        endpoint.address(),
         Address::Socket(SocketAddr::from(([127, 0, 0, 1], 80)))
     );
     assert_eq!(
-        (endpoint.hostname.as_deref(), endpoint.load_balancing_weight),
+        (endpoint.details().hostname.as_deref(), endpoint.load_balancing_weight),
         (Some("h"), 3)
     );
     assert_eq!(endpoint.health_status, HealthStatus::Draining);
@@ -59,11 +59,55 @@ endpoints:
         endpoint.metadata().value("envoy.lb", &["canary"]),
         Some(&crate::metadata::Value::Bool(true))
     );
-    assert_eq!(endpoint.health_check_config.as_ref().unwrap().port_value, Some(81));
+    assert_eq!(
+        endpoint.details().health_check_config.as_ref().unwrap().port_value,
+        Some(81)
+    );
     let endpoint = &second.endpoints[0];
     assert_eq!((second.priority, endpoint.load_balancing_weight), (1, 1));
-    assert_eq!(endpoint.address.to_string(), "/run/s");
-    assert!(endpoint.metadata().is_empty() && endpoint.hostname.is_none());
+    assert_eq!(endpoint.address().to_string(), "/run/s");
+    assert!(*endpoint.details() == EndpointDetails::default());
+}
+
+#[test]
+fn an_endpoint_is_small_and_shares_what_it_has_in_common_with_the_one_before() {
+    assert!(size_of::<Endpoint>() <= 32, "{}", size_of::<Endpoint>());
+    let endpoint = |workload: &str| {
+        format!("{{endpoint: {{{ADDRESS}}}, metadata: {{filter_metadata: {{istio: {{workload: {workload}}}}}}}}}")
+    };
+    let assignment = assignment(&format!(
+        "cluster_name: s\nendpoints: [{{lb_endpoints: [{}, {}, {}]}}]",
+        endpoint("a"),
+        endpoint("a"),
+        endpoint("b")
+    ));
+    let [first, second, third] = assignment.endpoints[0].endpoints.as_slice() else {
+        panic!("{assignment:?}")
+    };
+    assert!(std::ptr::eq(first.details(), second.details()));
+    assert_ne!(second.details(), third.details());
+}
+
+#[test]
+fn an_address_is_given_back_as_it_came() {
+    let addresses = [
+        Address::Socket(SocketAddr::from(([127, 0, 0, 1], 80))),
+        Address::Socket(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 80))),
+        Address::Name {
+            host: "a".into(),
+            port: 1,
+        },
+        Address::Pipe {
+            path: "/run/s".into(),
+            mode: 0,
+        },
+    ];
+    for address in addresses {
+        let mut endpoint = Endpoint::new(address.clone());
+        assert_eq!(endpoint.address(), address);
+        endpoint.set_address(address.clone());
+        assert_eq!(endpoint.address(), address);
+    }
 }
 
 #[test]
@@ -84,7 +128,7 @@ fn an_endpoint_may_be_named() {
     let assignment = assignment(&format!(
         "cluster_name: s\nnamed_endpoints: {{a: {{{ADDRESS}}}}}\nendpoints: [{{lb_endpoints: [{{endpoint_name: a}}]}}]"
     ));
-    assert_eq!(assignment.endpoints[0].endpoints[0].address.port(), Some(80));
+    assert_eq!(assignment.endpoints[0].endpoints[0].address().port(), Some(80));
 }
 
 #[test]

@@ -20,11 +20,13 @@ mod registry;
 mod render;
 mod scope;
 mod settings;
+mod storage;
 
-pub use block::{Block, Local, Shard};
+pub use block::{Block, Shard};
 pub use definition::{Codes, Counter, Gauge, Histogram, StatDef, Table, Text};
 pub use names::*;
 pub use registry::Registry;
 pub use render::{Format, HistogramBuckets, Kinds, Query, QueryError, regex_fault};
 pub use scope::Scope;
 pub use settings::{NamePredicate, Settings, Tag, TagValue};
+pub use storage::Local;

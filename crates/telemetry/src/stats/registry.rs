@@ -1,6 +1,8 @@
 //! The registry: every block in the process, interned by prefix and table.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::block::Block;
@@ -15,23 +17,21 @@ use super::settings::Settings;
 /// the last holder is gone (a cluster was removed) its statistics are gone, as in Envoy.
 #[derive(Debug)]
 pub struct Registry {
-    shards: usize,
+    workers: u16,
     scopes: Mutex<Scopes>,
     settings: Settings,
 }
 
 #[derive(Debug, Default)]
 struct Scopes {
-    by_text: HashMap<Box<str>, Entry>,
+    by_text: HashMap<ByText, Vec<Weak<Block>>>,
     /// When to look for dead entries next: at twice the entries that were alive last time.
     prune_at: usize,
 }
 
+/// A prefix, found by its text: the blocks share it, so that there is one for each of a mesh's clusters.
 #[derive(Debug)]
-struct Entry {
-    prefix: Weak<Prefix>,
-    blocks: Vec<Weak<Block>>,
-}
+struct ByText(Arc<Prefix>);
 
 const FIRST_PRUNE: usize = 1024;
 
@@ -44,7 +44,7 @@ impl Registry {
     /// The same, with what the operator chose.
     pub fn with_settings(workers: usize, settings: Settings) -> Arc<Registry> {
         Arc::new(Registry {
-            shards: workers.saturating_add(1).min(usize::from(u16::MAX)),
+            workers: workers.try_into().unwrap_or(u16::MAX),
             scopes: Mutex::new(Scopes {
                 by_text: HashMap::new(),
                 prune_at: FIRST_PRUNE,
@@ -55,7 +55,7 @@ impl Registry {
 
     /// How many workers count here.
     pub fn workers(&self) -> usize {
-        self.shards - 1
+        usize::from(self.workers)
     }
 
     /// The block of `table` in `scope`: the one that exists, or a new one.
@@ -66,28 +66,22 @@ impl Registry {
         if scopes.by_text.len() >= scopes.prune_at {
             scopes.prune();
         }
-        if let Some(entry) = scopes.by_text.get_mut(text.as_str()) {
-            let existing = entry
-                .blocks
-                .iter()
-                .filter_map(Weak::upgrade)
-                .find(|block| std::ptr::eq(block.table, table));
-            if let Some(block) = existing {
-                return block;
-            }
-            let prefix = entry.prefix.upgrade().unwrap_or_else(|| scope.prefix(&text));
-            let block = Arc::new(Block::new(prefix, table, self.shards));
-            entry.prefix = Arc::downgrade(&block.prefix);
-            entry.blocks.retain(|block| block.strong_count() > 0);
-            entry.blocks.push(Arc::downgrade(&block));
+        let prefix = match scopes.by_text.get_key_value(text.as_str()) {
+            Some((prefix, _)) => Arc::clone(&prefix.0),
+            None => Arc::new(scope.prefix(&text)),
+        };
+        let blocks = scopes.by_text.entry(ByText(Arc::clone(&prefix))).or_default();
+        let existing = blocks
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|block| std::ptr::eq(block.table, table));
+        if let Some(block) = existing {
             return block;
         }
-        let block = Arc::new(Block::new(scope.prefix(&text), table, self.shards));
-        let entry = Entry {
-            prefix: Arc::downgrade(&block.prefix),
-            blocks: vec![Arc::downgrade(&block)],
-        };
-        scopes.by_text.insert(text.into(), entry);
+        let block = Arc::new(Block::new(prefix, table, self.workers));
+        blocks.retain(|block| block.strong_count() > 0);
+        blocks.reserve_exact(1);
+        blocks.push(Arc::downgrade(&block));
         block
     }
 
@@ -112,7 +106,7 @@ impl Registry {
         let mut blocks: Vec<Arc<Block>> = scopes
             .by_text
             .values()
-            .flat_map(|entry| entry.blocks.iter().filter_map(Weak::upgrade))
+            .flat_map(|blocks| blocks.iter().filter_map(Weak::upgrade))
             .collect();
         drop(scopes);
         blocks.sort_by(|a, b| a.prefix.text.cmp(&b.prefix.text));
@@ -127,13 +121,33 @@ impl Registry {
 
 impl Scopes {
     fn prune(&mut self) {
-        self.by_text.retain(|_, entry| {
-            entry.blocks.retain(|block| block.strong_count() > 0);
-            !entry.blocks.is_empty()
+        self.by_text.retain(|_, blocks| {
+            blocks.retain(|block| block.strong_count() > 0);
+            !blocks.is_empty()
         });
         self.prune_at = (self.by_text.len() * 2).max(FIRST_PRUNE);
     }
 }
+
+impl Borrow<str> for ByText {
+    fn borrow(&self) -> &str {
+        &self.0.text
+    }
+}
+
+impl Hash for ByText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text.hash(state);
+    }
+}
+
+impl PartialEq for ByText {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for ByText {}
 
 #[cfg(test)]
 mod tests;

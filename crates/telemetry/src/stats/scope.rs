@@ -1,7 +1,7 @@
 //! Where a block's names stand: the prefix in Envoy's text form and the tags Prometheus takes out of it.
 
+use std::borrow::Cow;
 use std::fmt::Write;
-use std::sync::Arc;
 
 /// Whose statistics a block holds. Gives the text prefix (`cluster.backend.`) and, for Prometheus, the
 /// name without variable parts and the labels they become (Envoy: Statistics > Tag extraction).
@@ -52,9 +52,50 @@ pub(crate) struct Prefix {
     /// `cluster.backend.`
     pub(crate) text: Box<str>,
     /// `cluster.`
-    pub(crate) metric: Box<str>,
+    pub(crate) metric: Cow<'static, str>,
+    tags: Tags,
+}
+
+/// The labels of a prefix. Nearly all prefixes are those of clusters, which have one.
+#[derive(Debug)]
+enum Tags {
+    One(Tag),
+    Any(Box<[Tag]>),
+}
+
+/// A label, and where in the prefix's text its value stands.
+#[derive(Debug)]
+struct Tag {
+    label: &'static str,
+    start: u32,
+    end: u32,
+}
+
+impl Prefix {
     /// Label and value, in the order Envoy writes them.
-    pub(crate) tags: Box<[(&'static str, Box<str>)]>,
+    pub(crate) fn tags(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let tags = match &self.tags {
+            Tags::One(tag) => std::slice::from_ref(tag),
+            Tags::Any(tags) => tags,
+        };
+        tags.iter()
+            .map(|tag| (tag.label, &self.text[tag.start as usize..tag.end as usize]))
+    }
+}
+
+impl Tag {
+    /// Whose value is `value`, a part of `text`. Where it stands there more than once, any will do.
+    fn new(text: &str, (label, value): (&'static str, String)) -> Self {
+        let start = text.find(&value);
+        debug_assert!(start.is_some(), "{value} is a part of {text}");
+        let range = start.map_or(0..0, |start| start..start + value.len());
+        // A name is shorter than a message of the control plane.
+        Self {
+            label,
+            start: range.start as u32,
+            end: range.end as u32,
+        }
+    }
 }
 
 const CLUSTER: &str = "envoy_cluster_name";
@@ -95,13 +136,13 @@ impl Scope<'_> {
         }
     }
 
-    pub(crate) fn prefix(&self, text: &str) -> Arc<Prefix> {
-        let own = |value: &str| value.replace(':', "_").into_boxed_str();
-        let number = |value: usize| value.to_string().into_boxed_str();
-        let (metric, tags): (String, Vec<(&'static str, Box<str>)>) = match self {
-            Scope::Process(prefix) => ((*prefix).to_owned(), vec![]),
+    pub(crate) fn prefix(&self, text: &str) -> Prefix {
+        let own = |value: &str| value.replace(':', "_");
+        let number = |value: usize| value.to_string();
+        let (metric, tags): (Cow<'static, str>, Vec<(&'static str, String)>) = match self {
+            Scope::Process(prefix) => ((*prefix).to_owned().into(), vec![]),
             Scope::Cluster(name) => ("cluster.".into(), vec![(CLUSTER, own(name))]),
-            Scope::ClusterPart(name, part) => (format!("cluster.{part}"), vec![(CLUSTER, own(name))]),
+            Scope::ClusterPart(name, part) => (format!("cluster.{part}").into(), vec![(CLUSTER, own(name))]),
             Scope::ClusterGrpc(name, service, method) => (
                 "cluster.grpc.".into(),
                 vec![
@@ -148,10 +189,15 @@ impl Scope<'_> {
                 vec![(CERTIFICATE, own(name)), (CLUSTER, own(cluster))],
             ),
         };
-        Arc::new(Prefix {
+        let tags: Vec<Tag> = tags.into_iter().map(|tag| Tag::new(text, tag)).collect();
+        let tags = match <[Tag; 1]>::try_from(tags) {
+            Ok([tag]) => Tags::One(tag),
+            Err(tags) => Tags::Any(tags.into()),
+        };
+        Prefix {
             text: text.into(),
-            metric: metric.into(),
-            tags: tags.into(),
-        })
+            metric,
+            tags,
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! What a pick has to tell the statistics.
 
-use telemetry::stats::Counter;
-use telemetry::stats::cluster_membership as stat;
+use telemetry::stats::{Shard, cluster, cluster_membership};
+
+use crate::cluster_state::ClusterState;
 
 /// Something that happened during a pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,19 +40,24 @@ impl Note {
         Self::SubsetPanic,
     ];
 
-    /// The counter of it.
-    pub fn counter(self) -> Counter {
-        match self {
-            Self::Panic => stat::LB_HEALTHY_PANIC,
-            Self::LocalClusterNotOk => stat::LB_LOCAL_CLUSTER_NOT_OK,
-            Self::ZoneDirect => stat::LB_ZONE_ROUTING_ALL_DIRECTLY,
-            Self::ZoneSampled => stat::LB_ZONE_ROUTING_SAMPLED,
-            Self::ZoneCross => stat::LB_ZONE_ROUTING_CROSS_ZONE,
-            Self::ZoneNoCapacity => stat::LB_ZONE_NO_CAPACITY_LEFT,
-            Self::SubsetSelected => stat::LB_SUBSETS_SELECTED,
-            Self::SubsetFallback => stat::LB_SUBSETS_FALLBACK,
-            Self::SubsetPanic => stat::LB_SUBSETS_FALLBACK_PANIC,
-        }
+    /// Counts it.
+    pub(crate) fn count(self, state: &ClusterState, shard: Shard) {
+        let counter = match self {
+            // The control thread counts this too, when it compares zones.
+            Self::LocalClusterNotOk => {
+                let counter = cluster_membership::LB_LOCAL_CLUSTER_NOT_OK;
+                return state.membership_stats().increment(shard, counter);
+            }
+            Self::Panic => cluster::LB_HEALTHY_PANIC,
+            Self::ZoneDirect => cluster::LB_ZONE_ROUTING_ALL_DIRECTLY,
+            Self::ZoneSampled => cluster::LB_ZONE_ROUTING_SAMPLED,
+            Self::ZoneCross => cluster::LB_ZONE_ROUTING_CROSS_ZONE,
+            Self::ZoneNoCapacity => cluster::LB_ZONE_NO_CAPACITY_LEFT,
+            Self::SubsetSelected => cluster::LB_SUBSETS_SELECTED,
+            Self::SubsetFallback => cluster::LB_SUBSETS_FALLBACK,
+            Self::SubsetPanic => cluster::LB_SUBSETS_FALLBACK_PANIC,
+        };
+        state.stats().increment(shard, counter);
     }
 }
 

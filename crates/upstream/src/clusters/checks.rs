@@ -62,7 +62,7 @@ impl Checks {
     pub(super) fn set_hosts(&mut self, cluster: &Arc<str>, hosts: &HostSet, work: &mut Work, now: Instant) {
         let mut wanted = HashSet::new();
         for host in hosts.iter() {
-            let config = hosts.endpoint(host).health_check_config.as_deref();
+            let config = hosts.endpoint(host).details().health_check_config.as_ref();
             if config.is_some_and(|config| config.disable_active_health_check) {
                 continue;
             }

@@ -37,14 +37,15 @@ impl Members<'_> {
     /// The states of one configured endpoint: one, or for a name as many as it has addresses.
     fn states(&self, locality: &LocalityEndpoints, endpoint: &Endpoint) -> Vec<Arc<EndpointState>> {
         let transport = transport_name(self.config, locality, endpoint);
-        let resolved_from = match &endpoint.address {
+        let configured = endpoint.address();
+        let resolved_from = match &configured {
             Address::Name { host, .. } => host,
             Address::Socket(_) | Address::Pipe { .. } => "",
         };
-        let hostname = endpoint.hostname.as_deref().unwrap_or(resolved_from);
+        let hostname = endpoint.details().hostname.as_deref().unwrap_or(resolved_from);
         let addresses = match self.names {
             Some(names) => names.addresses(endpoint),
-            None => EndpointAddress::from_config(&endpoint.address).into_iter().collect(),
+            None => EndpointAddress::from_config(&configured).into_iter().collect(),
         };
         addresses
             .into_iter()
@@ -57,7 +58,11 @@ impl Members<'_> {
         let mut addresses = ByEndpoint::new();
         for host in hosts.iter() {
             let endpoint = hosts.endpoint(host);
-            let configured = endpoint.additional_addresses.iter().filter_map(Address::socket_addr);
+            let configured = endpoint
+                .details()
+                .additional_addresses
+                .iter()
+                .filter_map(Address::socket_addr);
             let mut more: Vec<SocketAddr> = configured.collect();
             if let Some(names) = self.names {
                 more.extend(names.more_addresses(endpoint));
@@ -99,14 +104,11 @@ pub(super) fn with_lingering(
     for host in lingering {
         let (locality, key) = (before.locality_of(host), host.state.key());
         let mut endpoint = before.endpoint(host).clone();
-        endpoint.hostname = Some(key.hostname.clone());
-        endpoint.address = match &key.address {
-            EndpointAddress::Socket(address) => Address::Socket(*address),
-            EndpointAddress::Pipe(path) => Address::Pipe {
-                path: path.clone(),
-                mode: 0,
-            },
-        };
+        endpoint.details_mut().hostname = Some(key.hostname);
+        endpoint.set_address(match key.address {
+            EndpointAddress::Socket(address) => Address::Socket(address),
+            EndpointAddress::Pipe(path) => Address::Pipe { path, mode: 0 },
+        });
         let same_place =
             |l: &&mut LocalityEndpoints| l.priority == locality.priority && l.locality == locality.locality;
         match assignment.endpoints.iter_mut().find(same_place) {
@@ -140,6 +142,7 @@ pub(super) fn set_flags(host: &Host, endpoint: &Endpoint, checked: bool, now: In
 /// Whether an endpoint is exempt from health checks.
 fn is_unchecked(endpoint: &Endpoint) -> bool {
     endpoint
+        .details()
         .health_check_config
         .as_ref()
         .is_some_and(|config| config.disable_active_health_check)
@@ -185,15 +188,6 @@ pub(super) fn assignment(cluster: &Cluster, config: &Config, state: &ClusterStat
 pub(super) fn originals(name: &Arc<str>, state: &ClusterState) -> Arc<ClusterLoadAssignment> {
     let addresses = state.originals().addresses();
     let fingerprint = Fingerprint::of(format!("{addresses:?}").as_bytes());
-    let endpoint = |address| Endpoint {
-        address: Address::Socket(address),
-        additional_addresses: Vec::new(),
-        hostname: None,
-        load_balancing_weight: 1,
-        health_status: HealthStatus::Unknown,
-        metadata: None,
-        health_check_config: None,
-    };
     let mut assignment = ClusterLoadAssignment::clone(&no_endpoints(name));
     assignment.fingerprint = fingerprint;
     assignment.endpoints.push(LocalityEndpoints {
@@ -201,7 +195,7 @@ pub(super) fn originals(name: &Arc<str>, state: &ClusterState) -> Arc<ClusterLoa
         priority: 0,
         load_balancing_weight: None,
         metadata: Metadata::default(),
-        endpoints: addresses.into_iter().map(endpoint).collect(),
+        endpoints: addresses.into_iter().map(Address::Socket).map(Endpoint::new).collect(),
     });
     Arc::new(assignment)
 }

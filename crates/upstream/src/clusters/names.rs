@@ -53,13 +53,13 @@ impl Names {
             .map(|p| p.names);
         let mut names = HashMap::new();
         for endpoint in assignment.endpoints.iter().flat_map(|locality| &locality.endpoints) {
-            let Address::Name { host, .. } = &endpoint.address else {
+            let Address::Name { host, .. } = endpoint.address() else {
                 continue;
             };
-            if names.contains_key(host) {
+            if names.contains_key(&host) {
                 continue;
             }
-            let kept = known.as_mut().and_then(|known| known.remove(host));
+            let kept = known.as_mut().and_then(|known| known.remove(&host));
             let resolved = kept.unwrap_or_else(|| {
                 let serial = work.serial();
                 work.timers.insert(now, (id, Job::Resolve { serial }));
@@ -69,7 +69,7 @@ impl Names {
                     logical: None,
                 }
             });
-            names.insert(host.clone(), resolved);
+            names.insert(host, resolved);
         }
         Some(Self {
             cluster: id,
@@ -81,13 +81,14 @@ impl Names {
 
     /// Where an endpoint is at the moment.
     pub(super) fn addresses(&self, endpoint: &Endpoint) -> Vec<EndpointAddress> {
-        let Address::Name { host, port } = &endpoint.address else {
-            return EndpointAddress::from_config(&endpoint.address).into_iter().collect();
+        let address = endpoint.address();
+        let Address::Name { host, port } = address else {
+            return EndpointAddress::from_config(&address).into_iter().collect();
         };
-        let Some(resolved) = self.names.get(host) else {
+        let Some(resolved) = self.names.get(&host) else {
             return Vec::new();
         };
-        let with_port = |ip: &std::net::IpAddr| EndpointAddress::Socket((*ip, *port).into());
+        let with_port = |ip: &std::net::IpAddr| EndpointAddress::Socket((*ip, port).into());
         if self.logical {
             resolved.logical.iter().map(with_port).collect()
         } else {
@@ -98,10 +99,10 @@ impl Names {
     /// What else the logical name of an endpoint resolved to: the other addresses of the same endpoint. In the order of
     /// the addresses themselves, since that of an answer means nothing.
     pub(super) fn more_addresses(&self, endpoint: &Endpoint) -> Vec<SocketAddr> {
-        let Address::Name { host, port } = &endpoint.address else {
+        let Address::Name { host, port } = endpoint.address() else {
             return Vec::new();
         };
-        let Some(resolved) = self.names.get(host).filter(|_| self.logical) else {
+        let Some(resolved) = self.names.get(&host).filter(|_| self.logical) else {
             return Vec::new();
         };
         let others = resolved
@@ -109,7 +110,7 @@ impl Names {
             .addresses()
             .iter()
             .filter(|ip| Some(**ip) != resolved.logical);
-        let mut others: Vec<SocketAddr> = others.map(|ip| (*ip, *port).into()).collect();
+        let mut others: Vec<SocketAddr> = others.map(|ip| (*ip, port).into()).collect();
         others.sort_unstable();
         others
     }

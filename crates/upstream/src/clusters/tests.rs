@@ -213,10 +213,10 @@ fn checked(mut cluster: Cluster, settings: HealthCheck) -> Cluster {
 fn named(names: &[&str]) -> Arc<ClusterLoadAssignment> {
     let mut members = locality(0, 0, 0, &vec![1; names.len()]);
     for (endpoint, name) in members.endpoints.iter_mut().zip(names) {
-        endpoint.address = Address::Name {
+        endpoint.set_address(Address::Name {
             host: (*name).into(),
             port: 80,
-        };
+        });
     }
     testing::assignment(vec![members])
 }

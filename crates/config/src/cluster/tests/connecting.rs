@@ -120,7 +120,7 @@ fn an_endpoint_may_have_several_ip_addresses() {
     let Discovery::Static { endpoints } = cluster(&text).discovery else {
         panic!("it is static")
     };
-    let more = &endpoints.endpoints[0].endpoints[0].additional_addresses;
+    let more = &endpoints.endpoints[0].endpoints[0].details().additional_addresses;
     assert_eq!(more.iter().map(ToString::to_string).collect::<Vec<_>>(), ["[::1]:80"]);
     assert_eq!(
         refuse(Cluster::parse, &endpoint("{address: {pipe: {path: /a}}}")),

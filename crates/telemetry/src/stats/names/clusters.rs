@@ -6,10 +6,18 @@
 use crate::stats::definition::stat_table;
 
 stat_table! {
-    /// Connections and requests to the cluster; written by workers.
+    /// Connections and requests to the cluster, and how endpoints were chosen for them; written by workers.
     pub mod cluster {
         counters {
             BIND_ERRORS = "bind_errors",
+            LB_HEALTHY_PANIC = "lb_healthy_panic",
+            LB_SUBSETS_FALLBACK = "lb_subsets_fallback",
+            LB_SUBSETS_FALLBACK_PANIC = "lb_subsets_fallback_panic",
+            LB_SUBSETS_SELECTED = "lb_subsets_selected",
+            LB_ZONE_NO_CAPACITY_LEFT = "lb_zone_no_capacity_left",
+            LB_ZONE_ROUTING_ALL_DIRECTLY = "lb_zone_routing_all_directly",
+            LB_ZONE_ROUTING_CROSS_ZONE = "lb_zone_routing_cross_zone",
+            LB_ZONE_ROUTING_SAMPLED = "lb_zone_routing_sampled",
             ORIGINAL_DST_HOST_INVALID = "original_dst_host_invalid",
             RETRY_OR_SHADOW_ABANDONED = "retry_or_shadow_abandoned",
             UPSTREAM_CX_CLOSE_NOTIFY = "upstream_cx_close_notify",
@@ -111,26 +119,18 @@ stat_table! {
 }
 
 stat_table! {
-    /// Members, discovery and load balancing; written by the control thread, `LB_*` also by workers.
+    /// Members, discovery and what load balancing is built of; written by the control thread.
     pub mod cluster_membership {
         counters {
             ASSIGNMENT_STALE = "assignment_stale",
             ASSIGNMENT_TIMEOUT_RECEIVED = "assignment_timeout_received",
             ASSIGNMENT_USE_CACHED = "assignment_use_cached",
             INIT_FETCH_TIMEOUT = "init_fetch_timeout": when_used,
-            LB_HEALTHY_PANIC = "lb_healthy_panic",
             LB_LOCAL_CLUSTER_NOT_OK = "lb_local_cluster_not_ok",
             LB_RECALCULATE_ZONE_STRUCTURES = "lb_recalculate_zone_structures",
             LB_SUBSETS_CREATED = "lb_subsets_created",
-            LB_SUBSETS_FALLBACK = "lb_subsets_fallback",
-            LB_SUBSETS_FALLBACK_PANIC = "lb_subsets_fallback_panic",
             LB_SUBSETS_REMOVED = "lb_subsets_removed",
-            LB_SUBSETS_SELECTED = "lb_subsets_selected",
             LB_ZONE_CLUSTER_TOO_SMALL = "lb_zone_cluster_too_small",
-            LB_ZONE_NO_CAPACITY_LEFT = "lb_zone_no_capacity_left",
-            LB_ZONE_ROUTING_ALL_DIRECTLY = "lb_zone_routing_all_directly",
-            LB_ZONE_ROUTING_CROSS_ZONE = "lb_zone_routing_cross_zone",
-            LB_ZONE_ROUTING_SAMPLED = "lb_zone_routing_sampled",
             MEMBERSHIP_CHANGE = "membership_change",
             UPDATE_ATTEMPT = "update_attempt",
             UPDATE_EMPTY = "update_empty",

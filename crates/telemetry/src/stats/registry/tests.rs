@@ -26,6 +26,11 @@ fn tables_of_one_scope_share_its_prefix() {
     let members = registry.block(Scope::Cluster("a"), &cluster_membership::TABLE);
     assert!(Arc::ptr_eq(&traffic.prefix, &members.prefix));
     assert_eq!(traffic.prefix(), "cluster.a.");
+    assert!(
+        size_of_val(&*traffic.prefix) <= 80,
+        "{} bytes",
+        size_of_val(&*traffic.prefix)
+    );
 }
 
 #[test]
@@ -81,7 +86,19 @@ fn a_block_without_writes_holds_no_counters() {
     let registry = Registry::new(4);
     let block = registry.block(Scope::Cluster("idle"), &cluster::TABLE);
     assert_eq!(block.counter(cluster::UPSTREAM_CX_TOTAL), 0);
-    assert!(size_of::<Block>() <= 80, "{} bytes", size_of::<Block>());
+    assert!(size_of::<Block>() <= 56, "{} bytes", size_of::<Block>());
+}
+
+#[test]
+fn what_control_threads_count_has_no_room_of_its_own_for_each_worker() {
+    let registry = Registry::new(64);
+    let block = registry.block(Scope::Cluster("idle"), &cluster_membership::TABLE);
+    block.set(Shard::CONTROL, cluster_membership::MEMBERSHIP_TOTAL, 3);
+    block.set_text(cluster_membership::VERSION_TEXT, "1");
+    assert!(block.has_no_worker_shards());
+    assert_eq!(block.gauge(cluster_membership::MEMBERSHIP_TOTAL), 3);
+    assert_eq!(block.text(cluster_membership::VERSION_TEXT).as_deref(), Some("1"));
+    assert_eq!(block.gauge_if_used(cluster_membership::MEMBERSHIP_HEALTHY), None);
 }
 
 #[test]

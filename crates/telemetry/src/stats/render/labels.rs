@@ -54,12 +54,12 @@ fn of_definition(shown: &Shown<'_>, settings: &Settings, kept: &mut [bool], labe
 /// The labels that the prefix's variable parts have become.
 fn of_prefix(shown: &Shown<'_>, settings: &Settings, kept: &mut [bool], labels: &mut Vec<(String, String)>) {
     let text = &*shown.block.prefix.text;
-    for (label, value) in &shown.block.prefix.tags {
+    for (label, value) in shown.block.prefix.tags() {
         if !settings.keeps_default(label) {
             continue;
         }
-        labels.push(((*label).to_owned(), value.to_string()));
-        if *label == "envoy_worker_id" {
+        labels.push((label.to_owned(), value.to_owned()));
+        if label == "envoy_worker_id" {
             // The number goes with its underscore, the dot stays.
             if let Some(at) = text.find(&format!("worker_{value}.")) {
                 let number = at + "worker".len();

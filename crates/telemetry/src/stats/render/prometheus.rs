@@ -123,7 +123,7 @@ fn labels(shown: &Shown<'_>, settings: &Settings) -> String {
     if let Some((name, value)) = shown.definition.tag {
         push(name, value);
     }
-    for (name, value) in &shown.block.prefix.tags {
+    for (name, value) in shown.block.prefix.tags() {
         push(name, value);
     }
     labels

@@ -2,7 +2,7 @@
 
 use config::cluster::{ConsistentHashing, HashFunction};
 use config::endpoint::LocalityEndpoints;
-use config::metadata::{Metadata, Value as MetadataValue};
+use config::metadata::Value as MetadataValue;
 use serde_json::Value;
 
 use super::*;
@@ -43,13 +43,11 @@ fn members(case: &Value) -> Vec<LocalityEndpoints> {
             host["address"].as_str().unwrap().parse().unwrap(),
             host["weight"].as_u64().unwrap_or(1) as u32,
         );
-        endpoint.hostname = host["hostname"].as_str().map(Into::into);
-        endpoint.metadata = host["hash_key"].as_str().map(|key| {
+        endpoint.details_mut().hostname = host["hostname"].as_str().map(Into::into);
+        if let Some(key) = host["hash_key"].as_str() {
             let fields = [("hash_key".into(), MetadataValue::String(key.into()))].into();
-            Arc::new(Metadata {
-                filter_metadata: [("envoy.lb".into(), fields)].into(),
-            })
-        });
+            endpoint.details_mut().metadata.filter_metadata = [("envoy.lb".into(), fields)].into();
+        }
         let same =
             |locality: &&mut LocalityEndpoints| locality.priority == priority && *locality.locality.zone == *zone;
         if let Some(locality) = localities.iter_mut().find(same) {
@@ -67,8 +65,8 @@ fn members(case: &Value) -> Vec<LocalityEndpoints> {
 fn table(case: &Value) -> LbTable {
     let cluster = cluster();
     let hosts = HostSet::new(testing::assignment(members(case)), |_, endpoint| {
-        let address = EndpointAddress::Socket(endpoint.address.socket_addr().unwrap());
-        let state = cluster.endpoint(address, "", endpoint.hostname.as_deref().unwrap_or(""));
+        let address = EndpointAddress::Socket(endpoint.address().socket_addr().unwrap());
+        let state = cluster.endpoint(address, "", endpoint.details().hostname.as_deref().unwrap_or(""));
         let text = state.address().to_string();
         let recorded = case["hosts"].as_array().unwrap();
         let host = recorded.iter().find(|host| host["address"] == *text).unwrap();

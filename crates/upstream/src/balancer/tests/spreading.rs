@@ -108,9 +108,7 @@ fn labelled(cluster: &Arc<ClusterState>, labels: &[(&str, &str)]) -> Arc<HostSet
             ("stage".into(), text(stage)),
             ("tags".into(), Value::List(tags)),
         ];
-        endpoint.metadata = Some(Arc::new(Metadata {
-            filter_metadata: [("envoy.lb".into(), fields.into())].into(),
-        }));
+        endpoint.details_mut().metadata.filter_metadata = [("envoy.lb".into(), fields.into())].into();
     }
     host_set(cluster, vec![members])
 }

@@ -88,10 +88,10 @@ async fn names_are_resolved_and_their_endpoints_checked_until_the_cluster_is_war
         .unwrap()
         .extend([("10.1.0.1:80", SUCCESS), ("10.1.0.2:80", CheckResult::Timeout)]);
     let mut members = locality(0, 0, 0, &[1]);
-    members.endpoints[0].address = Address::Name {
+    members.endpoints[0].set_address(Address::Name {
         host: "svc".into(),
         port: 80,
-    };
+    });
     let mut cluster = testing::cluster("c", Vec::new());
     cluster.discovery = Discovery::StrictDns {
         endpoints: testing::assignment(vec![members]),

@@ -82,7 +82,7 @@ fn what_is_to_be_dropped_comes_and_goes_with_the_endpoints() {
 #[test]
 fn further_addresses_are_those_of_the_configuration_or_what_else_a_logical_name_resolved_to() {
     let mut members = locality(0, 1, 0, &[1, 1]);
-    members.endpoints[0].additional_addresses = vec![Address::Socket("[::1]:80".parse().unwrap())];
+    members.endpoints[0].details_mut().additional_addresses = vec![Address::Socket("[::1]:80".parse().unwrap())];
     let scripted = Scripted::with(testing::cluster("c", vec![members]));
     let more = |scripted: &Scripted, address: &str| {
         let more = scripted.endpoint(address).more_addresses();

@@ -248,9 +248,9 @@ fn endpoints_choose_their_transport_by_metadata() {
     let metadata = |value: &str| {
         let fields = [("tlsMode".into(), Value::String(value.into()))].into();
         let filter_metadata = [(TransportSocketMatch::METADATA.into(), fields)].into();
-        Some(Arc::new(Metadata { filter_metadata }))
+        Metadata { filter_metadata }
     };
-    members.endpoints[0].metadata = metadata("istio");
+    members.endpoints[0].details_mut().metadata = metadata("istio");
     cluster.discovery = Discovery::Static {
         endpoints: testing::assignment(vec![members.clone()]),
     };
@@ -264,7 +264,7 @@ fn endpoints_choose_their_transport_by_metadata() {
     let plain = scripted.endpoint("10.0.0.2:80");
     assert!(matches!(scripted.handle().transport(&plain), Transport::RawBuffer));
 
-    members.endpoints[0].metadata = metadata("disabled");
+    members.endpoints[0].details_mut().metadata = metadata("disabled");
     cluster.discovery = Discovery::Static {
         endpoints: testing::assignment(vec![members]),
     };

@@ -316,7 +316,7 @@ async fn a_cluster_follows_what_its_endpoints_say_of_themselves() {
         let EndpointAddress::Socket(address) = server.listen().await else {
             unreachable!("it is TCP")
         };
-        endpoint.address = config::address::Address::Socket(address);
+        endpoint.set_address(config::address::Address::Socket(address));
     }
     let mut cluster = testing::cluster("c", vec![members]);
     let often = Duration::from_millis(5);
