@@ -56,17 +56,17 @@ pub struct DropOverload {
     pub drop_percentage: FractionalPercent,
 }
 
-/// The endpoints of one locality at one priority.
+/// The endpoints of one locality at one priority. A mesh has thousands of these, and few localities.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LocalityEndpoints {
     /// Where they are.
-    pub locality: Locality,
+    pub locality: Arc<Locality>,
     /// Their priority; 0 is the highest.
     pub priority: u32,
     /// The locality's weight, for locality-weighted balancing. None: it gets no such load.
     pub load_balancing_weight: Option<u32>,
     /// Metadata of the locality.
-    pub metadata: Metadata,
+    pub metadata: Arc<Metadata>,
     /// The endpoints.
     pub endpoints: Vec<Endpoint>,
 }

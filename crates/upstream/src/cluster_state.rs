@@ -24,9 +24,9 @@ use crate::registry::Place;
 pub struct ClusterState {
     breaker: Breaker,
     name: Arc<str>,
-    stats: Arc<stats::Block>,
+    /// Made when something is first counted; shown from the beginning.
+    stats: OnceLock<Arc<stats::Block>>,
     membership_stats: Arc<stats::Block>,
-    breaker_stats: Arc<stats::Block>,
     stat_name: Arc<str>,
     /// The endpoints that something holds. Only the control thread interns.
     endpoints: Mutex<KnownEndpoints>,
@@ -59,6 +59,8 @@ struct Used {
     more_addresses: MoreAddresses,
     /// Made when an ORIGINAL_DST cluster is first used.
     originals: OnceLock<Box<Originals>>,
+    /// Shown from the beginning.
+    breakers: OnceLock<Arc<stats::Block>>,
     /// Made when the cluster is first configured with outlier detection.
     outlier: OnceLock<Arc<stats::Block>>,
     external: OnceLock<Arc<stats::Block>>,
@@ -74,9 +76,8 @@ impl ClusterState {
         let (scope, stats) = (Scope::Cluster(stat_name), &surroundings.stats);
         Self {
             breaker: Breaker::default(),
-            stats: stats.block(scope, &cluster::TABLE),
+            stats: OnceLock::new(),
             membership_stats: stats.block(scope, &cluster_membership::TABLE),
-            breaker_stats: stats.block(scope, &cluster_circuit_breakers::TABLE),
             stat_name: if *name == *stat_name {
                 Arc::clone(&name)
             } else {
@@ -109,7 +110,7 @@ impl ClusterState {
 
     /// `cluster.<name>.upstream_*`, `lb_*` and the like ([`stats::cluster`]).
     pub fn stats(&self) -> &Arc<stats::Block> {
-        &self.stats
+        self.made(&self.stats, Scope::Cluster(&self.stat_name), &cluster::TABLE)
     }
 
     /// `cluster.<name>.membership_*`, `update_*` ([`stats::cluster_membership`]).
@@ -119,7 +120,13 @@ impl ClusterState {
 
     /// `cluster.<name>.circuit_breakers.*` ([`stats::cluster_circuit_breakers`]).
     pub fn breaker_stats(&self) -> &Arc<stats::Block> {
-        &self.breaker_stats
+        let scope = Scope::Cluster(&self.stat_name);
+        self.made(&self.used().breakers, scope, &cluster_circuit_breakers::TABLE)
+    }
+
+    /// The same, if there ever was something to say.
+    pub(crate) fn breaker_stats_if_used(&self) -> Option<&Arc<stats::Block>> {
+        self.used.get()?.breakers.get()
     }
 
     /// `cluster.<name>.outlier_detection.*`, if it is or was configured.

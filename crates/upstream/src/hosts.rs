@@ -30,9 +30,7 @@ pub struct Host {
     pub state: Arc<EndpointState>,
     /// Its share of the load, at least 1.
     pub weight: u32,
-    /// Which locality of the assignment it is in.
-    locality: u32,
-    /// Which endpoint of that locality it is.
+    /// Which endpoint of the assignment it is, those of its localities one after the other.
     endpoint: u32,
 }
 
@@ -61,18 +59,18 @@ impl HostSet {
             .unwrap_or(0);
         let mut priorities: Vec<(Vec<Host>, Vec<LocalityHosts>)> = vec![Default::default(); count];
         let mut seen = HashSet::new();
+        let mut endpoints = 0..;
         for (at, locality) in assignment.endpoints.iter().enumerate() {
             let (hosts, localities) = &mut priorities[locality.priority as usize];
             let start = hosts.len();
-            for (index, endpoint) in locality.endpoints.iter().enumerate() {
+            for (endpoint, index) in locality.endpoints.iter().zip(&mut endpoints) {
                 let new = states(locality, endpoint)
                     .into_iter()
                     .filter(|state| seen.insert(Arc::as_ptr(state)));
                 hosts.extend(new.map(|state| Host {
                     state,
                     weight: endpoint.load_balancing_weight.max(1),
-                    locality: at as u32,
-                    endpoint: index as u32,
+                    endpoint: index,
                 }));
             }
             localities.push(LocalityHosts {
@@ -107,12 +105,25 @@ impl HostSet {
 
     /// How an endpoint is configured: host name, metadata, health check.
     pub fn endpoint(&self, host: &Host) -> &Endpoint {
-        &self.assignment.endpoints[host.locality as usize].endpoints[host.endpoint as usize]
+        let (locality, endpoint) = self.place(host);
+        &locality.endpoints[endpoint]
     }
 
     /// The locality of an endpoint as it is configured.
     pub fn locality_of(&self, host: &Host) -> &LocalityEndpoints {
-        &self.assignment.endpoints[host.locality as usize]
+        self.place(host).0
+    }
+
+    /// The locality of an endpoint, and which one it is there. There are few localities, and many endpoints that would
+    /// have to name theirs.
+    fn place(&self, host: &Host) -> (&LocalityEndpoints, usize) {
+        let localities = &self.assignment.endpoints;
+        let (mut at, mut endpoint) = (0, host.endpoint as usize);
+        while endpoint >= localities[at].endpoints.len() {
+            endpoint -= localities[at].endpoints.len();
+            at += 1;
+        }
+        (&localities[at], endpoint)
     }
 
     /// A locality as it is configured.
@@ -145,5 +156,33 @@ impl PriorityHosts {
     /// Their localities, without those of other priorities.
     pub fn localities(&self) -> &[LocalityHosts] {
         &self.localities
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, locality};
+
+    #[test]
+    fn a_host_is_small_and_knows_its_locality_and_configuration() {
+        assert!(size_of::<Host>() <= 16, "{}", size_of::<Host>());
+        let cluster = testing::cluster_of(&testing::registry(), "c");
+        let localities = vec![
+            locality(1, 0, 0, &[1, 2]),
+            locality(0, 1, 0, &[]),
+            locality(0, 2, 0, &[3]),
+            locality(1, 3, 0, &[4]),
+        ];
+        let hosts = testing::host_set(&cluster, localities);
+        let found: Vec<(String, u32)> = hosts
+            .iter()
+            .map(|host| {
+                assert_eq!(hosts.endpoint(host).load_balancing_weight, host.weight);
+                (hosts.locality_of(host).locality.zone.to_string(), host.weight)
+            })
+            .collect();
+        let expected = [("2", 3), ("0", 1), ("0", 2), ("3", 4)];
+        assert_eq!(found, expected.map(|(zone, weight)| (zone.to_owned(), weight)));
     }
 }

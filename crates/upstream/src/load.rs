@@ -168,12 +168,12 @@ impl Metered {
                 .entry(Arc::as_ptr(&host.state).addr())
                 .or_insert_with(|| MeteredEndpoint {
                     state: Arc::clone(&host.state),
-                    locality: place.locality.clone(),
+                    locality: Locality::clone(&place.locality),
                     priority: place.priority,
                     taken: EndpointStats::default(),
                 });
-            if endpoint.locality != place.locality {
-                endpoint.locality = place.locality.clone();
+            if endpoint.locality != *place.locality {
+                endpoint.locality = Locality::clone(&place.locality);
             }
             endpoint.priority = place.priority;
         }

@@ -52,13 +52,13 @@ pub(crate) fn assignment(endpoints: Vec<LocalityEndpoints>) -> Arc<ClusterLoadAs
 pub(crate) fn locality(priority: u32, subnet: u8, weight: u32, weights: &[u32]) -> LocalityEndpoints {
     let address = |i| SocketAddr::from(([10, 0, subnet, i as u8 + 1], 80));
     LocalityEndpoints {
-        locality: Locality {
+        locality: Arc::new(Locality {
             zone: subnet.to_string().into(),
             ..Locality::default()
-        },
+        }),
         priority,
         load_balancing_weight: (weight > 0).then_some(weight),
-        metadata: Metadata::default(),
+        metadata: Arc::default(),
         endpoints: weights
             .iter()
             .enumerate()

@@ -48,7 +48,6 @@ impl ClusterLoadAssignment {
         let fingerprint = context.take_fingerprint(message);
         context.check(message);
         let cluster_name = context.name("cluster_name", &message.cluster_name);
-        // Localities of one message share their metadata and names with nothing else, so they are not interned.
         let endpoints = context.each("endpoints", &message.endpoints, |context, locality| {
             LocalityEndpoints::parse(context, locality, &message.named_endpoints, hosts)
         });
@@ -133,10 +132,10 @@ impl LocalityEndpoints {
         let metadata = Metadata::parse_optional(context, "metadata", message.metadata.as_ref());
         let locality = message.locality.as_ref().map(Locality::parse).unwrap_or_default();
         Ok(Self {
-            locality,
+            locality: context.share(locality),
             priority: priority?,
             load_balancing_weight: weight?,
-            metadata,
+            metadata: context.share(metadata),
             endpoints: endpoints?,
         })
     }

@@ -42,7 +42,7 @@ endpoints:
         sub_zone: "s".into(),
     };
     assert_eq!(
-        (&first.locality, first.priority, first.load_balancing_weight),
+        (&*first.locality, first.priority, first.load_balancing_weight),
         (&locality, 0, Some(7))
     );
     let endpoint = &first.endpoints[0];

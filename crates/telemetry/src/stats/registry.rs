@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::block::Block;
 use super::definition::Table;
+use super::names::shown_with;
 use super::scope::{Prefix, Scope};
 use super::settings::Settings;
 
@@ -100,14 +101,28 @@ impl Registry {
         }
     }
 
-    /// Blocks that are alive, by prefix.
-    pub(crate) fn blocks(&self) -> Vec<Arc<Block>> {
+    /// Blocks that are alive.
+    fn blocks(&self) -> Vec<Arc<Block>> {
         let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut blocks: Vec<Arc<Block>> = scopes
-            .by_text
-            .values()
+        let blocks = scopes.by_text.values();
+        blocks
             .flat_map(|blocks| blocks.iter().filter_map(Weak::upgrade))
-            .collect();
+            .collect()
+    }
+
+    /// Blocks that are alive and those that are shown with them, by prefix.
+    pub(crate) fn shown(&self) -> Vec<Arc<Block>> {
+        let mut blocks: Vec<Arc<Block>> = Vec::new();
+        let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        for of_scope in scopes.by_text.values() {
+            let living: Vec<Arc<Block>> = of_scope.iter().filter_map(Weak::upgrade).collect();
+            for block in &living {
+                let is_missing = |table: &&&Table| !living.iter().any(|block| std::ptr::eq(block.table, **table));
+                let missing = shown_with(block.table).iter().filter(is_missing);
+                blocks.extend(missing.map(|table| Arc::new(Block::new(block.prefix.clone(), table, 0))));
+            }
+            blocks.extend(living);
+        }
         drop(scopes);
         blocks.sort_by(|a, b| a.prefix.text.cmp(&b.prefix.text));
         blocks

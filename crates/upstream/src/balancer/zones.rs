@@ -113,7 +113,7 @@ fn zones_of(
         return (Vec::new(), false);
     };
     for part in priority.localities() {
-        let locality = &hosts.locality(part).locality;
+        let locality: &Locality = &hosts.locality(part).locality;
         let (zone, positions, any) = zones.entry(locality.clone()).or_insert_with(|| {
             let zone = Zone {
                 locality: locality.clone(),

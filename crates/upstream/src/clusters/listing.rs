@@ -78,7 +78,7 @@ fn cluster_listing(handle: &ClusterHandle) -> ClusterListing {
             stats: host.state.stats(),
             health_flags: host.state.health_flags(),
             weight: host.weight,
-            locality: locality.locality.clone(),
+            locality: Locality::clone(&locality.locality),
             priority: locality.priority,
         });
     }
@@ -90,11 +90,8 @@ fn cluster_listing(handle: &ClusterHandle) -> ClusterListing {
 }
 
 fn refresh_breakers(handle: &ClusterHandle) {
-    let (breaker, limits, block) = (
-        handle.state().breaker(),
-        handle.limits(),
-        handle.state().breaker_stats(),
-    );
+    let (state, limits) = (handle.state(), handle.limits());
+    let breaker = state.breaker();
     let gauges = [
         (
             RoutingPriority::Default,
@@ -146,13 +143,13 @@ fn refresh_breakers(handle: &ClusterHandle) {
         for (resource, open, remaining) in gauges {
             let is_open = u64::from(breaker.is_open(resource, limits, priority));
             // A cluster that never had an open breaker allocates no gauges for one: they read 0 without.
-            if block.gauge(open) != is_open {
-                block.set(Shard::CONTROL, open, is_open);
+            if state.breaker_stats_if_used().map_or(0, |block| block.gauge(open)) != is_open {
+                state.breaker_stats().set(Shard::CONTROL, open, is_open);
             }
             if track_remaining {
                 let limit = breaker.limit(resource, limits, priority);
                 let left = limit.saturating_sub(breaker.in_use(resource, priority));
-                block.set(Shard::CONTROL, remaining, u64::from(left));
+                state.breaker_stats().set(Shard::CONTROL, remaining, u64::from(left));
             }
         }
     }

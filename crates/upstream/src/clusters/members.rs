@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use config::address::Address;
 use config::cluster::{Cluster, Discovery};
-use config::endpoint::{ClusterLoadAssignment, Endpoint, HealthStatus, Locality, LocalityEndpoints};
-use config::metadata::Metadata;
+use config::endpoint::{ClusterLoadAssignment, Endpoint, HealthStatus, LocalityEndpoints};
 use config::{Config, Fingerprint};
 
 use super::names::Names;
@@ -191,10 +190,10 @@ pub(super) fn originals(name: &Arc<str>, state: &ClusterState) -> Arc<ClusterLoa
     let mut assignment = ClusterLoadAssignment::clone(&no_endpoints(name));
     assignment.fingerprint = fingerprint;
     assignment.endpoints.push(LocalityEndpoints {
-        locality: Locality::default(),
+        locality: Arc::default(),
         priority: 0,
         load_balancing_weight: None,
-        metadata: Metadata::default(),
+        metadata: Arc::default(),
         endpoints: addresses.into_iter().map(Address::Socket).map(Endpoint::new).collect(),
     });
     Arc::new(assignment)

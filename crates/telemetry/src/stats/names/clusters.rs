@@ -3,7 +3,18 @@
 //! They are several tables so that what only the control thread touches costs the workers nothing
 //! and a cluster without traffic allocates next to nothing.
 
-use crate::stats::definition::stat_table;
+use crate::stats::definition::{Table, stat_table};
+
+/// Tables whose statistics are shown wherever those of `table` are, though nothing was counted yet: a cluster has those
+/// of [`cluster_membership`] from its beginning, the others with the first request.
+pub(crate) fn shown_with(table: &'static Table) -> &'static [&'static Table] {
+    static WITH_MEMBERSHIP: [&Table; 2] = [&cluster::TABLE, &cluster_circuit_breakers::TABLE];
+    if std::ptr::eq(table, &cluster_membership::TABLE) {
+        &WITH_MEMBERSHIP
+    } else {
+        &[]
+    }
+}
 
 stat_table! {
     /// Connections and requests to the cluster, and how endpoints were chosen for them; written by workers.

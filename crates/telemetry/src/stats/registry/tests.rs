@@ -34,6 +34,35 @@ fn tables_of_one_scope_share_its_prefix() {
 }
 
 #[test]
+fn a_cluster_shows_what_it_has_not_counted_yet_and_forgets_it_with_the_rest() {
+    let registry = Registry::new(1);
+    let prefixes = |registry: &Registry| {
+        registry
+            .shown()
+            .iter()
+            .map(|block| block.prefix().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let members = registry.block(Scope::Cluster("a"), &cluster_membership::TABLE);
+    assert_eq!(prefixes(&registry), ["cluster.a."; 3]);
+    let traffic = registry.block(Scope::Cluster("a"), &cluster::TABLE);
+    traffic.increment(Shard::worker(0), cluster::UPSTREAM_CX_TOTAL);
+    assert_eq!(prefixes(&registry), ["cluster.a."; 3]);
+    let shown = registry.shown();
+    let is_traffic = |block: &&Arc<Block>| std::ptr::eq(block.table, &cluster::TABLE);
+    assert_eq!(
+        shown
+            .iter()
+            .find(is_traffic)
+            .unwrap()
+            .counter(cluster::UPSTREAM_CX_TOTAL),
+        1
+    );
+    drop((members, traffic, shown));
+    assert!(registry.shown().is_empty());
+}
+
+#[test]
 fn scopes_that_died_are_forgotten_without_being_asked_for() {
     let registry = Registry::new(1);
     for round in 0..10 {

@@ -19,7 +19,7 @@ impl Registry {
     /// What `/stats` answers to this query.
     pub fn render(&self, query: &Query) -> String {
         let mut out = String::new();
-        let blocks = self.blocks();
+        let blocks = self.shown();
         match query.format {
             Format::Text => text::render(&blocks, self.settings(), query, &mut out),
             Format::Json => json::render(&blocks, self.settings(), query, &mut out),

@@ -55,7 +55,7 @@ fn members(case: &Value) -> Vec<LocalityEndpoints> {
             continue;
         }
         let mut made = locality(priority, 0, case["zones"][zone].as_u64().unwrap_or(0) as u32, &[]);
-        made.locality.zone = zone.into();
+        Arc::make_mut(&mut made.locality).zone = zone.into();
         made.endpoints.push(endpoint);
         localities.push(made);
     }
