@@ -150,6 +150,11 @@ impl Endpoint {
         self.details.as_deref().unwrap_or(&NONE)
     }
 
+    /// The same for keeping, if it has any of that.
+    pub fn shared_details(&self) -> Option<Arc<EndpointDetails>> {
+        self.details.clone()
+    }
+
     /// The same for changing.
     pub fn details_mut(&mut self) -> &mut EndpointDetails {
         Arc::make_mut(self.details.get_or_insert_default())

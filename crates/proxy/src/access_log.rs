@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use codec::headers::HeaderBlock;
 use config::access_log::{AccessLog, AccessLogFilter, AccessLogFormat, AccessLogSink};
+use config::endpoint::EndpointDetails;
 use config::metadata::{Metadata, Struct, Value};
 use telemetry::access_log::{
     Address, ByteCount, DEFAULT_FORMAT, Format, JsonTemplate, LogAddress, LogContext, MetadataSource, MetadataValue,
@@ -198,14 +199,14 @@ impl Entry<'_> {
         self.stream.record.endpoint.as_ref().or(latest)
     }
 
-    /// What is configured of that endpoint's metadata. It is looked for among all of its cluster's: only formats that
-    /// name it pay for that.
-    fn endpoint_metadata(&self) -> Option<Arc<Metadata>> {
+    /// What is configured of that endpoint, its metadata among it. It is looked for among all of its cluster's: only
+    /// formats that name it pay for that.
+    fn endpoint_details(&self) -> Option<Arc<EndpointDetails>> {
         let endpoint = self.endpoint()?;
         let table = self.stream.cluster.as_ref()?.table();
         let hosts = table.hosts();
         let host = hosts.iter().find(|host| Arc::ptr_eq(&host.state, endpoint))?;
-        hosts.endpoint(host).metadata.clone()
+        hosts.endpoint(host).shared_details()
     }
 
     fn since_start(&self, at: Option<Instant>) -> Option<Duration> {
@@ -397,8 +398,8 @@ impl LogContext for Entry<'_> {
             MetadataSource::VirtualHost => &self.stream.route_table()?.virtual_host(self.stream.route?).metadata,
             MetadataSource::Cluster => &self.stream.cluster.as_ref()?.config().metadata,
             MetadataSource::UpstreamHost => {
-                let metadata = self.endpoint_metadata()?;
-                return found_value(&metadata, namespace, path).map(owned);
+                let details = self.endpoint_details()?;
+                return found_value(&details.metadata, namespace, path).map(owned);
             }
             // No filter attaches any.
             _ => return None,

@@ -30,10 +30,9 @@ pub(crate) fn cluster_of(registry: &StateRegistry, name: &str) -> Arc<ClusterSta
 }
 
 pub(crate) fn endpoint(address: SocketAddr, weight: u32) -> Endpoint {
-    Endpoint {
-        load_balancing_weight: weight,
-        ..Endpoint::new(Address::Socket(address))
-    }
+    let mut endpoint = Endpoint::new(Address::Socket(address));
+    endpoint.load_balancing_weight = weight;
+    endpoint
 }
 
 pub(crate) fn assignment(endpoints: Vec<LocalityEndpoints>) -> Arc<ClusterLoadAssignment> {
