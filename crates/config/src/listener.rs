@@ -9,10 +9,11 @@ use crate::connection_limit::ConnectionLimit;
 use crate::extensions::ExtensionConfig;
 use crate::filter_chain_match::FilterChainMatch;
 use crate::fingerprint::Fingerprint;
-use crate::http_connection_manager::HttpConnectionManager;
+use crate::http_connection_manager::{HttpConnectionManager, RouteSpecifier};
 use crate::listener_filters::ListenerFilter;
 use crate::metadata::Metadata;
 use crate::resource::References;
+use crate::route::UnknownCluster;
 use crate::tcp_proxy::TcpProxy;
 
 pub(crate) mod parse;
@@ -77,6 +78,18 @@ impl Listener {
     pub const DEFAULT_PER_CONNECTION_BUFFER_LIMIT_BYTES: u32 = 1024 * 1024;
     /// Envoy's default for [`listener_filters_timeout`](Self::listener_filters_timeout).
     pub const DEFAULT_LISTENER_FILTERS_TIMEOUT: Duration = Duration::from_secs(15);
+
+    /// The first cluster that is not known and that a table written into a chain names, unless the table says
+    /// `validate_clusters: false`.
+    pub fn unknown_cluster(&self, is_known: impl Fn(&str) -> bool) -> Option<UnknownCluster> {
+        let mut managers = self.all_filter_chains().filter_map(|chain| chain.http_connection_manager());
+        managers.find_map(|manager| match &manager.route_specifier {
+            RouteSpecifier::RouteConfig(table) if table.validate_clusters.unwrap_or(true) => {
+                table.unknown_cluster(&is_known)
+            }
+            _ => None,
+        })
+    }
 
     /// The filter chains and the default one.
     pub fn all_filter_chains(&self) -> impl Iterator<Item = &Arc<FilterChain>> {

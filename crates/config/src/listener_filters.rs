@@ -3,17 +3,17 @@
 
 use std::sync::Arc;
 
-use xds_api::envoy::config::core::v3 as core;
-use xds_api::envoy::config::core::v3::proxy_protocol_config::Version;
 use xds_api::envoy::config::listener::v3 as pb;
-use xds_api::envoy::extensions::filters::listener::proxy_protocol::v3 as proxy_protocol;
 use xds_api::envoy::extensions::filters::listener::tls_inspector::v3 as tls_inspector;
 use xds_api::google::protobuf::Any;
 
 use crate::context::Context;
 use crate::extensions::{ExtensionKind, message_name};
 use crate::rejected::Reported;
-use crate::shared_str::non_empty;
+
+mod proxy_protocol;
+
+pub use proxy_protocol::{ProxyProtocol, TlvLocation, TlvRule};
 
 const TLS_INSPECTOR: &str = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
 const HTTP_INSPECTOR: &str = "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector";
@@ -51,19 +51,6 @@ pub struct TlsInspector {
     pub max_client_hello_size: u32,
     /// Whether a connection that begins as TLS and makes no sense is closed.
     pub close_connection_on_client_hello_parsing_errors: bool,
-}
-
-/// `envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProxyProtocol {
-    /// Whether connections without it are let through as they are.
-    pub allow_requests_without_proxy_protocol: bool,
-    /// Whether version 1, the text, is refused.
-    pub disallows_v1: bool,
-    /// Whether version 2, the binary one, is refused.
-    pub disallows_v2: bool,
-    /// Prefix of its statistics.
-    pub stat_prefix: Option<Arc<str>>,
 }
 
 /// A predicate on a connection (`ListenerFilterChainMatchPredicate`).
@@ -190,26 +177,6 @@ impl TlsInspector {
         Ok(Self {
             max_client_hello_size: most?.unwrap_or(Self::MAX_CLIENT_HELLO_SIZE),
             close_connection_on_client_hello_parsing_errors: message.close_connection_on_client_hello_parsing_errors,
-        })
-    }
-}
-
-impl ProxyProtocol {
-    fn parse(context: &mut Context<'_>, message: &proxy_protocol::ProxyProtocol) -> Result<Self, Reported> {
-        context.check(message);
-        let disallowed: Vec<Version> = context.each(
-            "disallowed_versions",
-            &message.disallowed_versions,
-            |context, version| {
-                core::proxy_protocol_config::Version::try_from(*version)
-                    .map_err(|_| context.reject(format!("is {version}, which is no value of this enum")))
-            },
-        )?;
-        Ok(Self {
-            allow_requests_without_proxy_protocol: message.allow_requests_without_proxy_protocol,
-            disallows_v1: disallowed.contains(&Version::V1),
-            disallows_v2: disallowed.contains(&Version::V2),
-            stat_prefix: non_empty(&message.stat_prefix),
         })
     }
 }

@@ -18,6 +18,7 @@ mod action;
 mod matcher;
 mod parse;
 mod retry;
+mod unknown_cluster;
 mod uri_template;
 
 pub use action::{
@@ -28,6 +29,7 @@ pub use action::{
 };
 pub use matcher::{Matched, Matcher, PeerCertificate, RequestView, query_parameter};
 pub use retry::{RateLimitedRetryBackOff, ResetHeader, ResetHeaderFormat, RetryBackOff, RetryOn, RetryPolicy};
+pub use unknown_cluster::UnknownCluster;
 pub use uri_template::UriTemplate;
 
 /// A route table.
@@ -48,7 +50,8 @@ pub struct RouteConfiguration {
     pub most_specific_header_mutations_wins: bool,
     /// Headers that are removed from requests of external clients.
     pub internal_only_headers: Vec<Arc<str>>,
-    /// Whether a table that names an unknown cluster is refused; where nothing is said, in a static listener.
+    /// Whether a table that names an unknown cluster is refused. Where nothing is said, one that is written into its
+    /// listener is.
     pub validate_clusters: Option<bool>,
     /// Longest body of a direct response, in bytes.
     pub max_direct_response_body_size_bytes: u32,
@@ -68,31 +71,6 @@ impl RouteConfiguration {
         let mut references = References::default();
         self.add_references(&mut references);
         references
-    }
-
-    /// The first cluster that a route names and `known` does not have: virtual host, position of the route, cluster.
-    pub(crate) fn cluster_outside(
-        &self,
-        known: &std::collections::HashSet<&str>,
-    ) -> Option<(Arc<str>, usize, Arc<str>)> {
-        let is_missing = |name: &&Arc<str>| !known.contains(&***name);
-        self.virtual_hosts.iter().find_map(|host| {
-            host.routes.iter().enumerate().find_map(|(at, route)| {
-                let Action::Route(action) = &route.action else {
-                    return None;
-                };
-                let missing = match &action.cluster {
-                    ClusterSpecifier::Cluster(name) => Some(name).filter(is_missing),
-                    ClusterSpecifier::WeightedClusters(weighted) => weighted
-                        .clusters
-                        .iter()
-                        .filter_map(|cluster| cluster.name.as_ref())
-                        .find(is_missing),
-                    ClusterSpecifier::ClusterHeader(_) => None,
-                };
-                missing.map(|name| (Arc::clone(&host.name), at, Arc::clone(name)))
-            })
-        })
     }
 
     pub(crate) fn add_references(&self, references: &mut References) {

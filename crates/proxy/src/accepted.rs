@@ -1,6 +1,9 @@
 //! A connection that was accepted, before a filter chain is chosen for it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use config::metadata::Metadata;
 
 use crate::chain_choice::Facts;
 
@@ -21,6 +24,17 @@ pub(crate) struct Accepted {
     pub(crate) is_tls: bool,
     /// What it will speak: ALPN of its ClientHello, or what its first bytes are.
     pub(crate) application_protocols: Vec<Box<str>>,
+    /// What listener filters attached to it; rarely anything.
+    pub(crate) attached: Option<Arc<Attached>>,
+}
+
+/// What listener filters attach to a connection.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Attached {
+    /// For logs of the connection itself: requests have metadata of their own, as in Envoy.
+    pub(crate) dynamic_metadata: Metadata,
+    /// For the connection and its requests; objects by name.
+    pub(crate) filter_state: Metadata,
 }
 
 impl Accepted {

@@ -1,6 +1,7 @@
 //! Access logs: where they go, which requests are written, and a request as the formatter sees it.
 
-use std::borrow::Cow;
+pub(crate) mod logged_metadata;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,11 +15,11 @@ use telemetry::access_log::{
     Address, ByteCount, DEFAULT_FORMAT, Format, JsonTemplate, LogAddress, LogContext, MetadataSource, MetadataValue,
     ResponseFlags, Side, Sink, Text, TimePoint, TlsField, Writer,
 };
-use telemetry::json::write_string;
 use telemetry::stats::Shard;
 use tls::PeerIdentity;
 use upstream::endpoint::{EndpointAddressRef, EndpointState};
 
+use self::logged_metadata::{borrowed, found_value, owned, plain};
 use crate::downstream::{Downstream, Protocol};
 use crate::stream::Stream;
 
@@ -218,73 +219,6 @@ fn header<'a>(block: &'a HeaderBlock, name: &str) -> Option<&'a [u8]> {
     block.get(name)
 }
 
-/// The value at a path, or all that a filter has said.
-enum Found<'a> {
-    Value(&'a Value),
-    All(&'a Struct),
-}
-
-fn found_value<'a>(metadata: &'a Metadata, namespace: &str, path: &[Box<str>]) -> Option<Found<'a>> {
-    match path {
-        [] => metadata.filter(namespace).map(Found::All),
-        path => metadata.value(namespace, path).map(Found::Value),
-    }
-}
-
-fn borrowed(found: Found<'_>) -> MetadataValue<'_> {
-    match found {
-        Found::Value(Value::String(text)) => MetadataValue::String(Cow::Borrowed(text)),
-        other => owned(other),
-    }
-}
-
-fn owned<'a>(found: Found<'_>) -> MetadataValue<'a> {
-    match found {
-        Found::Value(Value::String(text)) => MetadataValue::String(Cow::Owned(text.to_string())),
-        Found::Value(Value::Number(number)) => MetadataValue::Number(*number),
-        Found::Value(Value::Bool(truth)) => MetadataValue::Bool(*truth),
-        Found::Value(value) => {
-            let mut json = String::new();
-            write_json(value, &mut json);
-            MetadataValue::Json(Cow::Owned(json))
-        }
-        Found::All(fields) => {
-            let mut json = String::new();
-            write_json_object(fields, &mut json);
-            MetadataValue::Json(Cow::Owned(json))
-        }
-    }
-}
-
-fn write_json(value: &Value, out: &mut String) {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Number(number) => out.push_str(&number.to_string()),
-        Value::String(text) => write_string(text, out),
-        Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
-        Value::List(values) => {
-            out.push('[');
-            for (index, value) in values.iter().enumerate() {
-                out.push_str(if index > 0 { "," } else { "" });
-                write_json(value, out);
-            }
-            out.push(']');
-        }
-        Value::Struct(fields) => write_json_object(fields, out),
-    }
-}
-
-fn write_json_object(fields: &Struct, out: &mut String) {
-    out.push('{');
-    for (index, (name, value)) in fields.iter().enumerate() {
-        out.push_str(if index > 0 { "," } else { "" });
-        write_string(name, out);
-        out.push(':');
-        write_json(value, out);
-    }
-    out.push('}');
-}
-
 impl LogContext for Entry<'_> {
     fn start_time(&self) -> SystemTime {
         SystemTime::now() - self.duration()
@@ -401,7 +335,12 @@ impl LogContext for Entry<'_> {
                 let details = self.endpoint_details()?;
                 return found_value(&details.metadata, namespace, path).map(owned);
             }
-            // No filter attaches any.
+            MetadataSource::FilterState => &self.downstream.attached.as_ref()?.filter_state,
+            MetadataSource::PlainFilterState => {
+                let state = &self.downstream.attached.as_ref()?.filter_state;
+                return found_value(state, namespace, path).map(plain);
+            }
+            // No filter attaches any: listener filters do to connections, not to requests.
             _ => return None,
         };
         found_value(metadata, namespace, path).map(borrowed)

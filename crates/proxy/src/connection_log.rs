@@ -6,12 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use config::access_log::AccessLogFilter;
 use telemetry::access_log::{
-    Address, ByteCount, LogAddress, LogContext, ResponseFlag, ResponseFlags, Side, Text, TimePoint, TlsField,
+    Address, ByteCount, LogAddress, LogContext, MetadataSource, MetadataValue, ResponseFlag, ResponseFlags, Side, Text, TimePoint, TlsField,
 };
 use tls::PeerIdentity;
 use upstream::endpoint::{EndpointAddressRef, EndpointState};
 
 use crate::accepted::Accepted;
+use crate::access_log::logged_metadata::{borrowed, found_value, plain};
 use crate::access_log::{Logged, write_peer};
 
 /// When in a connection's life an entry is written (`%ACCESS_LOG_TYPE%`).
@@ -145,6 +146,17 @@ impl LogContext for ConnectionEntry<'_> {
             _ => return None,
         };
         Some(text).filter(|text| !text.is_empty())
+    }
+
+    fn metadata(&self, source: MetadataSource, namespace: &str, path: &[Box<str>]) -> Option<MetadataValue<'_>> {
+        let attached = self.accepted.attached.as_ref()?;
+        let (metadata, write): (_, fn(_) -> _) = match source {
+            MetadataSource::Dynamic => (&attached.dynamic_metadata, borrowed),
+            MetadataSource::FilterState => (&attached.filter_state, borrowed),
+            MetadataSource::PlainFilterState => (&attached.filter_state, plain),
+            _ => return None,
+        };
+        found_value(metadata, namespace, path).map(write)
     }
 
     fn tls(&self, side: Side, field: TlsField, out: &mut Vec<u8>) -> bool {

@@ -14,7 +14,7 @@ use telemetry::stats::{Block, Counter, Gauge, Shard};
 use telemetry::stats::{http as stat, listener as listener_stat};
 use tls::{PeerIdentity, Session, SubjectAltName, TlsError};
 
-use crate::accepted::Accepted;
+use crate::accepted::{Accepted, Attached};
 use crate::chain::{Chain, ChainTls, Place};
 use crate::connection::{Connection, Ending, Role};
 use crate::connection_log::ConnectionRecord;
@@ -48,6 +48,8 @@ pub(crate) struct Downstream {
     pub(crate) is_tls: bool,
     pub(crate) peer_identity: Option<Arc<PeerIdentity>>,
     pub(crate) server_name: Option<Arc<str>>,
+    /// What listener filters attached to it.
+    pub(crate) attached: Option<Arc<Attached>>,
     pub(crate) shard: Shard,
     /// The listener's `per_connection_buffer_limit_bytes`.
     pub(crate) buffer_limit: u32,
@@ -115,6 +117,7 @@ impl Downstream {
             original_destination: accepted.original_destination(),
             peer_identity: None,
             server_name: accepted.server_name.map(Arc::from),
+            attached: accepted.attached,
             shard,
             buffer_limit: config::listener::Listener::DEFAULT_PER_CONNECTION_BUFFER_LIMIT_BYTES,
             accepted: now,
@@ -349,6 +352,7 @@ impl Downstream {
             accepted = Accepted {
                 direct_peer: self.direct_peer,
                 server_name: self.server_name.as_deref().map(Into::into),
+                attached: self.attached,
                 ..Accepted::new(self.peer, self.local)
             };
             record = ConnectionRecord {

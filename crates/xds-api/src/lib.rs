@@ -38,5 +38,6 @@ pub use document::{Document, Key, Mark, Node, Value};
 pub use encode::{UnknownFields, encode_document, from_document};
 pub use error::{FieldError, ParseError};
 pub use print::{JsonStyle, any_to_json, message_to_json, to_json, to_json_styled};
+pub use scalar::base64_encode;
 pub use unknown::{UnknownField, UnknownKey, unknown_fields};
 pub use walk::{SetField, Walk, set_fields, walk_set_fields};

@@ -11,9 +11,11 @@ use xds_api::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, Discove
 use xds_api::envoy::config::core::v3::{Address, SocketAddress, address, socket_address};
 use xds_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use xds_api::envoy::config::listener::v3::{FilterChain, Listener};
-use xds_api::envoy::config::route::v3::RouteConfiguration;
+use xds_api::envoy::config::route::v3::{
+    Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route, route_action, route_match,
+};
 use xds_api::envoy::extensions::transport_sockets::tls::v3::Secret;
-use xds_api::google::protobuf::Any;
+use xds_api::google::protobuf::{Any, BoolValue};
 use xds_api::prost::Message;
 
 use crate::decode::{DecodedResource, Decoder};
@@ -37,6 +39,9 @@ pub(crate) struct Fixture {
     /// A cluster with DNS names.
     #[prost(bool, tag = "5")]
     pub(crate) dns: bool,
+    /// A table with a route to this cluster, which there has to be.
+    #[prost(string, tag = "6")]
+    pub(crate) routes_to: String,
 }
 
 /// A resource named `name` that refers to `references`.
@@ -134,6 +139,7 @@ fn shell(resource_type: ResourceType, fixture: &Fixture) -> Resource {
             ..Default::default()
         }
         .encode_to_vec(),
+        ResourceType::RouteConfiguration if !fixture.routes_to.is_empty() => table(name, &fixture.routes_to).encode_to_vec(),
         ResourceType::RouteConfiguration => RouteConfiguration {
             name,
             ..Default::default()
@@ -149,6 +155,34 @@ fn shell(resource_type: ResourceType, fixture: &Fixture) -> Resource {
     match Resource::parse(resource_type, &bytes, extensions()) {
         Ok(parsed) => parsed.value,
         Err(faults) => panic!("the least {resource_type} is refused: {faults:?}"),
+    }
+}
+
+/// A table that says `validate_clusters: true`.
+fn table(name: String, cluster: &str) -> RouteConfiguration {
+    let prefix = route_match::PathSpecifier::Prefix("/".into());
+    let to = route_action::ClusterSpecifier::Cluster(cluster.into());
+    let route = Route {
+        r#match: Some(RouteMatch {
+            path_specifier: Some(prefix),
+            ..Default::default()
+        }),
+        action: Some(route::Action::Route(RouteAction {
+            cluster_specifier: Some(to),
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    RouteConfiguration {
+        name,
+        virtual_hosts: vec![VirtualHost {
+            name: "v".into(),
+            domains: vec!["*".into()],
+            routes: vec![route],
+            ..Default::default()
+        }],
+        validate_clusters: Some(BoolValue { value: true }),
+        ..Default::default()
     }
 }
 

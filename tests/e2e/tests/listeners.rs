@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
 
 use e2e::differential::{Known, compare};
 use e2e::proxy::{Kind, Proxy};
@@ -293,4 +296,96 @@ fn captured_connections_go_where_they_go_under_envoy() {
     assert_eq!(observed[1]["passed through"], "\"10.1.1.1 one\"");
     assert_eq!(observed[1]["a service's own listener"], "\"10.1.1.9 two\"");
     assert_eq!(observed[1]["straight to the proxy"], "\"\"");
+}
+
+/// A header of version 2 from port `source` with these type-length-values.
+fn proxy_header(source: u16, command: u8, tlvs: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut body = vec![1, 2, 3, 4, 5, 6, 7, 8];
+    body.extend(source.to_be_bytes());
+    body.extend(2000_u16.to_be_bytes());
+    for (kind, value) in tlvs {
+        body.push(*kind);
+        body.extend(u16::try_from(value.len()).expect("it is short").to_be_bytes());
+        body.extend_from_slice(value);
+    }
+    let length = u16::try_from(body.len()).expect("it is short").to_be_bytes();
+    [b"\r\n\r\n\0\r\nQUIT\n", &[command, 0x11][..], &length, &body].concat()
+}
+
+#[test]
+fn what_proxy_headers_carry_beyond_addresses_is_kept_as_in_envoy() {
+    const PROXY: u8 = 0x21;
+    const LOCAL: u8 = 0x20;
+    let directory = Directory::new("tlvs");
+    let cases: [(u8, &[(u8, &[u8])]); 7] = [
+        (PROXY, &[(2, b"a.example")]),
+        (PROXY, &[(234, b"x"), (2, b"one"), (2, b"two"), (3, b"not kept")]),
+        (PROXY, &[(234, b"\xff\xfebin"), (5, b""), (6, b"without a key")]),
+        (PROXY, &[(2, b"\xc3\xa9\x01\"\xff\xf0\x9f\x98\x80\xf0\x9f\xed\xa0\x80")]),
+        (PROXY, &[]),
+        (PROXY, &[(3, b"not kept")]),
+        (LOCAL, &[(2, b"a.example")]),
+    ];
+    let mut observed = Vec::new();
+    for kind in KINDS {
+        let listeners = ["metadata", "state", "tcp"].map(|name| (name, ports::free_port()));
+        let mut bootstrap = include_str!("../src/tlvs.yaml").to_owned();
+        for (name, port) in listeners {
+            bootstrap = bootstrap.replace(&format!("{{{name}}}"), &port.to_string());
+        }
+        let proxy = Proxy::start(kind, &directory, kind.name(), &bootstrap);
+        let mut seen = BTreeMap::new();
+        let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let mut lines = 0;
+        for (name, port) in listeners {
+            for (index, (command, tlvs)) in cases.iter().enumerate() {
+                // Its place is its port, by which its log lines are told apart.
+                let source = 1000 + u16::try_from(index).expect("there are few");
+                let header = proxy_header(source, *command, tlvs);
+                if name == "tcp" {
+                    let _ = exchange(port, &[&header], Then::Wait);
+                    lines += 1;
+                } else {
+                    let answer = answered(port, &[&header[..], request].concat());
+                    seen.insert(format!("{name} {index}"), answer);
+                    lines += 2;
+                }
+                let logged = wait_for(10, "it is logged", || {
+                    let output = proxy.process.output();
+                    (output.lines().count() >= lines).then_some(output)
+                });
+                let last = logged.lines().skip(lines - if name == "tcp" { 1 } else { 2 });
+                for line in last {
+                    let entry: serde_json::Value = serde_json::from_str(line).expect("it is an object");
+                    let of = entry["of"].as_str().unwrap_or_default();
+                    let of = if *command == LOCAL { of.rsplit(' ').next() } else { Some(of) };
+                    let at = format!("{name} {index} {}", of.unwrap_or_default());
+                    let mut entry = entry;
+                    entry["of"] = serde_json::Value::Null;
+                    seen.insert(at, entry.to_string());
+                }
+            }
+        }
+        observed.push(seen);
+    }
+    if let Err(faults) = compare("PROXY headers", &observed[0], &observed[1], &[]) {
+        panic!("{faults}");
+    }
+    let shown = |name: &str, text: &str| assert!(observed[1][name].contains(text), "{:?}", observed[1]);
+    shown("metadata 1 1.2.3.4:1001 5.6.7.8:2000 -", r#""own":{"authority":"one"}"#);
+    shown("tcp 2 1.2.3.4:1002 5.6.7.8:2000 -", r#""other":"//5iaW4=""#);
+    shown("state 1 1.2.3.4:1001 5.6.7.8:2000 HTTP/1.1", r#""state":{"authority":"two","base":"eA=="}"#);
+    shown("state 1", "x-state: two");
+}
+
+/// The answer to what is sent, without its date, to the end of the connection.
+fn answered(port: u16, sent: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");
+    let timeout = Some(Duration::from_secs(10));
+    stream.set_read_timeout(timeout).expect("the time is not zero");
+    stream.write_all(sent).expect("the proxy reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the proxy answers and closes");
+    let lines = answer.lines().filter(|line| !line.starts_with("date:") && !line.starts_with("server:"));
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -139,6 +139,8 @@ fn transcript(kind: Kind, delta: bool) -> Vec<Step> {
             .is_some_and(|answer| String::from_utf8_lossy(&answer.body).contains("in-2"))
     });
 
+    unknown_clusters(&mut script, &server, &listeners);
+
     drop(server);
     let server = ManagementServer::at(control_plane);
     script.ends(
@@ -149,6 +151,41 @@ fn transcript(kind: Kind, delta: bool) -> Vec<Step> {
     );
     assert!(Client::get(port, "/").is_some_and(|answer| answer.status() == 200));
     script.steps
+}
+
+/// Tables that name a cluster that there is not: refused where they are written into their listener, or say so.
+fn unknown_clusters(script: &mut Script, server: &ManagementServer, listeners: &[String]) {
+    let checked = |cluster| routes("table", cluster) + "validate_clusters: true\n";
+    let other = routes("table-2", "two");
+    server.set(ROUTES, "9", &[checked("nobody"), other.clone()]);
+    let refused = &["RouteConfiguration NACK"];
+    script.ends(server, "a checked table without its cluster", refused, refused);
+    let accepted = &["RouteConfiguration ACK"];
+    server.set(ROUTES, "10", &[checked("two"), other.clone()]);
+    script.ends(server, "a checked table with its cluster", accepted, accepted);
+    server.set(ROUTES, "11", &[routes("table", "nobody"), other.clone()]);
+    script.ends(server, "a table as it comes", accepted, accepted);
+    server.set(ROUTES, "12", &[routes("table", "two"), other]);
+    script.ends(server, "a table with its cluster", accepted, accepted);
+
+    let inline = |cluster: &str, more: &str| {
+        let rds = "rds: {route_config_name: table, config_source: {ads: {}, resource_api_version: V3}}";
+        let table = format!(
+            "route_config: {{{more}virtual_hosts: [{{name: all, domains: ['*'], routes: [{{match: {{prefix: /}}, route: \
+             {{cluster: {cluster}}}}}]}}]}}"
+        );
+        let third = listener("in-3", ports::free_port(), "table").replace(rds, &table);
+        [listeners, &[third]].concat()
+    };
+    let cases = [
+        ("13", "its own table without its cluster", "nobody", "", "Listener NACK"),
+        ("14", "its own table, unchecked", "nobody", "validate_clusters: false, ", "Listener ACK"),
+        ("15", "its own table with its cluster", "two", "", "Listener ACK"),
+    ];
+    for (version, step, cluster, more, end) in cases {
+        server.set(LISTENER, version, &inline(cluster, more));
+        script.ends(server, step, &[end], &[end]);
+    }
 }
 
 fn compare(delta: bool) {

@@ -15,7 +15,6 @@ use crate::cluster::{BindConfig, Cluster, Discovery, DnsResolver};
 use crate::config_source::{ApiConfigSource, ConfigSource, ConfigSourceSpecifier, GrpcTarget};
 use crate::context::Context;
 use crate::extensions::Extensions;
-use crate::http_connection_manager::RouteSpecifier;
 use crate::listener::Listener;
 use crate::metadata::parse_struct;
 use crate::rejected::{Parsed, Rejected, Reported};
@@ -94,34 +93,19 @@ fn parse(context: &mut Context<'_>, message: &pb::Bootstrap) -> Result<Bootstrap
         dns_resolver: dns_resolver?.unwrap_or_default(),
     };
     check_management_servers(context, &bootstrap);
-    if bootstrap.dynamic_resources.cds_config.is_none() {
-        check_routes(context, &bootstrap);
-    }
+    check_routes(context, &bootstrap);
     Ok(bootstrap)
 }
 
 /// As in Envoy, the routes of a static listener may name static clusters only, unless they say `validate_clusters:
-/// false`. With clusters that come later that is not for the bootstrap to say.
+/// false`: clusters that come later are not there when the listener is made.
 fn check_routes(context: &mut Context<'_>, bootstrap: &Bootstrap) {
     let known: HashSet<&str> = bootstrap.clusters.iter().map(|cluster| &*cluster.name).collect();
     for (index, listener) in bootstrap.listeners.iter().enumerate() {
-        let chains = listener.filter_chains.iter().chain(&listener.default_filter_chain);
-        let managers = chains.filter_map(|chain| chain.http_connection_manager());
-        for manager in managers {
-            let RouteSpecifier::RouteConfig(table) = &manager.route_specifier else {
-                continue;
-            };
-            if !table.validate_clusters.unwrap_or(true) {
-                continue;
-            }
-            if let Some((host, route, cluster)) = table.cluster_outside(&known) {
-                let path = format!("static_resources.listeners[{index}]");
-                let found = format!(
-                    "has the route {route} of virtual host {host:?} to the cluster {cluster:?}, which static_resources does \
-                     not have (route_config.validate_clusters)"
-                );
-                context.reject_field(&path, found);
-            }
+        if let Some(unknown) = listener.unknown_cluster(|name| known.contains(name)) {
+            let path = format!("static_resources.listeners[{index}]");
+            let found = format!("has {unknown}, which static_resources does not have (route_config.validate_clusters)");
+            context.reject_field(&path, found);
         }
     }
 }

@@ -387,7 +387,14 @@ fn a_route_of_a_static_listener_needs_its_cluster() {
     );
     assert_eq!(with("validate_clusters: false,", ""), Ok(()));
     let later = "dynamic_resources: {cds_config: {path_config_source: {path: /nowhere}, resource_api_version: V3}}";
-    assert_eq!(with("", later), Ok(()));
+    assert!(with("", later).is_err(), "static listeners are made before clusters come");
+    assert_eq!(with("validate_clusters: false,", later), Ok(()));
+    assert_eq!(
+        with("request_mirror_policies: [{cluster: mirror}],", "  clusters: [{name: gone, type: STATIC, connect_timeout: 1s}]")
+            .unwrap_err()
+            .len(),
+        1
+    );
     assert_eq!(
         with("", "  clusters: [{name: gone, type: STATIC, connect_timeout: 1s}]"),
         Ok(())

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::address::CidrRange;
 use crate::filter_chain_match::{ConnectionSourceType, ServerName, TransportProtocol};
-use crate::listener_filters::{ListenerFilterConfig, ProxyProtocol, TlsInspector};
+use crate::listener_filters::{ListenerFilterConfig, ProxyProtocol, TlsInspector, TlvLocation, TlvRule};
 use crate::resource::ResourceType;
 use crate::testing::{accept, refuse, refuse_each, without_effect};
 
@@ -281,6 +281,26 @@ fn listener_filters_have_their_fields() {
             disallows_v1: false,
             disallows_v2: true,
             stat_prefix: Some("p".into()),
+            ..ProxyProtocol::default()
+        }))
+    );
+    let rules = "tlv_location: FILTER_STATE, rules: [{tlv_type: 1, on_tlv_present: {key: a}}, {tlv_type: 2}, {tlv_type: 1, \
+                 on_tlv_present: {key: b, metadata_namespace: n, value_string_encoding: BASE64}}]";
+    let rule = |namespace: &str, key: &str, is_base64| TlvRule {
+        metadata_namespace: namespace.into(),
+        key: key.into(),
+        is_base64,
+    };
+    assert_eq!(
+        one(&format!("{proxy_protocol}, {rules}")),
+        ListenerFilterConfig::ProxyProtocol(Arc::new(ProxyProtocol {
+            rules: [
+                (1, rule("n", "b", true)),
+                (2, rule(ProxyProtocol::METADATA_NAMESPACE, "", false))
+            ]
+            .into(),
+            tlv_location: TlvLocation::FilterState,
+            ..ProxyProtocol::default()
         }))
     );
     let at = "listener_filters[0].typed_config";
@@ -290,8 +310,16 @@ fn listener_filters_have_their_fields() {
             ".max_client_hello_size: is 16385, expected 1 to 16384",
         ),
         (
-            format!("{proxy_protocol}, rules: [{{tlv_type: 1}}]"),
-            ".rules: is not supported: TLVs are read over: nothing keeps them",
+            format!("{proxy_protocol}, rules: [{{tlv_type: 256}}]"),
+            ".rules[0].tlv_type: is 256, expected 0 to 255",
+        ),
+        (
+            format!("{proxy_protocol}, rules: [{{tlv_type: 1, on_tlv_present: {{metadata_namespace: n}}}}]"),
+            ".rules[0].on_tlv_present.key: is required and must not be empty",
+        ),
+        (
+            format!("{proxy_protocol}, pass_through_tlvs: {{match_type: INCLUDE, tlv_type: [1, 300]}}"),
+            ".pass_through_tlvs.tlv_type[1]: is 300, expected 0 to 255",
         ),
         (
             "google.protobuf.Empty".to_owned(),

@@ -7,7 +7,7 @@ use xds_api::envoy::extensions::filters::network::connection_limit::v3 as connec
 use crate::support;
 
 const NO_FINGERPRINTS: &str = "clients are not fingerprinted";
-const NO_TLVS: &str = "TLVs are read over: nothing keeps them";
+const NO_UPSTREAM_PROXY_PROTOCOL: &str = "no upstream is spoken to with the PROXY protocol, which could carry them on";
 
 support! {
     TABLES;
@@ -21,12 +21,25 @@ support! {
     }
 
     message proxy_protocol::ProxyProtocol as "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol" {
-        rules: rejected(NO_TLVS),
+        rules: supported,
         allow_requests_without_proxy_protocol: supported,
-        pass_through_tlvs: rejected(NO_TLVS),
+        pass_through_tlvs: without_effect(NO_UPSTREAM_PROXY_PROTOCOL),
         disallowed_versions: supported,
         stat_prefix: supported,
-        tlv_location: rejected(NO_TLVS),
+        tlv_location: supported,
+    }
+
+    message proxy_protocol::proxy_protocol::Rule
+        as "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule" {
+        tlv_type: supported,
+        on_tlv_present: supported,
+    }
+
+    message proxy_protocol::proxy_protocol::KeyValuePair
+        as "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair" {
+        metadata_namespace: supported,
+        key: supported,
+        value_string_encoding: supported,
     }
 
     message connection_limit::ConnectionLimit

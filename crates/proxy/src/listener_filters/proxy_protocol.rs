@@ -11,6 +11,8 @@ use telemetry::stats::{proxy_protocol as stat, proxy_protocol_errors};
 use super::{Inspector, Look};
 use crate::accepted::Accepted;
 
+mod tlvs;
+
 const V1_SIGNATURE: &[u8] = b"PROXY ";
 /// Longest line of version 1, its end included.
 const V1_LONGEST: usize = 107;
@@ -54,6 +56,8 @@ enum Parsed {
         version: Version,
         length: usize,
         addresses: Option<Addresses>,
+        /// Where its type-length-values begin; they go on to its end. At its end where it is to be read over.
+        tlvs: usize,
     },
     /// So far it could become one.
     Incomplete,
@@ -110,6 +114,7 @@ impl Inspector for ProxyProtocol {
                 version,
                 length,
                 addresses,
+                tlvs,
             } => {
                 let found = match version {
                     Version::V1 => stat::V1_FOUND,
@@ -123,6 +128,9 @@ impl Inspector for ProxyProtocol {
                         accepted.local = Some(addresses.destination);
                         accepted.is_restored = true;
                     }
+                }
+                if !settings.rules.is_empty() && tlvs < length {
+                    tlvs::attach(settings, &received[tlvs..length], accepted);
                 }
                 Look::Done { consumed: length }
             }
@@ -156,6 +164,7 @@ fn parse_v1(received: &[u8]) -> Parsed {
         version: Version::V1,
         length: end + 2,
         addresses,
+        tlvs: end + 2,
     };
     let Ok(line) = std::str::from_utf8(&shown[V1_SIGNATURE.len()..end]) else {
         return Parsed::Broken(Version::V1);
@@ -227,7 +236,7 @@ fn parse_v2(received: &[u8]) -> Parsed {
     };
     let unicast =
         addresses.is_none_or(|addresses| is_unicast(addresses.source.ip()) && is_unicast(addresses.destination.ip()));
-    let rest_is_whole = needed == 0 || are_tlvs(&body[needed..]);
+    let rest_is_whole = needed == 0 || tlvs::are_whole(&body[needed..]);
     if !unicast || !rest_is_whole {
         return broken;
     }
@@ -235,6 +244,7 @@ fn parse_v2(received: &[u8]) -> Parsed {
         version: Version::V2,
         length: V2_HEADER + length,
         addresses,
+        tlvs: V2_HEADER + if needed == 0 { length } else { needed },
     }
 }
 
@@ -244,17 +254,6 @@ fn pair(source: IpAddr, destination: IpAddr, ports: &[u8]) -> Addresses {
         source: SocketAddr::new(source, port(0)),
         destination: SocketAddr::new(destination, port(2)),
     }
-}
-
-/// Whether these are whole type-length-value triples.
-fn are_tlvs(mut rest: &[u8]) -> bool {
-    while let Some((&[_kind, high, low], after)) = rest.split_first_chunk() {
-        match after.get(usize::from(u16::from_be_bytes([high, low]))..) {
-            Some(next) => rest = next,
-            None => return false,
-        }
-    }
-    rest.is_empty()
 }
 
 fn is_unicast(address: IpAddr) -> bool {

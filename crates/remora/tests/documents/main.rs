@@ -25,8 +25,7 @@ HTTP connection manager, `tcp_proxy`, `connection_limit`. Istio's telemetry filt
 of connections, in listeners and in clusters. Listener filters: `tls_inspector`, `http_inspector`, `original_dst`,
 `proxy_protocol`. Transport sockets: TLS and `raw_buffer`.
 
-Two fields are supported in part: `RouteConfiguration.validate_clusters` is enforced for tables written into listeners of the
-bootstrap, and changes nothing for tables from a control plane, whose clusters may come and go; of direct response bodies
+One field is supported in part: of direct response bodies
 over `max_direct_response_body_size_bytes` that come from a file, the part over the limit is cut and logged.
 ";
 

@@ -151,8 +151,10 @@ pub enum MetadataSource {
     ListenerFilterChain,
     /// Of the endpoint (`UPSTREAM_METADATA`).
     UpstreamHost,
-    /// State that filters share (`FILTER_STATE`); the namespace is the object's name.
+    /// State that filters share (`FILTER_STATE`); the namespace is the object's name, the path one of its fields.
     FilterState,
+    /// The same, an object as one text (`PLAIN`).
+    PlainFilterState,
     /// The same on the upstream side (`UPSTREAM_FILTER_STATE`).
     UpstreamFilterState,
 }

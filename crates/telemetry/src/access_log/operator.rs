@@ -244,20 +244,8 @@ fn with_argument(command: &Command<'_>) -> Result<Option<Operator>, String> {
             })
         }
         "FILTER_STATE" | "UPSTREAM_FILTER_STATE" => {
-            let mut parts = needed()?.split(':');
-            let namespace = parts.next().unwrap_or_default().into();
-            let source = if name == "FILTER_STATE" {
-                MetadataSource::FilterState
-            } else {
-                MetadataSource::UpstreamFilterState
-            };
-            // PLAIN, TYPED and FIELD:x say how an object is written: here there is one way.
-            Some(Operator::Metadata {
-                source,
-                namespace,
-                path: Box::default(),
-                limit,
-            })
+            let upstream = name == "UPSTREAM_FILTER_STATE";
+            Some(filter_state(needed()?, upstream, limit)?)
         }
         "START_TIME" => Some(Operator::StartTime(TimeFormat::parse(argument.unwrap_or_default())?)),
         "EMIT_TIME" => Some(Operator::EmitTime(TimeFormat::parse(argument.unwrap_or_default())?)),
@@ -291,6 +279,33 @@ fn with_argument(command: &Command<'_>) -> Result<Option<Operator>, String> {
         }),
         "PATH" => Some(path(argument.unwrap_or_default(), limit)?),
         _ => None,
+    })
+}
+
+/// `OBJECT`, `OBJECT:TYPED`, `OBJECT:PLAIN` or `OBJECT:FIELD:NAME`.
+fn filter_state(argument: &str, upstream: bool, limit: Option<usize>) -> Result<Operator, String> {
+    let mut parts = argument.split(':');
+    let namespace = parts.next().unwrap_or_default().into();
+    // As JSON it is written whole.
+    let (source, path, limit) = match (parts.next().unwrap_or_default(), parts.next()) {
+        ("" | "TYPED", None) => (MetadataSource::FilterState, Box::default(), None),
+        ("PLAIN", None) => (MetadataSource::PlainFilterState, Box::default(), limit),
+        ("FIELD", Some(name)) => (MetadataSource::FilterState, [name.into()].into(), limit),
+        _ => {
+            return Err(format!(
+                "%FILTER_STATE({argument})% must be an object, with :PLAIN, :TYPED or :FIELD:name after it or nothing"
+            ));
+        }
+    };
+    Ok(Operator::Metadata {
+        source: if upstream {
+            MetadataSource::UpstreamFilterState
+        } else {
+            source
+        },
+        namespace,
+        path,
+        limit,
     })
 }
 

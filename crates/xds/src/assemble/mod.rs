@@ -136,6 +136,12 @@ impl Assembler {
         self.nodes.get(key).is_some_and(|node| node.fixed)
     }
 
+    /// Whether there is a cluster of this name: one that was accepted and not removed since.
+    pub fn has_cluster(&self, name: &str) -> bool {
+        let node = self.nodes.find(ResourceType::Cluster, name);
+        node.is_some_and(|node| node.target.is_some())
+    }
+
     /// A value was accepted.
     pub fn accept(&mut self, key: &ResourceKey, value: Arc<Value>) {
         if !self.is_static(key) {

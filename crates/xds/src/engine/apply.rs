@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use config::{Fingerprint, ResourceType};
+use config::{Fingerprint, Resource, ResourceType};
 use xds_api::google::protobuf::Any;
 
 use super::Engine;
@@ -14,6 +14,7 @@ use crate::decode::{DecodedResource, name_hint, shared_list};
 use crate::key::ResourceKey;
 use crate::session::{Incoming, Receipt, Update};
 use crate::source::SourceId;
+use crate::status::InitialFetch;
 use crate::store::{Accepted, Rejection, Value};
 
 /// Up to this size, in bytes, a message that was refused is kept to be shown.
@@ -159,7 +160,11 @@ impl Engine {
         }
         let value = match self.known(key, &any) {
             Some(known) => known,
-            None => self.decode(key, any)?,
+            None => {
+                let value = self.decode(key, any)?;
+                self.check_clusters(&value)?;
+                value
+            }
         };
         // The same name, in the copy that is shared with whatever refers to it: the response's goes with the response.
         let key = &ResourceKey::new(key.resource_type, Arc::clone(value.resource.name()));
@@ -186,6 +191,33 @@ impl Engine {
             encoded: Some(any.value),
             ..Fault::from(details)
         })
+    }
+
+    /// As in Envoy, a table that is written into its listener, or says `validate_clusters: true`, is refused when it names
+    /// a cluster that there is not. What comes before the first clusters is not: it waits for them.
+    fn check_clusters(&self, value: &Value) -> Result<(), Fault> {
+        let [clusters, _] = &self.initial;
+        if clusters.fetch == InitialFetch::Pending {
+            return Ok(());
+        }
+        let is_known = |name: &str| self.assembler.has_cluster(name);
+        let unknown = match &value.resource {
+            Resource::Listener(listener) => listener.unknown_cluster(is_known),
+            Resource::RouteConfiguration(table) if table.validate_clusters == Some(true) => {
+                table.unknown_cluster(is_known)
+            }
+            _ => None,
+        };
+        match unknown {
+            None => Ok(()),
+            Some(unknown) => {
+                let details = format!("has {unknown}, which is not known (validate_clusters)");
+                Err(Fault {
+                    encoded: Some(value.encoded.to_vec()),
+                    ..Fault::from(details)
+                })
+            }
+        }
     }
 
     /// The value held, when the bytes are the same: nothing is decoded and nothing downstream changes.

@@ -31,6 +31,7 @@ fn lines_of_version_1_are_read_as_envoy_reads_them() {
             version: Version::V1,
             length: line.len(),
             addresses: addresses("1.2.3.4:1000", "5.6.7.8:2000"),
+            tlvs: line.len(),
         }
     );
     let six = v1("PROXY TCP6 1::2 3::4 1000 2000\r\n");
@@ -71,6 +72,7 @@ fn headers_of_version_2_are_read_as_envoy_reads_them() {
             version: Version::V2,
             length: whole.len(),
             addresses: addresses("1.2.3.4:1000", "5.6.7.8:2000"),
+            tlvs: whole.len(),
         }
     );
     let with_tlv = v2(0x21, 0x12, &[body_v4(), vec![5, 0, 1, b'a']].concat());

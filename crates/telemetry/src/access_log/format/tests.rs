@@ -207,6 +207,10 @@ fn each_operator_writes_its_value() {
         ),
         ("%FILTER_STATE(ns:PLAIN)% %DYNAMIC_METADATA(other:x)%", "{\"a\":1} -"),
         (
+            "%FILTER_STATE(ns)% %FILTER_STATE(ns:PLAIN):3% %FILTER_STATE(ns:FIELD:text):3%",
+            "{\"a\":1} {\"a a \"",
+        ),
+        (
             "%CONNECTION_ID% %UPSTREAM_CONNECTION_ID% %UPSTREAM_REQUEST_ATTEMPT_COUNT%",
             "7 0 0",
         ),
@@ -327,6 +331,11 @@ fn what_cannot_be_understood_is_refused_with_its_place() {
             "%REQ(a?b?c)%",
             0,
             "%REQ(a?b?c)% must name one header, or two with '?' between",
+        ),
+        (
+            "%FILTER_STATE(a:FIELD)%",
+            0,
+            "%FILTER_STATE(a:FIELD)% must be an object, with :PLAIN, :TYPED or :FIELD:name after it or nothing",
         ),
         ("%REQ(a)", 0, "%REQ has no closing '%'"),
         ("%REQ(a", 0, "%REQ( has no closing bracket"),

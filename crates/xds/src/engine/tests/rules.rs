@@ -430,3 +430,46 @@ fn requests_are_held_back_by_rate_limit_settings_and_sent_later() {
     assert!(engine.has_request(SourceId::ADS, later));
     assert!(engine.next_request(SourceId::ADS, later).is_some());
 }
+
+#[test]
+fn a_table_that_asks_for_it_is_refused_when_it_names_a_cluster_that_there_is_not() {
+    let to = |cluster: &str| Fixture {
+        routes_to: cluster.into(),
+        ..fixture("r", &[&format!("cds:{cluster}")])
+    };
+    for variant in BOTH {
+        let mut script = script(variant);
+        script.sends(CDS, "1", &[fixture("c", &[])]);
+        script.sends(LDS, "1", &[fixture("l", &["rds:r"])]);
+        script.hears_requests();
+        script.sends(RDS, "1", &[to("c")]);
+        script.is("cds:c lds:l rds:r");
+        let good = Arc::clone(&script.config);
+        script.hears_requests();
+        script.sends(RDS, "2", &[to("gone")]);
+        let refusal = r#"rds NACK RouteConfiguration "r": has the route 0 of virtual host "v" to the cluster "gone", which is not known (validate_clusters)"#;
+        assert_eq!(script.hears_requests(), [refusal]);
+        assert!(same_values(&good, &script.config));
+        script.sends(CDS, "2", &[fixture("c", &[]), fixture("gone", &[])]);
+        script.hears_requests();
+        script.sends(RDS, "3", &[to("gone")]);
+        script.is("cds:c cds:gone lds:l rds:r");
+    }
+}
+
+#[test]
+fn a_table_that_comes_before_the_first_clusters_waits_for_them() {
+    for variant in BOTH {
+        let mut script = script(variant);
+        script.sends(LDS, "1", &[fixture("l", &["rds:r"])]);
+        script.hears_requests();
+        let table = Fixture {
+            routes_to: "c".into(),
+            ..fixture("r", &["cds:c"])
+        };
+        script.sends(RDS, "1", &[table]);
+        script.is("");
+        script.sends(CDS, "1", &[fixture("c", &[])]);
+        script.is("cds:c lds:l rds:r");
+    }
+}
