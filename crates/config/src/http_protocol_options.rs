@@ -66,6 +66,8 @@ pub enum HeadersWithUnderscoresAction {
 pub struct Http1ProtocolOptions {
     /// Whether a request target in absolute form is taken apart. Absent is true.
     pub allow_absolute_url: Option<bool>,
+    /// Whether every method that is a token is served, and not only those that are known.
+    pub allow_custom_methods: bool,
     /// Whether HTTP/1.0 is served.
     pub accept_http_10: bool,
     /// The host of an HTTP/1.0 request that names none.

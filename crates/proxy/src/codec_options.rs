@@ -164,6 +164,7 @@ fn h1(options: &Http1ProtocolOptions) -> h1::Config {
             .as_ref()
             .map(|host| host.as_bytes().into()),
         allow_absolute_url: options.allow_absolute_url.unwrap_or(true),
+        allow_custom_methods: options.allow_custom_methods,
         send_fully_qualified_url: options.send_fully_qualified_url,
         header_key_format: match options.header_key_format {
             HeaderKeyFormat::Lower => h1::HeaderKeyFormat::LowerCase,

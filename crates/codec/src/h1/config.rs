@@ -15,6 +15,8 @@ pub struct Config {
     pub require_host: bool,
     /// Server: accept targets in absolute form (RFC 9112 section 3.2.2 says they must be; Envoy's default).
     pub allow_absolute_url: bool,
+    /// Server: accept every method that is a token, and not only those that Envoy knows.
+    pub allow_custom_methods: bool,
     /// Server: serve HTTP/1.0 requests; refused with 426 otherwise.
     pub accept_http_10: bool,
     /// Server: the authority of HTTP/1.0 requests that name none.
@@ -43,6 +45,7 @@ impl Default for Config {
             max_headers_count: 100,
             request_headers_timeout: None,
             allow_absolute_url: true,
+            allow_custom_methods: true,
             accept_http_10: false,
             require_host: true,
             default_host_for_http_10: None,

@@ -1,7 +1,8 @@
 //! Complete heads and trailer sections to header blocks.
 
 use super::{Config, HeaderKeyFormat, Refusal};
-use crate::headers::{HeaderBlock, hop_by_hop, validate};
+use crate::headers::hop_by_hop::{self, ConnectionOptions};
+use crate::headers::{HeaderBlock, validate};
 use crate::names::KnownName;
 use httparse::{Header, ParserConfig, Status};
 use std::mem::MaybeUninit;
@@ -51,13 +52,55 @@ fn request_with<'b>(
     if is_http_10 && !config.accept_http_10 {
         return Err(Refusal::Http10);
     }
+    if !config.allow_custom_methods && !is_registered(method.as_bytes()) {
+        return Err(Refusal::Method);
+    }
     fields(request.headers, config, block);
+    let options = hop_by_hop::connection_options(block);
+    if options.names_an_address {
+        return Err(Refusal::ConnectionOption);
+    }
     block.set_method(method.as_bytes());
     target_and_host(method.as_bytes(), target.as_bytes(), is_http_10, config, block)?;
     Ok(Parsed {
         is_http_10,
-        keep_alive: keep_alive(block, is_http_10),
+        keep_alive: keep_alive(options, is_http_10),
     })
+}
+
+/// The methods that Envoy knows.
+fn is_registered(method: &[u8]) -> bool {
+    const LESS_USUAL: [&[u8]; 28] = [
+        b"ACL",
+        b"BIND",
+        b"CHECKOUT",
+        b"CONNECT",
+        b"COPY",
+        b"LINK",
+        b"LOCK",
+        b"MERGE",
+        b"MKACTIVITY",
+        b"MKCALENDAR",
+        b"MKCOL",
+        b"MOVE",
+        b"MSEARCH",
+        b"NOTIFY",
+        b"PROPFIND",
+        b"PROPPATCH",
+        b"PURGE",
+        b"REBIND",
+        b"REPORT",
+        b"SEARCH",
+        b"SOURCE",
+        b"SUBSCRIBE",
+        b"TRACE",
+        b"UNBIND",
+        b"UNLINK",
+        b"UNLOCK",
+        b"UNSUBSCRIBE",
+        b"OPTIONS",
+    ];
+    matches!(method, b"GET" | b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"HEAD") || LESS_USUAL.contains(&method)
 }
 
 /// Parses a response head; see [`request`].
@@ -98,7 +141,7 @@ fn response_with<'b>(
     let is_http_10 = minor == 0;
     Ok(Parsed {
         is_http_10,
-        keep_alive: keep_alive(block, is_http_10),
+        keep_alive: keep_alive(hop_by_hop::connection_options(block), is_http_10),
     })
 }
 
@@ -147,12 +190,8 @@ fn fields(headers: &[Header<'_>], config: &Config, block: &mut HeaderBlock) {
     }
 }
 
-fn keep_alive(block: &HeaderBlock, is_http_10: bool) -> bool {
-    if is_http_10 {
-        hop_by_hop::has_connection_option(block, b"keep-alive") && !hop_by_hop::has_connection_option(block, b"close")
-    } else {
-        !hop_by_hop::has_connection_option(block, b"close")
-    }
+fn keep_alive(options: ConnectionOptions, is_http_10: bool) -> bool {
+    !options.close && (!is_http_10 || options.keep_alive)
 }
 
 /// Turns target and `host` into `:scheme`, `:authority` and `:path` (RFC 9112 section 3.2, 3.3).
@@ -163,7 +202,7 @@ fn target_and_host(
     config: &Config,
     block: &mut HeaderBlock,
 ) -> Result<(), Refusal> {
-    if !validate::has_only_target_characters(target) {
+    if !validate::has_only_visible_ascii(target) {
         return Err(Refusal::Target);
     }
     let mut hosts = block.get_all(&KnownName::Host);
@@ -179,7 +218,7 @@ fn target_and_host(
     }
     if method == b"CONNECT" {
         // Section 3.2.3: authority-form, port included.
-        if !validate::is_authority(target) || !has_port(target) {
+        if !validate::is_target_authority(target) || !has_port(target) {
             return Err(Refusal::Target);
         }
         block.set_authority(target);
@@ -208,7 +247,7 @@ fn target_and_host(
         if !is_http || authority.is_empty() {
             return Err(Refusal::Target);
         }
-        if !validate::is_authority(authority) {
+        if !validate::is_target_authority(authority) {
             return Err(Refusal::InvalidHost);
         }
         block.set_scheme(if scheme.len() == 4 { b"http" } else { b"https" });
@@ -236,12 +275,10 @@ fn target_and_host(
     Ok(())
 }
 
+/// Whether an authority of a target has one: an IPv6 address is in brackets there.
 fn has_port(authority: &[u8]) -> bool {
-    let Some(colon) = authority.iter().rposition(|&byte| byte == b':') else {
-        return false;
-    };
-    let port = &authority[colon + 1..];
-    colon > 0 && (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit)
+    let rest = authority.rsplit(|&byte| byte == b']').next().unwrap_or_default();
+    rest.contains(&b':')
 }
 
 #[cold]

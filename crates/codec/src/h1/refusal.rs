@@ -46,6 +46,8 @@ refusals! {
     Http2Preface => 400, VersionRefused, "HTTP/2 where HTTP/1.1 was expected (RFC 9113 section 3.4)";
     /// The request line has not three parts, or white space where none may be.
     RequestLine => 400, RxMessagingError, "invalid request line (RFC 9112 section 3)";
+    /// A method that is not among the known ones, where others are not allowed.
+    Method => 400, RxMessagingError, "unknown method (RFC 9110 section 9.1)";
     /// The target is not in a form its method allows.
     Target => 400, RxMessagingError, "invalid request target (RFC 9112 section 3.2)";
     /// The status line is not one.
@@ -80,6 +82,8 @@ refusals! {
     DuplicateHost => 400, AmbiguousFraming, "more than one Host (RFC 9112 section 3.2)";
     /// `host`, or the target's authority, is not a host with optional port.
     InvalidHost => 400, RxMessagingError, "invalid Host (RFC 9112 section 3.2)";
+    /// `connection` names `host`, or another field that says where the message goes or whence it comes.
+    ConnectionOption => 400, AmbiguousFraming, "Connection names what is for every recipient (RFC 9110 section 7.6.1)";
     /// `content-length` is not one decimal number that fits 64 bits.
     ContentLength => 400, AmbiguousFraming, "invalid Content-Length (RFC 9112 section 6.3)";
     /// Several `content-length` fields, even if equal.

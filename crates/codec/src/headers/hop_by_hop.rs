@@ -72,6 +72,43 @@ pub fn has_connection_option(block: &HeaderBlock, option: &[u8]) -> bool {
             .any(|token| token.trim_ascii().eq_ignore_ascii_case(option))
 }
 
+/// What the `connection` fields of a message say about the connection itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionOptions {
+    /// It is closed after this message.
+    pub close: bool,
+    /// It is kept, in HTTP/1.0.
+    pub keep_alive: bool,
+    /// They name a field that says where the message goes or whence it comes: `host`, a pseudo-header, or one of the
+    /// `x-forwarded-` ones that decisions rest on. A recipient that obeyed would forward another message.
+    pub names_an_address: bool,
+}
+
+/// Reads them.
+pub fn connection_options(block: &HeaderBlock) -> ConnectionOptions {
+    let mut found = ConnectionOptions::default();
+    if !block.has(KnownName::Connection) {
+        return found;
+    }
+    let values = block.get_all(&KnownName::Connection);
+    for option in values.flat_map(|value| value.split(|&byte| byte == b',')) {
+        let option = option.trim_ascii();
+        if option.eq_ignore_ascii_case(b"keep-alive") {
+            found.keep_alive = true;
+        } else if option.eq_ignore_ascii_case(b"close") {
+            found.close = true;
+        } else {
+            found.names_an_address |= is_address_field(option);
+        }
+    }
+    found
+}
+
+fn is_address_field(option: &[u8]) -> bool {
+    const FIELDS: [&[u8]; 4] = [b"host", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"];
+    option.starts_with(b":") || FIELDS.iter().any(|field| option.eq_ignore_ascii_case(field))
+}
+
 /// `te: trailers`, the only value HTTP/2 allows and the only one a proxy forwards.
 fn is_trailers(value: &[u8]) -> bool {
     value.trim_ascii().eq_ignore_ascii_case(b"trailers")

@@ -93,6 +93,8 @@ const UPPER: u8 = 2;
 const AUTHORITY: u8 = 4;
 const SCHEME: u8 = 8;
 const PATH: u8 = 16;
+const TARGET: u8 = 32;
+const NAME: u8 = 64;
 
 /// One byte of classes for each octet.
 static CLASS: [u8; 256] = classes();
@@ -148,6 +150,12 @@ const fn classes() -> [u8; 256] {
         }
         if byte > 0x20 && byte != 0x7f {
             class |= PATH;
+            if byte.is_ascii() {
+                class |= TARGET;
+            }
+        }
+        if alphanumeric || matches!(byte, b'-' | b'.') {
+            class |= NAME;
         }
         table[i] = class;
         i += 1;
@@ -228,6 +236,34 @@ fn has_host_and_port(authority: &[u8]) -> bool {
     }
 }
 
+/// A host with optional port as it stands in a target: only what a name in DNS or an address is made of (RFC 952, RFC
+/// 1123, RFC 3986 section 3.2.2), and a port that there can be.
+pub fn is_target_authority(authority: &[u8]) -> bool {
+    let (host, rest) = match authority.strip_prefix(b"[") {
+        Some(literal) => {
+            let Some(end) = literal.iter().position(|&byte| byte == b']') else {
+                return false;
+            };
+            let (address, rest) = (&literal[..end], &literal[end + 1..]);
+            let is_address = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
+            (!address.is_empty() && address.iter().all(is_address), rest)
+        }
+        None => {
+            let end = authority.iter().position(|&byte| byte == b':').unwrap_or(authority.len());
+            let (name, rest) = authority.split_at(end);
+            (!name.is_empty() && all(name, NAME), rest)
+        }
+    };
+    host && (rest.is_empty() || rest.strip_prefix(b":").is_some_and(is_port))
+}
+
+fn is_port(port: &[u8]) -> bool {
+    let number = port
+        .iter()
+        .try_fold(0_u32, |number, digit| Some(number * 10 + char::from(*digit).to_digit(10)?));
+    (1..=5).contains(&port.len()) && number.is_some_and(|number| number <= u32::from(u16::MAX))
+}
+
 /// A URI scheme.
 #[inline]
 pub fn is_scheme(scheme: &[u8]) -> bool {
@@ -238,6 +274,12 @@ pub fn is_scheme(scheme: &[u8]) -> bool {
 #[inline]
 pub fn has_only_target_characters(target: &[u8]) -> bool {
     all(target, PATH)
+}
+
+/// Characters a request target of HTTP/1.1 may have: visible ASCII (RFC 9112 section 3.2).
+#[inline]
+pub fn has_only_visible_ascii(target: &[u8]) -> bool {
+    all(target, TARGET)
 }
 
 /// Three digits from 100.

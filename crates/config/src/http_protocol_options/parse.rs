@@ -88,6 +88,7 @@ impl Http1ProtocolOptions {
         });
         Ok(Self {
             allow_absolute_url: message.allow_absolute_url.map(|flag| flag.value),
+            allow_custom_methods: message.allow_custom_methods,
             accept_http_10: message.accept_http_10,
             default_host_for_http_10: non_empty(&message.default_host_for_http_10),
             header_key_format: header_key_format?.unwrap_or_default(),

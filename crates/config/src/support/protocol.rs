@@ -28,7 +28,7 @@ support! {
         override_stream_error_on_invalid_http_message: supported,
         send_fully_qualified_url: supported,
         use_balsa_parser: without_effect("there is one parser"),
-        allow_custom_methods: without_effect("every method that is a token passes"),
+        allow_custom_methods: supported("http_options"),
         ignore_http_11_upgrade: rejected("upgrades are allowed or not by upgrade_configs"),
     }
 

@@ -95,6 +95,27 @@ fn section_3_request_lines() {
     // Section 3.1: methods are tokens, and case matters.
     assert_eq!(request("M-SEARCH / HTTP/1.1\r\nhost: a\r\n\r\n"), "M-SEARCH http://a/");
     assert_eq!(request("get / HTTP/1.1\r\nhost: a\r\n\r\n"), "get http://a/");
+    let known_only = || {
+        Peer::server_with(Config {
+            allow_custom_methods: false,
+            ..Config::default()
+        })
+    };
+    for method in ["get", "M-SEARCH", "QUERY", "GETX"] {
+        let head = format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(known_only().refuse(&head), Refusal::Method, "{method}");
+    }
+}
+
+#[test]
+fn section_7_6_1_connection_does_not_name_where_a_message_goes() {
+    for option in ["host", "close, HOST", ":path", "x-forwarded-for", "a,X-Forwarded-Proto ,b"] {
+        assert_eq!(
+            refused(format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: {option}\r\n\r\n")),
+            Refusal::ConnectionOption,
+            "{option}"
+        );
+    }
 }
 
 #[test]
@@ -135,10 +156,16 @@ fn section_3_2_2_absolute_form_overrides_host() {
         let refusal = refused(format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n"));
         assert_eq!(refusal, Refusal::Target, "{target}");
     }
-    assert_eq!(
-        refused("GET http://user@a/ HTTP/1.1\r\nhost: a\r\n\r\n"),
-        Refusal::InvalidHost
-    );
+    for authority in [
+        "user@a", "a_b", "a%41", "a!b", "a:", "a:65536", "a:+80", "a:b", "[::1]:", "[::1", "[a]", "[v1.a]", "::1",
+    ] {
+        let head = format!("GET http://{authority}/ HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(refused(head), Refusal::InvalidHost, "{authority}");
+    }
+    for target in ["/\u{e9}", "/?\u{e9}", "http://a/\u{e9}"] {
+        let head = format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(refused(head), Refusal::Target, "{target}");
+    }
     let mut server = Peer::server_with(Config {
         allow_absolute_url: false,
         ..Config::default()
