@@ -285,7 +285,7 @@ fn listener_filters_have_their_fields() {
         }))
     );
     let rules = "tlv_location: FILTER_STATE, rules: [{tlv_type: 1, on_tlv_present: {key: a}}, {tlv_type: 2}, {tlv_type: 1, \
-                 on_tlv_present: {key: b, metadata_namespace: n, value_string_encoding: BASE64}}]";
+                 on_tlv_present: {key: b, metadata_namespace: ns, value_string_encoding: BASE64}}]";
     let rule = |namespace: &str, key: &str, is_base64| TlvRule {
         metadata_namespace: namespace.into(),
         key: key.into(),
@@ -295,7 +295,7 @@ fn listener_filters_have_their_fields() {
         one(&format!("{proxy_protocol}, {rules}")),
         ListenerFilterConfig::ProxyProtocol(Arc::new(ProxyProtocol {
             rules: [
-                (1, rule("n", "b", true)),
+                (1, rule("ns", "b", true)),
                 (2, rule(ProxyProtocol::METADATA_NAMESPACE, "", false))
             ]
             .into(),
@@ -314,7 +314,7 @@ fn listener_filters_have_their_fields() {
             ".rules[0].tlv_type: is 256, expected 0 to 255",
         ),
         (
-            format!("{proxy_protocol}, rules: [{{tlv_type: 1, on_tlv_present: {{metadata_namespace: n}}}}]"),
+            format!("{proxy_protocol}, rules: [{{tlv_type: 1, on_tlv_present: {{metadata_namespace: ns}}}}]"),
             ".rules[0].on_tlv_present.key: is required and must not be empty",
         ),
         (

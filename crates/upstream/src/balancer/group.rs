@@ -9,7 +9,7 @@ use super::priority::{Availability, Counts, Loads};
 use super::source::Source;
 use super::table::{Membership, Surroundings, TableSettings};
 use super::zones::{NoZones, ZoneRouting};
-use super::{NoEndpoint, Note, Notes, Policy, PriorityTurns, Random};
+use super::{NoEndpoint, Note, Notes, PickContext, Policy, PriorityTurns, Random};
 use crate::health_flags::{Health, HealthFlags};
 use crate::hosts::{Host, HostSet, PriorityHosts};
 
@@ -170,7 +170,7 @@ impl Group {
         hosts: &'a HostSet,
         policy: Policy,
         fail_traffic_on_panic: bool,
-        hash: Option<u64>,
+        context: &PickContext<'_>,
         attempt: u32,
         turns: &mut [PriorityTurns],
         random: &mut Random,
@@ -179,7 +179,7 @@ impl Group {
         if self.total == 0 {
             return Err(NoEndpoint::Empty);
         }
-        let draw = match (policy, hash) {
+        let draw = match (policy, context.hash) {
             (Policy::Hashing(_), Some(hash)) => hash,
             _ => random.next_u64(),
         };
@@ -203,6 +203,9 @@ impl Group {
                 .source(availability, turns, random, fail_traffic_on_panic, notes)
                 .ok_or(NoEndpoint::NoneHealthy)?,
         };
+        if context.ahead && policy.goes_by_load(&table.sources[source]) {
+            return Err(NoEndpoint::NoneHealthy);
+        }
         policy
             .pick(&table.sources[source], hosts, &mut turns.sources[source], random)
             .ok_or(NoEndpoint::NoneHealthy)

@@ -62,6 +62,8 @@ pub struct PickContext<'a> {
     /// How often to pick again when the pick is to be avoided (`host_selection_retry_max_attempts`); the last pick
     /// counts whatever it is.
     pub reselections: u32,
+    /// Whether it is made ahead of time: there is none where it would depend on how loaded endpoints are at that moment.
+    pub ahead: bool,
 }
 
 /// Why there is nothing to pick.
@@ -149,15 +151,20 @@ impl WorkerLb {
         self.subsets.clear();
     }
 
-    /// Picks once more, ahead of time: the endpoint is what a later pick will be. As in Envoy only policies whose picks do
-    /// not depend on the moment can, without subsets, and no more often than there are healthy endpoints.
+    /// Picks once more, ahead of time: the endpoint is what a later pick will be. As in Envoy only policies that go by turn
+    /// or by chance can, without subsets, and no more often than there are healthy endpoints. LEAST_REQUEST goes by turn
+    /// where weights differ.
     pub(crate) fn peek(&mut self, table: &LbTable) -> Option<Arc<EndpointState>> {
         self.adapt(table);
         let known = self.peeked.as_ref().map_or(0, |peeked| peeked.len()) as u64;
         if !table.can_peek() || known >= table.membership().healthy {
             return None;
         }
-        let next = table.pick(&PickContext::default(), self).0.ok()?.clone();
+        let ahead = PickContext {
+            ahead: true,
+            ..PickContext::default()
+        };
+        let next = table.pick(&ahead, self).0.ok()?.clone();
         self.peeked.get_or_insert_default().push_back(next.clone());
         Some(next)
     }

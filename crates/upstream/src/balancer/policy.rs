@@ -101,6 +101,11 @@ impl Policy {
         }
     }
 
+    /// Whether a pick compares how loaded the endpoints of `source` are.
+    pub(super) fn goes_by_load(self, source: &Source) -> bool {
+        matches!(self, Self::LeastRequest(_)) && source.equal_weights()
+    }
+
     /// One of `source`; `None` if it is empty.
     pub(super) fn pick<'a>(
         self,

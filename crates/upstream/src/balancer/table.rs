@@ -265,7 +265,7 @@ impl LbTable {
             &self.hosts,
             self.policy,
             self.fail_traffic_on_panic,
-            context.hash,
+            context,
             attempt,
             turns,
             random,
@@ -285,7 +285,7 @@ impl LbTable {
 
     /// Whether a later pick can be made ahead of time.
     pub(super) fn can_peek(&self) -> bool {
-        self.subsets.is_none() && matches!(self.policy, Policy::RoundRobin | Policy::Random)
+        self.subsets.is_none() && !matches!(self.policy, Policy::Hashing(_))
     }
 
     /// How many subsets there are.

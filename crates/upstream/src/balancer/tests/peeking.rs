@@ -27,6 +27,22 @@ fn nothing_is_peeked_at_where_a_pick_depends_on_the_moment() {
 }
 
 #[test]
+fn least_request_goes_by_turn_where_weights_differ() {
+    let cluster = cluster();
+    let table = table_of(
+        one_locality(&cluster, &[1, 2, 3]),
+        settings(Policy::LeastRequest(LEAST_REQUEST)),
+    );
+    let mut worker = worker(1);
+    let peeked: Vec<_> = std::iter::from_fn(|| worker.peek(&table)).collect();
+    assert_eq!(peeked.len(), 3);
+    for expected in &peeked {
+        let picked = worker.take_peeked(&table, &PickContext::default()).unwrap();
+        assert!(Arc::ptr_eq(expected, &picked));
+    }
+}
+
+#[test]
 fn an_endpoint_that_fails_after_it_was_peeked_at_is_not_picked() {
     let cluster = cluster();
     let hosts = one_locality(&cluster, &[1, 1]);
