@@ -1,19 +1,9 @@
 //! What the codec may cost: instructions per operation of its example `exchange`, counted by callgrind, against
 //! `crates/codec/benches/budget.json`.
 //!
-//! A count is the difference between a long and a short run, so that start-up cancels. Counts repeat exactly with one
-//! compiler; with another than the recorded one the tolerance is wider. `REMORA_RECORD_BUDGET=1` records new counts.
+//! A count is the difference between a long and a short run, so that start-up cancels.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use serde_json::{Value, json};
-use testkit::peers::root;
-
-/// Rise that fails, in percent, with the recorded compiler and with another.
-const TOLERANCE: f64 = 3.0;
-const TOLERANCE_OF_ANOTHER_COMPILER: f64 = 15.0;
+use e2e::instruction_budget::{collected, compare, example, is_possible};
 
 /// Name in the budget, scenario of the example, rounds of the short and the long run, operations in a round.
 const OPERATIONS: &[(&str, &str, [u64; 2], u64)] = &[
@@ -23,119 +13,18 @@ const OPERATIONS: &[(&str, &str, [u64; 2], u64)] = &[
     ("S9 head decoded and validated", "decode", [100, 300], 16),
 ];
 
-fn output(command: &mut Command) -> String {
-    let output = command
-        .current_dir(root())
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{command:?}:\n{errors}");
-    // Valgrind reports on standard error.
-    String::from_utf8_lossy(&output.stdout).into_owned() + &errors
-}
-
-/// The example, built with optimisation. Its path comes from cargo, wherever the target directory is.
-fn exchange() -> PathBuf {
-    let report = output(Command::new(env!("CARGO")).args([
-        "build",
-        "--release",
-        "--locked",
-        "--quiet",
-        "--message-format",
-        "json",
-        "-p",
-        "codec",
-        "--example",
-        "exchange",
-    ]));
-    report
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "exchange")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .expect("cargo tells where the example is")
-}
-
-/// Instructions spent below the example's `forward` functions.
-fn instructions(exchange: &Path, scenario: &str, rounds: u64) -> u64 {
-    let report = output(
-        Command::new("valgrind")
-            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-            .arg("--toggle-collect=exchange::forward*")
-            .arg(exchange)
-            .args([scenario, &rounds.to_string()]),
-    );
-    let (_, count) = report.split_once("Collected :").expect("callgrind reports a count");
-    let count = count.split_whitespace().next().and_then(|count| count.parse().ok());
-    count.expect("the count is a number")
-}
-
 #[test]
 fn instructions_per_operation_stay_within_the_recorded_budget() {
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        eprintln!("skipped: valgrind is missing, install the package of that name");
+    if !is_possible() {
         return;
     }
-    let exchange = exchange();
-    let compiler = output(Command::new("rustc").arg("--version")).trim().to_owned();
-    let counts: BTreeMap<&str, u64> = OPERATIONS
-        .iter()
-        .map(|&(name, scenario, [short, long], operations)| {
-            let difference =
-                instructions(&exchange, scenario, long).checked_sub(instructions(&exchange, scenario, short));
-            let difference = difference.expect("more rounds take more instructions");
-            (name, difference / ((long - short) * operations))
-        })
-        .collect();
-    assert!(
-        counts.values().all(|&count| count > 0),
-        "nothing was counted: {counts:?}"
-    );
-
-    let file = root().join("crates/codec/benches/budget.json");
-    if std::env::var("REMORA_RECORD_BUDGET").is_ok_and(|record| record == "1") {
-        let record = json!({"compiler": compiler, "target": std::env::consts::ARCH, "instructions": counts});
-        let text = serde_json::to_string_pretty(&record).expect("numbers and strings") + "\n";
-        std::fs::write(&file, text).expect("the budget can be written");
-        return;
-    }
-    let budget: Value = std::fs::read_to_string(&file)
-        .ok()
-        .and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_else(|| panic!("{} is JSON; REMORA_RECORD_BUDGET=1 records it", file.display()));
-    if budget["target"] != std::env::consts::ARCH {
-        eprintln!(
-            "skipped: the budget is of {}, counts here: {counts:?}",
-            budget["target"]
-        );
-        return;
-    }
-    let same_compiler = budget["compiler"] == compiler.as_str();
-    if !same_compiler {
-        eprintln!(
-            "the budget was recorded with {}, this is {compiler}: {counts:?}",
-            budget["compiler"]
-        );
-    }
-    let tolerance = if same_compiler {
-        TOLERANCE
-    } else {
-        TOLERANCE_OF_ANOTHER_COMPILER
-    };
-    let faults: Vec<String> = counts
-        .iter()
-        .filter_map(|(name, &count)| {
-            let Some(recorded) = budget["instructions"][name].as_f64() else {
-                return Some(format!("{name}: not in the budget"));
-            };
-            let rise = (count as f64 / recorded - 1.0) * 100.0;
-            eprintln!("{name}: {count}, budget {recorded} ({rise:+.1} %)");
-            (rise > tolerance).then(|| format!("{name}: {count} instructions, budget {recorded}: {rise:+.1} %"))
-        })
-        .collect();
-    assert!(
-        faults.is_empty(),
-        "over the budget by more than {tolerance} % (REMORA_RECORD_BUDGET=1 records what is meant):\n{}",
-        faults.join("\n")
-    );
+    let exchange = example("codec", "exchange", &["--release"]);
+    let counts = OPERATIONS.iter().map(|&(name, scenario, [short, long], operations)| {
+        let instructions =
+            |rounds: u64| collected("exchange::forward*", &exchange, &[scenario.to_owned(), rounds.to_string()]);
+        let difference = instructions(long).checked_sub(instructions(short));
+        let difference = difference.expect("more rounds take more instructions");
+        (name, difference / ((long - short) * operations))
+    });
+    compare("crates/codec/benches/budget.json", &counts.collect());
 }
