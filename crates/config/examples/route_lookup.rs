@@ -87,7 +87,10 @@ fn look_up(matcher: &Matcher, request: &Request) -> Option<u32> {
 }
 
 fn main() -> Result<(), String> {
-    let arguments: Vec<usize> = std::env::args().skip(1).filter_map(|number| number.parse().ok()).collect();
+    let arguments: Vec<usize> = std::env::args()
+        .skip(1)
+        .filter_map(|number| number.parse().ok())
+        .collect();
     let [hosts, routes, look_ups] = arguments[..] else {
         return Err("expected three numbers: virtual hosts, routes, look-ups".into());
     };

@@ -82,7 +82,9 @@ impl Listener {
     /// The first cluster that is not known and that a table written into a chain names, unless the table says
     /// `validate_clusters: false`.
     pub fn unknown_cluster(&self, is_known: impl Fn(&str) -> bool) -> Option<UnknownCluster> {
-        let mut managers = self.all_filter_chains().filter_map(|chain| chain.http_connection_manager());
+        let mut managers = self
+            .all_filter_chains()
+            .filter_map(|chain| chain.http_connection_manager());
         managers.find_map(|manager| match &manager.route_specifier {
             RouteSpecifier::RouteConfig(table) if table.validate_clusters.unwrap_or(true) => {
                 table.unknown_cluster(&is_known)

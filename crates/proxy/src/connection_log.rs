@@ -6,7 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use config::access_log::AccessLogFilter;
 use telemetry::access_log::{
-    Address, ByteCount, LogAddress, LogContext, MetadataSource, MetadataValue, ResponseFlag, ResponseFlags, Side, Text, TimePoint, TlsField,
+    Address, ByteCount, LogAddress, LogContext, MetadataSource, MetadataValue, ResponseFlag, ResponseFlags, Side, Text,
+    TimePoint, TlsField,
 };
 use tls::PeerIdentity;
 use upstream::endpoint::{EndpointAddressRef, EndpointState};

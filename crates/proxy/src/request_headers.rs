@@ -171,7 +171,8 @@ pub(crate) fn prepare(stream: &mut Stream, downstream: &Downstream) -> Result<()
     }
     let is_edge = config.use_remote_address && !client.is_internal;
     if config.generate_request_id
-        && ((is_edge && !config.preserve_external_request_id) || request.get(KnownName::XRequestId).is_none_or(<[u8]>::is_empty))
+        && ((is_edge && !config.preserve_external_request_id)
+            || request.get(KnownName::XRequestId).is_none_or(<[u8]>::is_empty))
     {
         request.set(KnownName::XRequestId, &telemetry::request_id::generate());
     }

@@ -139,7 +139,9 @@ fn shell(resource_type: ResourceType, fixture: &Fixture) -> Resource {
             ..Default::default()
         }
         .encode_to_vec(),
-        ResourceType::RouteConfiguration if !fixture.routes_to.is_empty() => table(name, &fixture.routes_to).encode_to_vec(),
+        ResourceType::RouteConfiguration if !fixture.routes_to.is_empty() => {
+            table(name, &fixture.routes_to).encode_to_vec()
+        }
         ResourceType::RouteConfiguration => RouteConfiguration {
             name,
             ..Default::default()

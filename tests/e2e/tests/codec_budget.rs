@@ -20,8 +20,13 @@ fn instructions_per_operation_stay_within_the_recorded_budget() {
     }
     let exchange = example("codec", "exchange", &["--release"]);
     let counts = OPERATIONS.iter().map(|&(name, scenario, [short, long], operations)| {
-        let instructions =
-            |rounds: u64| collected("exchange::forward*", &exchange, &[scenario.to_owned(), rounds.to_string()]);
+        let instructions = |rounds: u64| {
+            collected(
+                "exchange::forward*",
+                &exchange,
+                &[scenario.to_owned(), rounds.to_string()],
+            )
+        };
         let difference = instructions(long).checked_sub(instructions(short));
         let difference = difference.expect("more rounds take more instructions");
         (name, difference / ((long - short) * operations))

@@ -358,7 +358,11 @@ fn what_proxy_headers_carry_beyond_addresses_is_kept_as_in_envoy() {
                 for line in last {
                     let entry: serde_json::Value = serde_json::from_str(line).expect("it is an object");
                     let of = entry["of"].as_str().unwrap_or_default();
-                    let of = if *command == LOCAL { of.rsplit(' ').next() } else { Some(of) };
+                    let of = if *command == LOCAL {
+                        of.rsplit(' ').next()
+                    } else {
+                        Some(of)
+                    };
                     let at = format!("{name} {index} {}", of.unwrap_or_default());
                     let mut entry = entry;
                     entry["of"] = serde_json::Value::Null;
@@ -374,7 +378,10 @@ fn what_proxy_headers_carry_beyond_addresses_is_kept_as_in_envoy() {
     let shown = |name: &str, text: &str| assert!(observed[1][name].contains(text), "{:?}", observed[1]);
     shown("metadata 1 1.2.3.4:1001 5.6.7.8:2000 -", r#""own":{"authority":"one"}"#);
     shown("tcp 2 1.2.3.4:1002 5.6.7.8:2000 -", r#""other":"//5iaW4=""#);
-    shown("state 1 1.2.3.4:1001 5.6.7.8:2000 HTTP/1.1", r#""state":{"authority":"two","base":"eA=="}"#);
+    shown(
+        "state 1 1.2.3.4:1001 5.6.7.8:2000 HTTP/1.1",
+        r#""state":{"authority":"two","base":"eA=="}"#,
+    );
     shown("state 1", "x-state: two");
 }
 
@@ -385,7 +392,11 @@ fn answered(port: u16, sent: &[u8]) -> String {
     stream.set_read_timeout(timeout).expect("the time is not zero");
     stream.write_all(sent).expect("the proxy reads");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("the proxy answers and closes");
-    let lines = answer.lines().filter(|line| !line.starts_with("date:") && !line.starts_with("server:"));
+    stream
+        .read_to_string(&mut answer)
+        .expect("the proxy answers and closes");
+    let lines = answer
+        .lines()
+        .filter(|line| !line.starts_with("date:") && !line.starts_with("server:"));
     lines.collect::<Vec<_>>().join("\n")
 }

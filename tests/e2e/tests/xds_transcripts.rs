@@ -179,7 +179,13 @@ fn unknown_clusters(script: &mut Script, server: &ManagementServer, listeners: &
     };
     let cases = [
         ("13", "its own table without its cluster", "nobody", "", "Listener NACK"),
-        ("14", "its own table, unchecked", "nobody", "validate_clusters: false, ", "Listener ACK"),
+        (
+            "14",
+            "its own table, unchecked",
+            "nobody",
+            "validate_clusters: false, ",
+            "Listener ACK",
+        ),
         ("15", "its own table with its cluster", "two", "", "Listener ACK"),
     ];
     for (version, step, cluster, more, end) in cases {

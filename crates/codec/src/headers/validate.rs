@@ -249,7 +249,10 @@ pub fn is_target_authority(authority: &[u8]) -> bool {
             (!address.is_empty() && address.iter().all(is_address), rest)
         }
         None => {
-            let end = authority.iter().position(|&byte| byte == b':').unwrap_or(authority.len());
+            let end = authority
+                .iter()
+                .position(|&byte| byte == b':')
+                .unwrap_or(authority.len());
             let (name, rest) = authority.split_at(end);
             (!name.is_empty() && all(name, NAME), rest)
         }
@@ -258,9 +261,9 @@ pub fn is_target_authority(authority: &[u8]) -> bool {
 }
 
 fn is_port(port: &[u8]) -> bool {
-    let number = port
-        .iter()
-        .try_fold(0_u32, |number, digit| Some(number * 10 + char::from(*digit).to_digit(10)?));
+    let number = port.iter().try_fold(0_u32, |number, digit| {
+        Some(number * 10 + char::from(*digit).to_digit(10)?)
+    });
     (1..=5).contains(&port.len()) && number.is_some_and(|number| number <= u32::from(u16::MAX))
 }
 

@@ -387,12 +387,18 @@ fn a_route_of_a_static_listener_needs_its_cluster() {
     );
     assert_eq!(with("validate_clusters: false,", ""), Ok(()));
     let later = "dynamic_resources: {cds_config: {path_config_source: {path: /nowhere}, resource_api_version: V3}}";
-    assert!(with("", later).is_err(), "static listeners are made before clusters come");
+    assert!(
+        with("", later).is_err(),
+        "static listeners are made before clusters come"
+    );
     assert_eq!(with("validate_clusters: false,", later), Ok(()));
     assert_eq!(
-        with("request_mirror_policies: [{cluster: mirror}],", "  clusters: [{name: gone, type: STATIC, connect_timeout: 1s}]")
-            .unwrap_err()
-            .len(),
+        with(
+            "request_mirror_policies: [{cluster: mirror}],",
+            "  clusters: [{name: gone, type: STATIC, connect_timeout: 1s}]"
+        )
+        .unwrap_err()
+        .len(),
         1
     );
     assert_eq!(

@@ -23,7 +23,10 @@ impl fmt::Display for UnknownCluster {
             route,
             cluster,
         } = self;
-        write!(f, "the route {route} of virtual host {virtual_host:?} to the cluster {cluster:?}")
+        write!(
+            f,
+            "the route {route} of virtual host {virtual_host:?} to the cluster {cluster:?}"
+        )
     }
 }
 
