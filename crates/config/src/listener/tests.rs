@@ -291,14 +291,11 @@ fn listener_filters_have_their_fields() {
         key: key.into(),
         is_base64,
     };
+    let nameless = rule(ProxyProtocol::METADATA_NAMESPACE, "", false);
     assert_eq!(
         one(&format!("{proxy_protocol}, {rules}")),
         ListenerFilterConfig::ProxyProtocol(Arc::new(ProxyProtocol {
-            rules: [
-                (1, rule("ns", "b", true)),
-                (2, rule(ProxyProtocol::METADATA_NAMESPACE, "", false))
-            ]
-            .into(),
+            rules: [(1, rule("ns", "b", true)), (2, nameless)].into(),
             tlv_location: TlvLocation::FilterState,
             ..ProxyProtocol::default()
         }))
