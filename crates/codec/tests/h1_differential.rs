@@ -245,7 +245,10 @@ fn request(random: &mut Random, input: &mut Vec<u8>) {
     if random.chance(10) {
         lines.push(
             random
-                .pick("Connection: keep-alive", &["Connection: close", "Connection: x-one"])
+                .pick(
+                    "Connection: keep-alive",
+                    &["Connection: close", "Connection: x-one", "Connection: Host"],
+                )
                 .to_owned(),
         );
     }
