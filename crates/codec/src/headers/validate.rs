@@ -245,8 +245,11 @@ pub fn is_target_authority(authority: &[u8]) -> bool {
                 return false;
             };
             let (address, rest) = (&literal[..end], &literal[end + 1..]);
-            let is_address = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
-            (!address.is_empty() && address.iter().all(is_address), rest)
+            let address = std::str::from_utf8(address).ok();
+            (
+                address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
+                rest,
+            )
         }
         None => {
             let end = authority
