@@ -8,6 +8,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod attempt;
+mod awaiting;
 mod closing;
 pub(crate) mod count;
 mod filtering;

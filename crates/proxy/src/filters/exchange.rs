@@ -6,6 +6,7 @@ use std::time::Instant;
 use codec::headers::HeaderBlock;
 use config::route::Action;
 use telemetry::stats::Shard;
+use tokio::task::AbortHandle;
 
 use super::http_filter::PerRoute;
 use crate::downstream::Downstream;
@@ -108,6 +109,17 @@ pub(crate) struct Slot {
     /// Response data that waits.
     pub(crate) held: Option<Held>,
     pub(crate) timer: TimerKey,
+    /// What finds out what the request waits for here.
+    pub(crate) awaited: Option<AwaitedTask>,
+}
+
+/// A task that ends with this.
+pub(crate) struct AwaitedTask(pub(crate) AbortHandle);
+
+impl Drop for AwaitedTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Response data that waits at a filter.
@@ -154,6 +166,7 @@ impl Default for Slot {
             state: None,
             held: None,
             timer: TimerKey::NONE,
+            awaited: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -39,6 +40,12 @@ pub(crate) enum Verdict {
     Continue,
     /// It stays here. A filter that let the head go on lets the rest go on too.
     Pause(Until),
+    /// It stays here until something is known, and then goes through [`HttpFilter::on_answer`].
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "filters that ask others are to come; the tests have one")
+    )]
+    Await(Box<Awaited>),
     /// It is answered here. Every filter of the chain sees the answer.
     Reply(Box<LocalReply>),
 }
@@ -51,6 +58,30 @@ pub(crate) enum Until {
     Body,
     /// A time: then [`HttpFilter::on_resume`] is called. Nothing more than the sender's window is kept meanwhile.
     Time(Instant),
+}
+
+/// What a request waits for that is found out elsewhere: by a service, say, that decides about it.
+///
+/// The future runs on the worker's thread, beside the request. When the request ends first, or `at_latest` has come, it is
+/// dropped wherever it is. Nothing more than the sender's window is kept of the body meanwhile, and the filter is shown
+/// no more of it.
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "filters that ask others are to come; the tests have one")
+)]
+pub(crate) struct Awaited {
+    /// What finds it out.
+    pub(crate) future: Pin<Box<dyn Future<Output = Box<dyn Any>>>>,
+    /// When to go on without: then [`HttpFilter::on_resume`] is called instead.
+    pub(crate) at_latest: Instant,
+}
+
+impl fmt::Debug for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Awaited")
+            .field("at_latest", &self.at_latest)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What becomes of response data.
@@ -110,7 +141,13 @@ pub(crate) trait HttpFilter: fmt::Debug + Send + Sync {
         Verdict::Continue
     }
 
-    /// The time of [`Until::Time`] has come.
+    /// What an [`Awaited`] was to find out.
+    fn on_answer(&self, exchange: &mut Exchange<'_>, answer: Box<dyn Any>) -> Verdict {
+        let _ = (exchange, answer);
+        Verdict::Continue
+    }
+
+    /// The time of [`Until::Time`], or the latest of an [`Awaited`], has come.
     fn on_resume(&self, exchange: &mut Exchange<'_>) -> Verdict {
         let _ = exchange;
         Verdict::Continue

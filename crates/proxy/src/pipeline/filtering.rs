@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use codec::headers::HeaderBlock;
 
-use super::{answer, request, response};
+use super::{answer, awaiting, request, response};
 use crate::connection::Connection;
 use crate::filters::chain::{Part, ascending, below, descending};
 use crate::filters::exchange::{Exchange, Held, Paused};
@@ -94,6 +94,9 @@ fn pass_head(worker: &mut Worker, key: Key<Stream>, mut from: usize, mut shown: 
                 }
             }
             (_, Some((position, Verdict::Pause(until)))) => return pause(worker, key, position, until, position),
+            (_, Some((position, Verdict::Await(awaited)))) => {
+                return awaiting::begin(worker, key, position, position, *awaited);
+            }
             (_, Some((_, Verdict::Reply(reply)))) => return answer::reply(worker, key, *reply),
             (_, Some((_, Verdict::Continue))) => return,
         }
@@ -141,10 +144,10 @@ fn show_data(worker: &mut Worker, key: Key<Stream>, range: u64, data: &[u8], end
             let filter = exchange.manager.chain.filter(position);
             match filter.on_request_data(exchange, data, end_stream) {
                 Verdict::Continue => {}
-                verdict => return verdict,
+                verdict => return (position, verdict),
             }
         }
-        Verdict::Continue
+        (0, Verdict::Continue)
     });
     settle(worker, key, verdict)
 }
@@ -156,19 +159,23 @@ fn show_trailers(worker: &mut Worker, key: Key<Stream>, range: u64, trailers: &m
             let filter = exchange.manager.chain.filter(position);
             match filter.on_request_trailers(exchange, trailers) {
                 Verdict::Continue => {}
-                verdict => return verdict,
+                verdict => return (position, verdict),
             }
         }
-        Verdict::Continue
+        (0, Verdict::Continue)
     });
     settle(worker, key, verdict)
 }
 
-fn settle(worker: &mut Worker, key: Key<Stream>, verdict: Option<Verdict>) -> Passage {
+fn settle(worker: &mut Worker, key: Key<Stream>, verdict: Option<(usize, Verdict)>) -> Passage {
     match verdict {
-        Some(Verdict::Continue) => Passage::Open,
-        Some(Verdict::Pause(_)) => Passage::Kept,
-        Some(Verdict::Reply(reply)) => {
+        Some((_, Verdict::Continue)) => Passage::Open,
+        Some((_, Verdict::Pause(_))) => Passage::Kept,
+        Some((position, Verdict::Await(awaited))) => {
+            awaiting::begin(worker, key, position, position + 1, *awaited);
+            Passage::Kept
+        }
+        Some((_, Verdict::Reply(reply))) => {
             answer::reply(worker, key, *reply);
             Passage::Answered
         }
@@ -266,7 +273,7 @@ fn pause(worker: &mut Worker, key: Key<Stream>, position: usize, until: Until, s
     }
 }
 
-fn arm(worker: &mut Worker, key: Key<Stream>, position: usize, side: FilterSide, at: std::time::Instant) {
+pub(super) fn arm(worker: &mut Worker, key: Key<Stream>, position: usize, side: FilterSide, at: std::time::Instant) {
     let timer = StreamTimer::Filter {
         position: position as u8,
         side,
@@ -303,13 +310,22 @@ fn on_request_timer(worker: &mut Worker, key: Key<Stream>, position: usize) {
     if !waits {
         return;
     }
+    awaiting::give_up(worker, key, position);
     let verdict = with_exchange(worker, key, |exchange| {
         exchange.position = position;
         exchange.manager.chain.filter(position).on_resume(exchange)
     });
+    go_on(worker, key, position, verdict);
+}
+
+/// What a filter makes of what its request waited for.
+pub(super) fn go_on(worker: &mut Worker, key: Key<Stream>, position: usize, verdict: Option<Verdict>) {
+    let shown = worker.streams.get(key).and_then(|stream| stream.filters.paused());
+    let shown = shown.map_or(position, |paused| paused.shown);
     match verdict {
         Some(Verdict::Continue) => resume(worker, key),
-        Some(Verdict::Pause(until)) => pause(worker, key, position, until, position),
+        Some(Verdict::Pause(until)) => pause(worker, key, position, until, shown),
+        Some(Verdict::Await(awaited)) => awaiting::begin(worker, key, position, shown, *awaited),
         Some(Verdict::Reply(reply)) => answer::reply(worker, key, *reply),
         None => {}
     }
@@ -444,7 +460,11 @@ impl Exchange<'_> {
 }
 
 /// Runs `call` on a stream as filters see it; `None` if it is gone.
-fn with_exchange<R>(worker: &mut Worker, key: Key<Stream>, call: impl FnOnce(&mut Exchange<'_>) -> R) -> Option<R> {
+pub(super) fn with_exchange<R>(
+    worker: &mut Worker,
+    key: Key<Stream>,
+    call: impl FnOnce(&mut Exchange<'_>) -> R,
+) -> Option<R> {
     let stream = worker.streams.get_mut(key)?;
     let manager = Rc::clone(&stream.manager);
     let snapshot = Rc::clone(&stream.snapshot);
