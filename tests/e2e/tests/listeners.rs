@@ -376,10 +376,10 @@ fn what_proxy_headers_carry_beyond_addresses_is_kept_as_in_envoy() {
         panic!("{faults}");
     }
     let shown = |name: &str, text: &str| assert!(observed[1][name].contains(text), "{:?}", observed[1]);
-    shown("metadata 1 1.2.3.4:1001 5.6.7.8:2000 -", r#""own":{"authority":"one"}"#);
-    shown("tcp 2 1.2.3.4:1002 5.6.7.8:2000 -", r#""other":"//5iaW4=""#);
+    shown("metadata 1 1.2.3.4:1001 5.6.7.8:2000 0", r#""own":{"authority":"one"}"#);
+    shown("tcp 2 1.2.3.4:1002 5.6.7.8:2000 0", r#""other":"//5iaW4=""#);
     shown(
-        "state 1 1.2.3.4:1001 5.6.7.8:2000 HTTP/1.1",
+        "state 1 1.2.3.4:1001 5.6.7.8:2000 200",
         r#""state":{"authority":"two","base":"eA=="}"#,
     );
     shown("state 1", "x-state: two");
