@@ -2,7 +2,8 @@
 //!
 //! Events come from codecs (of either side), from pools and from timers; every function here runs
 //! to its end without waiting. The order of a request's life is the order of the modules:
-//! [`request`] (head, route, body), [`filtering`] (the HTTP filters), [`attempt`] (endpoint, connection),
+//! [`request`] (head, route, body), [`filtering`] (the HTTP filters), [`awaiting`]
+//! (a filter that asks somebody else), [`attempt`] (endpoint, connection),
 //! [`try_again`] (retries), [`mirror`] (copies to other clusters), [`response`] (head, body, trailers), [`internal_redirect`] (followed here), [`answer`]
 //! (what is answered here), [`finish`] (the end, exactly once a request), [`count`] (its statistics).
 
