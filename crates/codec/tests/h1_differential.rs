@@ -60,10 +60,6 @@ const DIVERGENCES: &[(&str, &str)] = &[
         "RFC 9112 section 3.2: each form for its methods; theirs takes any URI",
     ),
     (
-        "Connection names",
-        "RFC 9110 section 7.6.1: it must not name what is for every recipient; theirs leaves that to its user",
-    ),
-    (
         "trailer field not allowed",
         "RFC 9110 section 6.5.1: fields that frame or route are no trailers",
     ),

@@ -42,14 +42,6 @@ const CLUSTERS: &[(&str, &str)] = &[
         "preconnect_policy: {predictive_preconnect_ratio: 2}, {endpoints: four}",
     ),
     (
-        "predicted-by-weight",
-        "lb_policy: LEAST_REQUEST, preconnect_policy: {predictive_preconnect_ratio: 2}, {endpoints: weighted}",
-    ),
-    (
-        "predicted-by-load",
-        "lb_policy: LEAST_REQUEST, preconnect_policy: {predictive_preconnect_ratio: 2}, {endpoints: four}",
-    ),
-    (
         "one-each",
         "circuit_breakers: {per_host_thresholds: [{max_connections: 1}]}",
     ),
@@ -108,14 +100,9 @@ impl Targets {
             "blackhole" => socket("127.0.0.1", self.blackhole.port()),
             _ => socket("127.0.0.1", self.backend.port()),
         };
-        if let "four" | "weighted" = what {
-            let all = std::iter::once(&self.backend).chain(&self.others).enumerate();
-            let each = all.map(|(index, backend)| {
-                // All but alike: each has its turn before one has it again.
-                let weight = if what == "four" || index > 0 { 101 } else { 100 };
-                let address = socket("127.0.0.1", backend.port());
-                format!("{{load_balancing_weight: {weight}, endpoint: {{address: {address}}}}}")
-            });
+        if what == "four" {
+            let all = std::iter::once(&self.backend).chain(&self.others);
+            let each = all.map(|backend| format!("{{endpoint: {{address: {}}}}}", socket("127.0.0.1", backend.port())));
             return each.collect::<Vec<_>>().join(", ");
         }
         let mut names = what.split(' ').map(of);
@@ -344,12 +331,6 @@ fn numbers(side: &mut Side) {
     let name = "predicted: connections";
     let total = side.stat("predicted", "upstream_cx_total").to_string();
     side.found.insert(name.to_owned(), total);
-
-    for cluster in ["predicted-by-weight", "predicted-by-load"] {
-        assert!(call(&mut client, &format!("/{cluster}/")).starts_with("200 "));
-        let total = side.stat(cluster, "upstream_cx_total").to_string();
-        side.found.insert(format!("{cluster}: connections of one call"), total);
-    }
 
     let mut held = side.client();
     assert!(held.send(b"GET /one-each/hang HTTP/1.1\r\nhost: h\r\n\r\n"));

@@ -60,6 +60,10 @@ fn request_with<'b>(
     if options.names_an_address {
         return Err(Refusal::ConnectionOption);
     }
+    if options.names_host {
+        // As in Envoy: a request whose Host is for the next hop alone has none for us.
+        block.remove(KnownName::Host);
+    }
     block.set_method(method.as_bytes());
     target_and_host(method.as_bytes(), target.as_bytes(), is_http_10, config, block)?;
     Ok(Parsed {

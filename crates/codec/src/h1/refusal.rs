@@ -82,7 +82,7 @@ refusals! {
     DuplicateHost => 400, AmbiguousFraming, "more than one Host (RFC 9112 section 3.2)";
     /// `host`, or the target's authority, is not a host with optional port.
     InvalidHost => 400, RxMessagingError, "invalid Host (RFC 9112 section 3.2)";
-    /// `connection` names `host`, or another field that says where the message goes or whence it comes.
+    /// `connection` names a field that says where the message goes or whence it comes.
     ConnectionOption => 400, AmbiguousFraming, "Connection names what is for every recipient (RFC 9110 section 7.6.1)";
     /// `content-length` is not one decimal number that fits 64 bits.
     ContentLength => 400, AmbiguousFraming, "invalid Content-Length (RFC 9112 section 6.3)";

@@ -79,8 +79,10 @@ pub struct ConnectionOptions {
     pub close: bool,
     /// It is kept, in HTTP/1.0.
     pub keep_alive: bool,
-    /// They name a field that says where the message goes or whence it comes: `host`, a pseudo-header, or one of the
-    /// `x-forwarded-` ones that decisions rest on. A recipient that obeyed would forward another message.
+    /// They name `host`.
+    pub names_host: bool,
+    /// They name a pseudo-header, or one of the `x-forwarded-` fields that decisions rest on. A recipient that obeyed
+    /// would forward another message.
     pub names_an_address: bool,
 }
 
@@ -97,6 +99,8 @@ pub fn connection_options(block: &HeaderBlock) -> ConnectionOptions {
             found.keep_alive = true;
         } else if option.eq_ignore_ascii_case(b"close") {
             found.close = true;
+        } else if option.eq_ignore_ascii_case(b"host") {
+            found.names_host = true;
         } else {
             found.names_an_address |= is_address_field(option);
         }
@@ -105,7 +109,7 @@ pub fn connection_options(block: &HeaderBlock) -> ConnectionOptions {
 }
 
 fn is_address_field(option: &[u8]) -> bool {
-    const FIELDS: [&[u8]; 4] = [b"host", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"];
+    const FIELDS: [&[u8]; 3] = [b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"];
     option.starts_with(b":") || FIELDS.iter().any(|field| option.eq_ignore_ascii_case(field))
 }
 
