@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use codec::headers::HeaderBlock;
 use config::access_log::{AccessLog, AccessLogFilter, AccessLogFormat, AccessLogSink};
 use config::endpoint::EndpointDetails;
-use config::metadata::{Metadata, Struct, Value};
+use config::metadata::{Struct, Value};
 use telemetry::access_log::{
     Address, ByteCount, DEFAULT_FORMAT, Format, JsonTemplate, LogAddress, LogContext, MetadataSource, MetadataValue,
     ResponseFlags, Side, Sink, Text, TimePoint, TlsField, Writer,
