@@ -18,6 +18,7 @@ use crate::metadata::Struct;
 use crate::secret::Secret;
 use crate::string_matcher::StringMatcher;
 
+mod overload;
 mod parse;
 mod source;
 mod stats;
@@ -49,6 +50,9 @@ pub struct Bootstrap {
     pub layered_runtime: Vec<RuntimeLayer>,
     /// How the application log is written, unless the command line says so.
     pub application_log_format: Option<ApplicationLogFormat>,
+    /// The most connections from callers at a time, over all listeners (the overload manager's monitor of them). None:
+    /// the runtime's word counts.
+    pub max_downstream_connections: Option<u64>,
     /// How names are resolved, where their cluster does not say it.
     pub dns_resolver: DnsResolver,
 }

@@ -69,6 +69,8 @@ pub struct Listener {
     pub metadata: Metadata,
     /// Whether the process-wide limit on connections does not count for it.
     pub ignore_global_conn_limit: bool,
+    /// Whether the overload manager's limit on connections does not count for it; the runtime's does.
+    pub bypass_overload_manager: bool,
     /// Identity of its content.
     pub fingerprint: Fingerprint,
 }

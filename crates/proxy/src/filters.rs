@@ -4,6 +4,7 @@ use config::Extensions;
 
 mod buffer;
 pub(crate) mod chain;
+mod compressor;
 mod cors;
 pub(crate) mod exchange;
 mod fault;
@@ -20,6 +21,7 @@ pub(crate) mod router;
 /// Registers the parsers of the HTTP filters this crate executes: one line each.
 pub fn register(extensions: &mut Extensions) {
     buffer::register(extensions);
+    compressor::register(extensions);
     cors::register(extensions);
     fault::register(extensions);
     grpc_stats::register(extensions);

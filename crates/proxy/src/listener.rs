@@ -342,9 +342,7 @@ fn over_limit(cell: &WorkerCell, listener: &CompiledListener) -> Option<Counter>
     if listener.limit.is_some_and(|limit| listener.open.total() >= limit) {
         return Some(stat::DOWNSTREAM_CX_OVERFLOW);
     }
-    let limit = listener
-        .global_limit
-        .filter(|_| !listener.config.ignore_global_conn_limit)?;
+    let limit = listener.global_limit?;
     let open = cell
         .worker
         .borrow()

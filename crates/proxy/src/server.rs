@@ -130,10 +130,26 @@ struct Bound {
 /// Bounds on connections from callers that are not in a listener's own configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Of all listeners together (runtime key `overload.global_downstream_max_connections`).
+    /// Of all listeners together, where the overload manager does not say it (runtime key
+    /// `overload.global_downstream_max_connections`).
     pub global: Option<u64>,
+    /// Of all listeners together (the overload manager's monitor of downstream connections).
+    pub overload_manager: Option<u64>,
     /// By listener name (runtime keys `envoy.resource_limits.listener.<name>.connection_limit`).
     pub listeners: HashMap<Arc<str>, u64>,
+}
+
+impl ConnectionLimits {
+    /// How many connections of all listeners together may be open for this one to take another. As in Envoy, a listener
+    /// that bypasses the overload manager falls back to the runtime's word.
+    pub(crate) fn of_all(&self, listener: &Listener) -> Option<u64> {
+        if listener.ignore_global_conn_limit {
+            return None;
+        }
+        self.overload_manager
+            .filter(|_| !listener.bypass_overload_manager)
+            .or(self.global)
+    }
 }
 
 impl Server {

@@ -227,7 +227,7 @@ impl Compiler {
             access_logs: self.log_sinks.open(&listener.access_log),
             open: open.unwrap_or_else(|| OpenConnections::new(self.stats.workers())),
             limit: self.limits.listeners.get(name).copied(),
-            global_limit: self.limits.global,
+            global_limit: self.limits.of_all(listener),
             chains: listener.filter_chains.iter().filter_map(&compile).collect(),
             default: listener.default_filter_chain.as_ref().and_then(&compile),
         };

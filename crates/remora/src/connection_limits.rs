@@ -1,15 +1,23 @@
-//! Bounds on connections that Envoy takes from runtime values (Envoy: Listeners > Runtime, Best practices for edge
-//! proxies). The runtime is that of the bootstrap's layers: nothing changes it later.
+//! Bounds on connections of the overload manager, and those that Envoy takes from runtime values (Envoy: Listeners >
+//! Runtime, Best practices for edge proxies). The runtime is that of the bootstrap's layers: nothing changes it later.
 
-use config::bootstrap::RuntimeLayer;
+use config::bootstrap::{Bootstrap, RuntimeLayer};
 use config::metadata::{Struct, Value};
 use proxy::server::ConnectionLimits;
 
 const GLOBAL: &str = "overload.global_downstream_max_connections";
 const LISTENER: (&str, &str) = ("envoy.resource_limits.listener.", ".connection_limit");
 
+/// The bounds of a bootstrap.
+pub(crate) fn from_bootstrap(bootstrap: &Bootstrap) -> ConnectionLimits {
+    ConnectionLimits {
+        overload_manager: bootstrap.max_downstream_connections,
+        ..from_runtime(&bootstrap.layered_runtime)
+    }
+}
+
 /// The bounds in these layers; a later layer goes before an earlier one.
-pub(crate) fn from_runtime(layers: &[RuntimeLayer]) -> ConnectionLimits {
+fn from_runtime(layers: &[RuntimeLayer]) -> ConnectionLimits {
     let mut limits = ConnectionLimits::default();
     for layer in layers {
         if let Some(values) = &layer.values {
@@ -78,5 +86,19 @@ mod tests {
         ]);
         assert_eq!(limits.global, Some(7));
         assert_eq!(limits.listeners.get("a.b"), Some(&3));
+    }
+
+    #[test]
+    fn the_overload_managers_bound_is_beside_the_runtimes() {
+        let text = "overload_manager: {resource_monitors: [{name: m, typed_config: {'@type': \
+                    type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.\
+                    DownstreamConnectionsConfig, max_active_downstream_connections: 5}}]}\n\
+                    layered_runtime: {layers: [{name: a, static_layer: {overload.global_downstream_max_connections: 9}}]}";
+        let mut source = config::bootstrap::BootstrapSource::new();
+        let form = config::bootstrap::Format::Yaml;
+        source.merge(text.as_bytes(), "b.yaml", form, false).expect("a bootstrap");
+        let parsed = source.parse(&config::Extensions::new()).expect("valid");
+        let limits = from_bootstrap(&parsed.value);
+        assert_eq!((limits.overload_manager, limits.global), (Some(5), Some(9)));
     }
 }

@@ -187,7 +187,7 @@ impl Control {
         let local = LocalInfo::new(&node.cluster);
         let mut server = Server::start(workers, &registry, &loader, &logs, local_address, &local)?;
         server.set_drain_time(options.drain_time());
-        server.set_connection_limits(connection_limits::from_runtime(&bootstrap.layered_runtime));
+        server.set_connection_limits(connection_limits::from_bootstrap(&bootstrap));
         let (lifecycle, commands) = Lifecycle::new(local);
         let lifecycle = Arc::new(lifecycle);
         let mut configs = xds.configs();

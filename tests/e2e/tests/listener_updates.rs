@@ -159,3 +159,47 @@ fn a_changed_chain_ends_its_own_connections_and_no_others() {
     assert_eq!(remora["the other chain's connection stays"], "true");
     assert_eq!(remora["and in the log"], "1.2.3.4:1000 127.0.0.1 5.6.7.8:2000 200");
 }
+
+/// The overload manager allows one connection; the runtime would allow none, and is not asked where there is a monitor.
+const OVERLOAD: &str = r#"
+admin: {ignore_global_conn_limit: true, address: {socket_address: {address: 127.0.0.1, port_value: {admin}}}}
+overload_manager:
+  resource_monitors:
+  - name: envoy.resource_monitors.global_downstream_max_connections
+    typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig, max_active_downstream_connections: 1}
+static_resources:
+  listeners:
+  - name: bounded
+    stat_prefix: bounded
+    address: {socket_address: {address: 127.0.0.1, port_value: {bounded}}}
+    filter_chains: &chains [{filters: [{name: tcp, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: tcp, cluster: echo}}]}]
+  - name: bypassing
+    bypass_overload_manager: true
+    address: {socket_address: {address: 127.0.0.1, port_value: {bypassing}}}
+    filter_chains: *chains
+  clusters:
+  - {name: echo, type: STATIC, load_assignment: {cluster_name: x, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: {echo}}}}}]}]}}
+"#;
+
+#[test]
+fn the_overload_manager_bounds_connections_of_listeners_that_do_not_bypass_it() {
+    for kind in [Kind::Envoy, Kind::Remora] {
+        let directory = Directory::new("overload");
+        let (bounded, bypassing) = (ports::free_port(), ports::free_port());
+        let bootstrap = OVERLOAD
+            .replace("{bounded}", &bounded.to_string())
+            .replace("{bypassing}", &bypassing.to_string())
+            .replace("{echo}", &backend(Behaviour::Echo).to_string());
+        let proxy = Proxy::start(kind, &directory, kind.name(), &bootstrap);
+        let first = connect_from([127, 0, 0, 1], bounded);
+        let mut second = TcpStream::connect(("127.0.0.1", bounded)).expect("the system accepts for the proxy");
+        assert!(
+            !matches!(second.read(&mut [0]), Ok(1..)),
+            "{}: one too many is closed",
+            kind.name()
+        );
+        let _other = connect_from([127, 0, 0, 1], bypassing);
+        assert_eq!(proxy.stat("listener.bounded.downstream_global_cx_overflow"), 1, "{}", kind.name());
+        drop(first);
+    }
+}

@@ -8,6 +8,7 @@ use xds_api::envoy::config::bootstrap::v3 as pb;
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::type_name;
 
+use super::overload;
 use super::{Admin, ApplicationLogFormat, Bootstrap, ClusterManager, DynamicResources, RuntimeLayer, StatsSettings};
 use crate::access_log::{AccessLog, AccessLogFormat, AccessLogSink};
 use crate::address::Address;
@@ -76,6 +77,7 @@ fn parse(context: &mut Context<'_>, message: &pb::Bootstrap) -> Result<Bootstrap
     let layers = context.optional("layered_runtime", message.layered_runtime.as_ref(), parse_runtime);
     let log_config = message.application_log_config.as_ref();
     let application_log_format = context.optional("application_log_config", log_config, parse_log_config);
+    let overload = context.optional("overload_manager", message.overload_manager.as_ref(), overload::parse);
     note_extensions(context, message);
     let dns_resolver = message.typed_dns_resolver_config.as_ref();
     let dns_resolver = context.optional("typed_dns_resolver_config", dns_resolver, DnsResolver::parse);
@@ -90,6 +92,7 @@ fn parse(context: &mut Context<'_>, message: &pb::Bootstrap) -> Result<Bootstrap
         stats: stats?,
         layered_runtime: layers?.unwrap_or_default(),
         application_log_format: application_log_format?.flatten(),
+        max_downstream_connections: overload?.flatten(),
         dns_resolver: dns_resolver?.unwrap_or_default(),
     };
     check_management_servers(context, &bootstrap);

@@ -3,6 +3,8 @@
 use xds_api::envoy::config::bootstrap::v3 as pb;
 use xds_api::envoy::config::core::v3 as core;
 use xds_api::envoy::config::metrics::v3 as metrics;
+use xds_api::envoy::config::overload::v3 as overload;
+use xds_api::envoy::extensions::resource_monitors::downstream_connections::v3 as connections;
 use xds_api::envoy::r#type::matcher::v3 as matcher;
 use xds_api::envoy::r#type::v3 as types;
 
@@ -11,6 +13,7 @@ use crate::support;
 const NO_WATCHDOG: &str = "no watchdog watches the threads";
 const NO_XDSTP: &str = "resource names of the form xdstp:// are not supported";
 const NO_EXTENSION: &str = "there is no such extension";
+const NO_OVERLOAD: &str = "nothing is done at a level of overload: connections have a bound";
 const NO_DNS_SETTINGS: &str = "names are resolved as the system's resolv.conf says";
 
 support! {
@@ -33,7 +36,7 @@ support! {
         tracing: rejected("set the provider in the HTTP connection manager's tracing"),
         layered_runtime: supported,
         admin: supported,
-        overload_manager: rejected("there is no overload manager"),
+        overload_manager: supported,
         enable_dispatcher_stats: without_effect("there are no dispatcher statistics"),
         header_prefix: rejected("headers start with x-envoy-"),
         stats_server_version_override: without_effect("server.version is the version of this proxy"),
@@ -97,6 +100,26 @@ support! {
         socket_options: rejected("raw socket options are not set"),
         ignore_global_conn_limit: without_effect("there is no global connection limit"),
         allow_paths: supported,
+    }
+
+    message overload::OverloadManager as "envoy.config.overload.v3.OverloadManager" {
+        refresh_interval: without_effect("connections are counted as they come"),
+        resource_monitors: supported,
+        actions: rejected(NO_OVERLOAD),
+        loadshed_points: rejected(NO_OVERLOAD),
+        buffer_factory_config: rejected("buffers are not accounted for by their owner"),
+    }
+
+    message overload::ResourceMonitor as "envoy.config.overload.v3.ResourceMonitor" {
+        name: supported,
+    }
+    oneof config_type: overload::resource_monitor::ConfigType {
+        TypedConfig => typed_config: supported,
+    }
+
+    message connections::DownstreamConnectionsConfig
+        as "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig" {
+        max_active_downstream_connections: supported,
     }
 
     message pb::ClusterManager as "envoy.config.bootstrap.v3.ClusterManager" {

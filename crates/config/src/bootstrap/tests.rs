@@ -274,6 +274,45 @@ fn inert_extensions_are_noted_and_others_rejected() {
 }
 
 #[test]
+fn the_overload_manager_bounds_connections_and_nothing_else() {
+    let monitor = |message: &str| {
+        format!(
+            "overload_manager: {{resource_monitors: [{{name: m, typed_config: {{'@type': \
+             type.googleapis.com/envoy.extensions.resource_monitors.{message}}}}}]}}"
+        )
+    };
+    let most = |value: &str| {
+        let message = "downstream_connections.v3.DownstreamConnectionsConfig, max_active_downstream_connections: ";
+        monitor(&format!("{message}{value}"))
+    };
+    let bound = |text: &str| parse(text).expect("valid").value.max_downstream_connections;
+    assert_eq!(bound("overload_manager: {}"), None);
+    assert_eq!(bound(&most("2147483647")), Some(2_147_483_647));
+    for (text, expected) in [
+        (
+            most("0"),
+            "overload_manager.resource_monitors[0].typed_config.max_active_downstream_connections: is 0, expected at least 1",
+        ),
+        (
+            monitor("fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 5"),
+            "overload_manager.resource_monitors[0].typed_config: is \
+             \"type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig\", which is not supported: \
+             only downstream connections are bounded",
+        ),
+        (
+            "overload_manager: {actions: [{name: a}]}".to_owned(),
+            "overload_manager.actions: is not supported: nothing is done at a level of overload: connections have a bound",
+        ),
+        (
+            "overload_manager: {resource_monitors: [{name: m}]}".to_owned(),
+            "overload_manager.resource_monitors[0].typed_config: is required",
+        ),
+    ] {
+        assert_eq!(faults(&text), [format!("1 {expected}")]);
+    }
+}
+
+#[test]
 fn stats_settings_are_parsed_and_their_faults_named() {
     let text = r#"
 stats_config:

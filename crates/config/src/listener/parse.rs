@@ -119,6 +119,7 @@ impl Listener {
             access_log: access_log?,
             metadata,
             ignore_global_conn_limit: message.ignore_global_conn_limit,
+            bypass_overload_manager: message.bypass_overload_manager,
             fingerprint,
         })
     }

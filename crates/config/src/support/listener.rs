@@ -47,7 +47,7 @@ support! {
         bind_to_port: supported,
         enable_mptcp: rejected("sockets are plain TCP"),
         ignore_global_conn_limit: supported,
-        bypass_overload_manager: without_effect("there is no overload manager"),
+        bypass_overload_manager: supported,
         tcp_keepalive: supported,
     }
     oneof listener_specifier: pb::listener::ListenerSpecifier {
