@@ -160,7 +160,7 @@ fn a_changed_chain_ends_its_own_connections_and_no_others() {
     assert_eq!(remora["and in the log"], "1.2.3.4:1000 127.0.0.1 5.6.7.8:2000 200");
 }
 
-/// The overload manager allows one connection; the runtime would allow none, and is not asked where there is a monitor.
+/// The overload manager allows one connection.
 const OVERLOAD: &str = r#"
 admin: {ignore_global_conn_limit: true, address: {socket_address: {address: 127.0.0.1, port_value: {admin}}}}
 overload_manager:
