@@ -96,7 +96,9 @@ mod tests {
                     layered_runtime: {layers: [{name: a, static_layer: {overload.global_downstream_max_connections: 9}}]}";
         let mut source = config::bootstrap::BootstrapSource::new();
         let form = config::bootstrap::Format::Yaml;
-        source.merge(text.as_bytes(), "b.yaml", form, false).expect("a bootstrap");
+        source
+            .merge(text.as_bytes(), "b.yaml", form, false)
+            .expect("a bootstrap");
         let parsed = source.parse(&config::Extensions::new()).expect("valid");
         let limits = from_bootstrap(&parsed.value);
         assert_eq!((limits.overload_manager, limits.global), (Some(5), Some(9)));

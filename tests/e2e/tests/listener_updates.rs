@@ -199,7 +199,12 @@ fn the_overload_manager_bounds_connections_of_listeners_that_do_not_bypass_it() 
             kind.name()
         );
         let _other = connect_from([127, 0, 0, 1], bypassing);
-        assert_eq!(proxy.stat("listener.bounded.downstream_global_cx_overflow"), 1, "{}", kind.name());
+        assert_eq!(
+            proxy.stat("listener.bounded.downstream_global_cx_overflow"),
+            1,
+            "{}",
+            kind.name()
+        );
         drop(first);
     }
 }

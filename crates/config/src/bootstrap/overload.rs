@@ -37,7 +37,10 @@ pub(super) fn parse(context: &mut Context<'_>, message: &pb::OverloadManager) ->
             context.check(&config);
             let most = config.max_active_downstream_connections;
             u64::try_from(most).ok().filter(|most| *most > 0).ok_or_else(|| {
-                context.reject_field("max_active_downstream_connections", format!("is {most}, expected at least 1"))
+                context.reject_field(
+                    "max_active_downstream_connections",
+                    format!("is {most}, expected at least 1"),
+                )
             })
         })
     })?;
