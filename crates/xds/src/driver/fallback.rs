@@ -56,10 +56,18 @@ async fn first_answer(
     let patience = shared.settings.does_not_exist_timeout;
     let answer = tokio::time::timeout(patience, answer(shared, servers, &writer, &mut reader, wake));
     let response = answer.await.map_err(|_| format!("no answer within {patience:?}"))??;
-    if let Err(unexpected) = shared.with(|engine, now| engine.probe_answered(source, response, now)) {
-        tracing::warn!(?source, "ignored a {unexpected}");
+    let taken = shared.with(|engine, now| {
+        let is_current = engine.is_probe_current(source);
+        is_current.then(|| engine.probe_answered(source, response, now))
+    });
+    match taken {
+        Some(Ok(())) => Ok((writer, reader)),
+        Some(Err(unexpected)) => {
+            tracing::warn!(?source, "ignored a {unexpected}");
+            Ok((writer, reader))
+        }
+        None => Err("more came from the server in use after it was asked".to_owned()),
     }
-    Ok((writer, reader))
 }
 
 async fn answer(

@@ -1,6 +1,6 @@
 //! What the engine keeps of one stream.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,6 +44,8 @@ pub(super) struct Stream {
     pub(super) session: Session,
     /// The session with a preferred server while another one serves, see [`fallback`](super::fallback).
     pub(super) probe: Option<Session>,
+    /// What the preferred server was told in delta that we have, of the types it was asked for.
+    pub(super) claims: [Option<HashSet<String>>; ResourceType::ALL.len()],
     /// Whether something new is asked for while there is no connection.
     pub(super) has_news: bool,
     /// Types that were answered at all.
@@ -75,6 +77,7 @@ impl Stream {
         Self {
             session,
             probe: None,
+            claims: Default::default(),
             has_news: false,
             answered_types: Default::default(),
             name: names.first().cloned().unwrap_or_default(),

@@ -199,6 +199,26 @@ fn names_wanted_and_dropped_while_a_preferred_server_is_tried_are_known_to_it_to
     }
 }
 
+/// In delta it says of what is gone only where it was told that we have it.
+#[test]
+fn a_preferred_server_is_asked_again_when_more_came_after_the_question() {
+    for variant in BOTH {
+        let mut script = on_fallback(variant);
+        script.engine.probe_opened(SourceId::ADS, 0);
+        probe_requests(&mut script);
+        assert!(script.engine.is_probe_current(SourceId::ADS));
+        script.sends(LDS, "8", &[fixture("late", &[])]);
+        assert_eq!(
+            script.engine.is_probe_current(SourceId::ADS),
+            variant == Variant::StateOfTheWorld
+        );
+        script.engine.probe_closed(SourceId::ADS);
+        script.engine.probe_opened(SourceId::ADS, 0);
+        probe_requests(&mut script);
+        assert!(script.engine.is_probe_current(SourceId::ADS));
+    }
+}
+
 #[test]
 fn a_preferred_server_that_fails_again_changes_nothing() {
     for variant in BOTH {

@@ -251,7 +251,10 @@ impl Run {
     fn probe_answers(&mut self, resource_type: ResourceType) {
         let Some(probe) = &mut self.probe else { return };
         let response = probe.response(self.variant, &self.world, resource_type, Spoil::No);
-        if let (Some(response), Some(probe)) = (response, self.probe.take_if(|_| true)) {
+        if let (Some(response), Some(probe)) = (response, self.probe.take()) {
+            if !self.engine.is_probe_current(SourceId::ADS) {
+                return self.engine.probe_closed(SourceId::ADS);
+            }
             self.server = probe;
             self.is_preferred = true;
             let _ = self.engine.probe_answered(SourceId::ADS, response, self.now);
