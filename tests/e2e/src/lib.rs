@@ -7,7 +7,10 @@ pub mod h2_case;
 pub mod h2_client_cases;
 pub mod h2_server_cases;
 pub mod h2_wire;
-#[expect(clippy::print_stderr, reason = "a test tells why it was skipped, and what it counted")]
+#[expect(
+    clippy::print_stderr,
+    reason = "a test tells why it was skipped, and what it counted"
+)]
 pub mod instruction_budget;
 pub mod istio;
 pub mod pods;
