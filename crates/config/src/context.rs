@@ -286,6 +286,11 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// What reads data from outside of the configuration.
+    pub(crate) fn reader(&self) -> Option<crate::extensions::DataReader> {
+        self.extensions.reader()
+    }
+
     /// Whether an extension of this kind and type is known.
     pub fn knows(&self, kind: ExtensionKind, type_url: &str) -> bool {
         self.extensions.parser(kind, type_url).is_some()

@@ -66,14 +66,27 @@ impl DataSource {
         }
     }
 
-    /// Inline text, for places where only that is supported.
-    pub(crate) fn parse_inline(context: &mut Context<'_>, message: &core::DataSource) -> Result<Arc<str>, Reported> {
-        match Self::parse(context, message)? {
+    /// Parses a data source and reads it at once, where the context has what reads: it is inline then.
+    pub(crate) fn parse_and_read(context: &mut Context<'_>, message: &core::DataSource) -> Result<Self, Reported> {
+        match (Self::parse(context, message)?, context.reader()) {
+            (source @ (Self::Filename { .. } | Self::EnvironmentVariable(_)), Some(read)) => match read(&source) {
+                Ok(data) => Ok(Self::Inline(data.into())),
+                Err(reason) => Err(context.reject(reason)),
+            },
+            (source, _) => Ok(source),
+        }
+    }
+
+    /// The same for a text, which must be inline where nothing reads.
+    pub(crate) fn parse_text(context: &mut Context<'_>, message: &core::DataSource) -> Result<Arc<str>, Reported> {
+        match Self::parse_and_read(context, message)? {
             Self::Inline(data) => match std::str::from_utf8(&data) {
                 Ok(text) => Ok(shared(text)),
                 Err(_) => Err(context.reject("is not text")),
             },
-            _ => Err(context.reject("must be inline here (inline_string)")),
+            Self::Filename { .. } | Self::EnvironmentVariable(_) => {
+                Err(context.reject("must be inline here (inline_string)"))
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::alike::Alike;
 use crate::context::Context;
+use crate::data_source::DataSource;
 use crate::rejected::Reported;
 use crate::resource::References;
 
@@ -80,12 +81,16 @@ pub type Parser = fn(&mut Context<'_>, &[u8]) -> Result<Arc<dyn ExtensionConfig>
 /// Compiles a text with command operators (`%REQ(name)%`), or says what is wrong with it.
 pub type FormatCompiler = fn(&str) -> Result<Arc<dyn ExtensionConfig>, String>;
 
+/// Reads data that is not in the configuration itself, or says why it cannot.
+pub type DataReader = fn(&DataSource) -> Result<Vec<u8>, String>;
+
 /// The extensions a caller knows. The proxy and the control plane pass the full set, so that whatever the one sends
 /// the other can execute.
 #[derive(Clone, Default)]
 pub struct Extensions {
     parsers: HashMap<(ExtensionKind, &'static str), Parser>,
     formats: Option<FormatCompiler>,
+    reader: Option<DataReader>,
     ignored: HashMap<(ExtensionKind, &'static str), &'static str>,
     /// Not an extension, but like them handed to every parser.
     pub(crate) alike: Arc<Alike>,
@@ -113,6 +118,18 @@ impl Extensions {
     /// What compiles texts with command operators, if anybody does.
     pub fn formats(&self) -> Option<FormatCompiler> {
         self.formats
+    }
+
+    /// Registers what reads files and environment variables. Only who is to execute the configuration has them: others
+    /// let be what they cannot read.
+    pub fn register_reader(&mut self, reader: DataReader) -> &mut Self {
+        self.reader = Some(reader);
+        self
+    }
+
+    /// What reads files and environment variables, if anybody does.
+    pub fn reader(&self) -> Option<DataReader> {
+        self.reader
     }
 
     /// Registers a message that is accepted unread: it changes nothing here, for this reason.

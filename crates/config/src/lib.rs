@@ -51,7 +51,7 @@ mod testing;
 
 pub use complete::Config;
 pub use context::Context;
-pub use extensions::{ExtensionConfig, ExtensionKind, Extensions, FormatCompiler, Parser};
+pub use extensions::{DataReader, ExtensionConfig, ExtensionKind, Extensions, FormatCompiler, Parser};
 pub use field_path::FieldPath;
 pub use fingerprint::Fingerprint;
 pub use rejected::{Parsed, Rejected, Reported, WithoutEffect};

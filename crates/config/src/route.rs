@@ -53,8 +53,6 @@ pub struct RouteConfiguration {
     /// Whether a table that names an unknown cluster is refused. Where nothing is said, one that is written into its
     /// listener is.
     pub validate_clusters: Option<bool>,
-    /// Longest body of a direct response, in bytes.
-    pub max_direct_response_body_size_bytes: u32,
     /// Mirroring for routes that have none of their own.
     pub request_mirror_policies: Vec<RequestMirrorPolicy>,
     /// Configuration of filters, by filter name.

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use codec::Connection as Codec;
+use telemetry::stats::http2;
 use tls::{ClientContext, Peer, Session, TlsError};
 
 use crate::downstream::Downstream;
@@ -92,8 +93,8 @@ pub(crate) struct Connection {
     waker: Option<Waker>,
     /// The task will run anyway: it is running now, or was woken.
     scheduled: bool,
-    /// How many of its streams `http2.streams_active` counts.
-    shown_streams: u32,
+    /// What the gauges of its protocol count of it.
+    shown: Shown,
 }
 
 impl Connection {
@@ -113,7 +114,7 @@ impl Connection {
             shut: false,
             waker: None,
             scheduled: false,
-            shown_streams: 0,
+            shown: Shown::default(),
         }
     }
 
@@ -272,9 +273,14 @@ fn turn(
     };
     connection.scheduled = false;
     if let Some(codec) = &connection.codec {
-        let streams = codec.active_streams() as u32;
-        if streams != connection.shown_streams {
-            show_streams(&connection.role, codec, &mut connection.shown_streams, streams);
+        let now = Shown::of(codec);
+        if now != connection.shown {
+            show(
+                &connection.role,
+                codec,
+                std::mem::replace(&mut connection.shown, now),
+                now,
+            );
         }
     }
     if connection.lifecycle == Lifecycle::Closed {
@@ -313,7 +319,7 @@ fn remove(worker: &mut Worker, key: Key<Connection>) {
     worker.disarm(connection.timer);
     count_codec(&mut connection);
     if let Some(codec) = &connection.codec {
-        show_streams(&connection.role, codec, &mut connection.shown_streams, 0);
+        show(&connection.role, codec, connection.shown, Shown::default());
     }
     let ending = connection.ending.unwrap_or(Ending {
         by_peer: false,
@@ -329,19 +335,40 @@ fn remove(worker: &mut Worker, key: Key<Connection>) {
     }
 }
 
-/// Brings `http2.streams_active` up to date with the streams of one connection. HTTP/1.1 has no such gauge.
-fn show_streams(role: &Role, codec: &Codec, shown: &mut u32, streams: u32) {
-    let change = i64::from(streams) - i64::from(std::mem::replace(shown, streams));
-    if change == 0 || !codec.is_h2() {
+/// What the gauges of HTTP/2 count of one connection; HTTP/1.1 has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Shown {
+    /// `http2.streams_active`.
+    streams: u32,
+    /// `http2.pending_send_bytes`: octets of bodies that wait for the peer's window, or for the socket.
+    queued: u32,
+}
+
+impl Shown {
+    fn of(codec: &Codec) -> Self {
+        match codec.is_h2() {
+            true => Shown {
+                streams: codec.active_streams() as u32,
+                queued: u32::try_from(codec.queued_bytes()).unwrap_or(u32::MAX),
+            },
+            false => Shown::default(),
+        }
+    }
+}
+
+/// Brings the gauges of HTTP/2 up to date with one connection.
+fn show(role: &Role, codec: &Codec, before: Shown, now: Shown) {
+    if before == now || !codec.is_h2() {
         return;
     }
     let (block, shard) = match role {
         Role::Downstream(downstream) => (downstream.codec_stats(true), downstream.shard),
         Role::Upstream(upstream) => (upstream.codec_stats(true), upstream.shard()),
     };
-    block
-        .local(shard)
-        .gauge_add(telemetry::stats::http2::STREAMS_ACTIVE, change);
+    let stats = block.local(shard);
+    let change = |before: u32, now: u32| i64::from(now) - i64::from(before);
+    stats.gauge_add(http2::STREAMS_ACTIVE, change(before.streams, now.streams));
+    stats.gauge_add(http2::PENDING_SEND_BYTES, change(before.queued, now.queued));
 }
 
 /// Adds what the codec has counted to the statistics of its protocol: of the process for callers, of the cluster for

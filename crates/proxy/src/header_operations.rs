@@ -57,13 +57,7 @@ pub(crate) struct RequestHead<'a> {
 
 impl Target for RequestHead<'_> {
     fn evaluate(&self, format: &Format, out: &mut Vec<u8>) {
-        let entry = Entry {
-            stream: self.stream,
-            downstream: self.downstream,
-            response: None,
-            now: self.now,
-        };
-        format.write(&entry, out);
+        write(format, (self.stream, self.downstream), None, self.now, out);
     }
 
     fn block(&mut self) -> &mut HeaderBlock {
@@ -81,13 +75,7 @@ pub(crate) struct ResponseHead<'a> {
 
 impl Target for ResponseHead<'_> {
     fn evaluate(&self, format: &Format, out: &mut Vec<u8>) {
-        let entry = Entry {
-            stream: self.stream,
-            downstream: self.downstream,
-            response: Some(self.head),
-            now: self.now,
-        };
-        format.write(&entry, out);
+        write(format, (self.stream, self.downstream), Some(self.head), self.now, out);
     }
 
     fn block(&mut self) -> &mut HeaderBlock {
@@ -105,18 +93,29 @@ pub(crate) struct OtherBlock<'a> {
 
 impl Target for OtherBlock<'_> {
     fn evaluate(&self, format: &Format, out: &mut Vec<u8>) {
-        let entry = Entry {
-            stream: self.stream,
-            downstream: self.downstream,
-            response: None,
-            now: self.now,
-        };
-        format.write(&entry, out);
+        write(format, (self.stream, self.downstream), None, self.now, out);
     }
 
     fn block(&mut self) -> &mut HeaderBlock {
         self.block
     }
+}
+
+/// Writes what a format comes to for a request of a connection, and for the head of its answer where that is made.
+fn write(
+    format: &Format,
+    (stream, downstream): (&Stream, &Downstream),
+    response: Option<&HeaderBlock>,
+    now: Instant,
+    out: &mut Vec<u8>,
+) {
+    let entry = Entry {
+        stream,
+        downstream,
+        response,
+        now,
+    };
+    format.write(&entry, out);
 }
 
 /// Makes one change. `buffer` is scratch space.

@@ -17,9 +17,6 @@ use crate::slab::Key;
 use crate::stream::Stream;
 use crate::worker::Worker;
 
-/// Longest body that a rule may give, in bytes.
-const LONGEST_BODY: usize = 1 << 20;
-
 /// The rules of a connection manager, compiled.
 #[derive(Debug)]
 pub(crate) struct LocalReplies {
@@ -82,10 +79,7 @@ impl LocalReplies {
         let mapper = |mapper: &config::http_connection_manager::ResponseMapper| Mapper {
             filter: mapper.filter.clone(),
             status: mapper.status_code,
-            body: mapper
-                .body
-                .as_ref()
-                .map(|body| route_table::direct_body(body, LONGEST_BODY)),
+            body: mapper.body.as_ref().map(route_table::direct_body),
             format: mapper.body_format_override.as_ref().and_then(BodyTemplate::compile),
             headers: mapper.headers_to_add.clone(),
         };

@@ -98,10 +98,9 @@ impl RouteTable {
                 },
                 Action::Redirect(_) | Action::DirectResponse(_) | Action::NonForwarding => Vec::new(),
             };
-            let longest = config.max_direct_response_body_size_bytes as usize;
             let (body, body_format) = match &route.action {
                 Action::DirectResponse(response) => (
-                    response.body.as_ref().map(|body| direct_body(body, longest)),
+                    response.body.as_ref().map(direct_body),
                     response.body_format.as_ref().and_then(BodyTemplate::compile),
                 ),
                 _ => (None, None),
@@ -466,20 +465,8 @@ impl RequestView for View<'_> {
     }
 }
 
-/// The body of an answer made here, read once when the table is compiled. A file that can't be read
-/// is reported and leaves the body empty: the status still says what was meant. One longer than `longest` is cut.
-pub(crate) fn direct_body(source: &DataSource, longest: usize) -> Vec<u8> {
-    let mut body = match source {
-        DataSource::Inline(bytes) => bytes.to_vec(),
-        DataSource::Filename { path, .. } => std::fs::read(&**path).unwrap_or_else(|error| {
-            tracing::warn!(target: "config", %path, %error, "cannot read the body of a direct response");
-            Vec::new()
-        }),
-        DataSource::EnvironmentVariable(name) => std::env::var(&**name).unwrap_or_default().into_bytes(),
-    };
-    if body.len() > longest {
-        tracing::warn!(target: "config", length = body.len(), limit = longest, "a direct response's body is cut");
-        body.truncate(longest);
-    }
-    body
+/// The body of an answer made here, which is inline: whoever executes a configuration reads what is elsewhere when it is
+/// taken ([`config::Extensions::register_reader`]).
+pub(crate) fn direct_body(source: &DataSource) -> Vec<u8> {
+    source.inline().unwrap_or_default().to_vec()
 }

@@ -24,7 +24,7 @@ use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use config::route::{Action, HostRewrite, RetryPolicy, RouteAction};
 use telemetry::stats::{Counter, Shard};
-use upstream::balancer::SubsetCriteria;
+use upstream::balancer::{PreviousPriorities, SubsetCriteria};
 use upstream::breaker::{Permit, RoutingPriority};
 use upstream::cluster::ClusterHandle;
 use upstream::endpoint::{ActiveRequest, EndpointState};
@@ -132,6 +132,8 @@ pub(crate) struct Retrying {
     pub(crate) after_timeout: bool,
     /// An attempt whose own time is over goes on beside the next one.
     pub(crate) hedges: bool,
+    /// The priorities tried, where the policy leaves those alone.
+    pub(crate) previous_priorities: Option<Box<PreviousPriorities>>,
 }
 
 /// What few requests have, kept out of the record of every one.

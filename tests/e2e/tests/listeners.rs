@@ -401,3 +401,28 @@ fn answered(port: u16, sent: &[u8]) -> String {
     lines.sort_unstable();
     lines.join("\n")
 }
+
+/// Envoy takes the place of whatever has the name when it begins to listen, and leaves its own socket behind at its end.
+#[test]
+fn the_file_of_a_unix_socket_is_replaced_and_left_behind_as_by_envoy() {
+    let directory = Directory::new("pipe");
+    for kind in KINDS {
+        let path = directory.write(&format!("{}.sock", kind.name()), "left behind");
+        let bootstrap = filters_bootstrap(&[], 1).replace(
+            "  listeners:\n",
+            &format!(
+                "  listeners:\n  - name: pipe\n    address: {{pipe: {{path: {}}}}}\n    filter_chains: [{{filters: [{{name: tcp, \
+                 typed_config: {{'@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, \
+                 stat_prefix: t, cluster: echo}}}}]}}]\n",
+                path.display()
+            ),
+        );
+        let proxy = Proxy::start(kind, &directory, kind.name(), &bootstrap);
+        let connected = std::os::unix::net::UnixStream::connect(&path);
+        assert!(connected.is_ok(), "{kind:?}: {connected:?}");
+        drop(connected);
+        let _ = proxy.end();
+        assert!(path.exists(), "{kind:?}");
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_err(), "{kind:?}");
+    }
+}

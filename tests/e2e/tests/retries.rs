@@ -1,12 +1,14 @@
 //! Requests that are tried again, under remora and under Envoy: answers, what the backend saw, access logs, statistics.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use e2e::differential::{Known, Ports, Side, compare};
-use e2e::proxy::Kind;
+use e2e::proxy::{Kind, Proxy};
 use serde_json::{Value, json};
-use testkit::Directory;
+use testkit::http1::Client;
+use testkit::{Directory, ports};
 
 const TRAILERS: &str =
     "a gRPC status in trailers that come with the head is as good a reason to try again as one in it";
@@ -271,4 +273,103 @@ fn requests_are_tried_again_as_under_envoy() {
     .filter_map(|(what, envoy, remora, known)| compare(what, envoy, remora, known).err())
     .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// How often a request may be tried again in [`priorities`].
+const MOST_RETRIES: usize = 8;
+
+/// Clusters of three priorities whose endpoints all refuse connections (each on a port of its own): what is configured of
+/// each priority's endpoint.
+const LEVELS: &[(&str, [&str; 3])] = &[
+    ("healthy", ["", "", ""]),
+    ("second-unhealthy", ["", "health_status: UNHEALTHY, ", ""]),
+    (
+        "last-degraded",
+        ["", "health_status: UNHEALTHY, ", "health_status: DEGRADED, "],
+    ),
+];
+
+/// A route for each cluster, each frequency of updates and each number of retries.
+fn priorities(listener: u16) -> String {
+    let (mut routes, mut clusters) = (String::new(), String::new());
+    for (cluster, levels) in LEVELS {
+        for frequency in 0..=2 {
+            for retries in 0..=MOST_RETRIES {
+                let priority = match frequency {
+                    0 => String::new(),
+                    _ => format!(
+                        ", retry_priority: {{name: p, typed_config: {{'@type': type.googleapis.com/envoy.extensions.retry.\
+                         priority.previous_priorities.v3.PreviousPrioritiesConfig, update_frequency: {frequency}}}}}"
+                    ),
+                };
+                let _ = writeln!(
+                    routes,
+                    "              - {{match: {{path: /{cluster}/{frequency}/{retries}}}, route: {{cluster: {cluster}, \
+                     retry_policy: {{retry_on: connect-failure, num_retries: {retries}, retry_back_off: {{base_interval: \
+                     0.001s}}{priority}}}}}}}"
+                );
+            }
+        }
+        let endpoints: Vec<String> = levels
+            .iter()
+            .enumerate()
+            .map(|(at, more)| {
+                format!(
+                    "{{priority: {at}, lb_endpoints: [{{{more}endpoint: {{address: {{socket_address: {{address: 127.0.0.1, \
+                     port_value: {}}}}}}}}}]}}",
+                    at + 1
+                )
+            })
+            .collect();
+        let _ = writeln!(
+            clusters,
+            "  - {{name: {cluster}, type: STATIC, connect_timeout: 1s, load_assignment: {{cluster_name: x, endpoints: [{}]}}}}",
+            endpoints.join(", ")
+        );
+    }
+    include_str!("../src/clusters.yaml")
+        .replace("{listener}", &listener.to_string())
+        .replace("{routes}", &routes)
+        .replace("{clusters}", &clusters)
+        .replace(
+            "stat_prefix:",
+            "access_log: [{name: l, typed_config: {'@type': type.googleapis.com/envoy.extensions.access_loggers.stream.v3.\
+             StdoutAccessLog, log_format: {text_format_source: {inline_string: \"LOG %REQ(:PATH)% %UPSTREAM_HOST% \
+             %UPSTREAM_REQUEST_ATTEMPT_COUNT% %RESPONSE_FLAGS%\\n\"}}}}]\n          stat_prefix:",
+        )
+}
+
+#[test]
+fn retries_leave_the_priorities_alone_that_were_tried() {
+    let directory = Directory::new("retry-priorities");
+    let [envoy, remora] = [Kind::Envoy, Kind::Remora].map(|kind| {
+        let listener = ports::free_port();
+        let proxy = Proxy::start(kind, &directory, kind.name(), &priorities(listener));
+        let mut client = Client::connect(listener);
+        for (cluster, _) in LEVELS {
+            for frequency in 0..=2 {
+                for retries in 0..=MOST_RETRIES {
+                    let request = format!("GET /{cluster}/{frequency}/{retries} HTTP/1.1\r\nhost: h\r\n\r\n");
+                    assert!(client.send(request.as_bytes()));
+                    assert_eq!(client.response("GET").expect("an answer").status(), 503);
+                }
+            }
+        }
+        let output = proxy.end();
+        let lines = output
+            .lines()
+            .filter_map(|line| line.strip_prefix("LOG ")?.split_once(' '));
+        lines
+            .map(|(path, line)| (path.to_owned(), line.to_owned()))
+            .collect::<BTreeMap<_, _>>()
+    });
+    assert_eq!(envoy.len(), LEVELS.len() * 3 * (MOST_RETRIES + 1), "{envoy:?}");
+    compare("last tries", &envoy, &remora, &[]).unwrap_or_else(|faults| panic!("{faults}"));
+    for (case, host) in [("/healthy/0/8", 1), ("/healthy/1/1", 2), ("/healthy/2/4", 3)] {
+        assert!(
+            envoy[case].starts_with(&format!("127.0.0.1:{host} ")),
+            "{case}: {}",
+            envoy[case]
+        );
+    }
 }

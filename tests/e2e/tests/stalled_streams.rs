@@ -58,6 +58,56 @@ fn resident(process: u32) -> usize {
     kilobytes.expect("a number") * 1024
 }
 
+/// A caller in HTTP/2 that never gives credit back.
+struct Caller {
+    socket: TcpStream,
+    codec: codec::Connection,
+    scratch: Scratch,
+}
+
+impl Caller {
+    /// Connects, and asks for as many large answers.
+    fn start(port: u16, streams: usize) -> Self {
+        let socket = TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");
+        socket
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .expect("a timeout can be set");
+        let config = Arc::new(Config {
+            initial_stream_window_size: 65_535,
+            initial_connection_window_size: 65_535,
+            ..Config::default()
+        });
+        let mut caller = Self {
+            socket,
+            codec: codec::Connection::h2_client(&config, Instant::now()),
+            scratch: Scratch::new(),
+        };
+        caller.turn();
+        for _ in 0..streams {
+            let stream = caller.codec.open_stream().expect("there is room");
+            let mut head = HeaderBlock::new();
+            head.set_method(b"GET");
+            head.set_scheme(b"http");
+            head.set_authority(b"test");
+            head.set_path(b"/large");
+            caller.codec.send_head(stream, &head, true).expect("it can be sent");
+        }
+        caller
+    }
+
+    /// Writes what there is to be written, and reads once.
+    fn turn(&mut self) {
+        let output = self.codec.output().to_vec();
+        self.socket.write_all(&output).expect("the proxy reads");
+        self.codec.advance_output(output.len());
+        let mut buffer = [0; 16 * 1024];
+        if let Ok(length) = self.socket.read(&mut buffer) {
+            let mut input = &buffer[..length];
+            while let Ok(Some(_)) = self.codec.receive(&mut input, &mut self.scratch, Instant::now()) {}
+        }
+    }
+}
+
 #[test]
 fn streams_that_nobody_reads_hold_no_more_than_the_configured_buffers() {
     let directory = Directory::new("stalled_streams");
@@ -70,46 +120,15 @@ fn streams_that_nobody_reads_hold_no_more_than_the_configured_buffers() {
     let proxy = Proxy::start(Kind::Remora, &directory, "remora", &bootstrap);
     let before = resident(proxy.process.id());
 
-    let mut socket = TcpStream::connect(("127.0.0.1", listener)).expect("the proxy listens");
-    socket
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .expect("a timeout can be set");
-    let config = Arc::new(Config {
-        initial_stream_window_size: 65_535,
-        initial_connection_window_size: 65_535,
-        ..Config::default()
-    });
-    let mut caller = codec::Connection::h2_client(&config, Instant::now());
-    let mut scratch = Scratch::new();
-    let mut turn = |caller: &mut codec::Connection, socket: &mut TcpStream| {
-        let output = caller.output().to_vec();
-        socket.write_all(&output).expect("the proxy reads");
-        caller.advance_output(output.len());
-        let mut buffer = [0; 16 * 1024];
-        if let Ok(length) = socket.read(&mut buffer) {
-            let mut input = &buffer[..length];
-            // Credit is never given back.
-            while let Ok(Some(_)) = caller.receive(&mut input, &mut scratch, Instant::now()) {}
-        }
-    };
-    turn(&mut caller, &mut socket);
-    for _ in 0..STREAMS {
-        let stream = caller.open_stream().expect("there is room");
-        let mut head = HeaderBlock::new();
-        head.set_method(b"GET");
-        head.set_scheme(b"http");
-        head.set_authority(b"test");
-        head.set_path(b"/large");
-        caller.send_head(stream, &head, true).expect("it can be sent");
-    }
+    let mut caller = Caller::start(listener, STREAMS);
     wait_until(20, "the backend has seen all requests", || {
-        turn(&mut caller, &mut socket);
+        caller.turn();
         backend.seen_count() == STREAMS
     });
     // What is still on its way arrives while nothing changes any more.
     let mut last = 0;
     wait_until(20, "memory is steady", || {
-        turn(&mut caller, &mut socket);
+        caller.turn();
         let now = resident(proxy.process.id());
         std::mem::replace(&mut last, now) == now
     });
@@ -122,4 +141,30 @@ fn streams_that_nobody_reads_hold_no_more_than_the_configured_buffers() {
         "{STREAMS} stalled streams hold {grown} bytes, expected less than {bound}"
     );
     assert!(bound < STREAMS * LARGE / 4, "the bound says something");
+}
+
+/// What waits for a caller's window is in a gauge, to Envoy and to remora, until it has gone or its stream has.
+#[test]
+fn the_octets_that_wait_for_a_window_are_counted_as_envoy_counts_them() {
+    const GAUGE: &str = "http2.pending_send_bytes";
+    let directory = Directory::new("pending_send");
+    let backend = Backend::start("stable");
+    for kind in [Kind::Envoy, Kind::Remora] {
+        let listener = ports::free_port();
+        let bootstrap = BOOTSTRAP
+            .replace("{listener}", &listener.to_string())
+            .replace("{stable}", &backend.port().to_string())
+            .replace("{limit}", &LIMIT.to_string());
+        let proxy = Proxy::start(kind, &directory, kind.name(), &bootstrap);
+        assert_eq!(proxy.stat(GAUGE), 0);
+        let mut caller = Caller::start(listener, 3);
+        wait_until(20, &format!("{} holds octets of each stream", kind.name()), || {
+            caller.turn();
+            proxy.stat(GAUGE) as usize > 2 * LIMIT
+        });
+        drop(caller);
+        wait_until(20, &format!("{} holds nothing any more", kind.name()), || {
+            proxy.stat(GAUGE) == 0
+        });
+    }
 }

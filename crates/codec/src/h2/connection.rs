@@ -81,6 +81,8 @@ pub struct Connection {
     pub(super) stale_ready: u32,
     /// Streams with queued data.
     pub(super) queues: u32,
+    /// Octets of data that all of them have queued.
+    pub(super) queued: usize,
     /// Events that do not come from the input at hand.
     pub(super) pending: VecDeque<Pending>,
     /// Stream and tag of the event returned last.
@@ -179,6 +181,7 @@ impl Connection {
             ready: VecDeque::new(),
             stale_ready: 0,
             queues: 0,
+            queued: 0,
             pending: VecDeque::new(),
             last_event: (0, 0),
             counters: Counters::default(),
@@ -350,14 +353,7 @@ impl Connection {
     /// Octets `send_data` took that wait for flow control or room in the output.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        if self.queues == 0 {
-            return 0;
-        }
-        self.streams
-            .iter()
-            .filter_map(|stream| stream.queue.as_ref())
-            .map(|queue| queue.len())
-            .sum()
+        self.queued
     }
 
     /// Why a stream was refused or ended, or the connection, for the latest of these: for logs, as a request that is

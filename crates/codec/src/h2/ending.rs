@@ -75,8 +75,9 @@ impl Connection {
         if stream.unreleased > 0 {
             self.return_to_connection(stream.unreleased);
         }
-        if stream.queue.is_some() {
+        if let Some(queue) = &stream.queue {
             self.queues -= 1;
+            self.queued -= queue.len();
         }
         if stream.has(READY) {
             self.stale_ready += 1;
@@ -230,6 +231,7 @@ impl Connection {
         self.streams = Streams::new();
         self.active = 0;
         self.queues = 0;
+        self.queued = 0;
         self.ready = VecDeque::new();
         self.stale_ready = 0;
         self.resets = None;

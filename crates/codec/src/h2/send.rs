@@ -153,6 +153,7 @@ impl Connection {
         if record.queue.is_none() {
             self.queues += 1;
         }
+        self.queued += data.len();
         record
             .queue
             .get_or_insert_with(|| Box::new(SendQueue::new(now)))
@@ -297,6 +298,7 @@ impl Connection {
             .data(id, &queue.data()[..count], ends, self.peer.max_frame_size);
         self.counters.data_frames_sent = self.counters.data_frames_sent.saturating_add(frames);
         queue.advance(count);
+        self.queued -= count;
         record.send_window -= count as i32;
         self.send_window -= count as i32;
         self.pending.push_back(Pending::Sent {

@@ -128,9 +128,7 @@ impl AccessLogFormat {
                 })
             }
             Some(Format::TextFormatSource(source)) => {
-                let format = context.at("text_format_source", |context| {
-                    DataSource::parse_inline(context, source)
-                })?;
+                let format = context.at("text_format_source", |context| DataSource::parse_text(context, source))?;
                 context.value_format("text_format_source", &format)?;
                 Ok(Self::Text {
                     format,

@@ -67,6 +67,8 @@ pub struct DnsResolver {
     pub tries: Option<u32>,
     /// Whether each query begins with another server.
     pub rotates: bool,
+    /// Whether only addresses of families count of which the machine has an address of its own, the loopback's left out.
+    pub filter_unroutable_families: bool,
     /// The largest answer over UDP that is asked for, in bytes.
     pub edns0_max_payload: Option<u16>,
 }

@@ -382,7 +382,7 @@ impl LocalReplyConfig {
             context.check(mapper);
             let filter = context.required("filter", mapper.filter.as_ref(), AccessLogFilter::parse);
             let status_code = context.in_range("status_code", mapper.status_code.as_ref(), 200..=599);
-            let body = context.optional("body", mapper.body.as_ref(), DataSource::parse);
+            let body = context.optional("body", mapper.body.as_ref(), DataSource::parse_and_read);
             let format = mapper.body_format_override.as_ref();
             let body_format_override = context.optional("body_format_override", format, BodyFormat::parse);
             let headers_to_add = context.each("headers_to_add", &mapper.headers_to_add, HeaderValueOption::parse);

@@ -114,7 +114,6 @@ impl RouteConfiguration {
             most_specific_header_mutations_wins: message.most_specific_header_mutations_wins,
             internal_only_headers: internal_only_headers?,
             validate_clusters: message.validate_clusters.map(|flag| flag.value),
-            max_direct_response_body_size_bytes: longest_body,
             request_mirror_policies: mirrors?,
             typed_per_filter_config: typed_per_filter_config?,
             metadata,
@@ -330,7 +329,7 @@ fn parse_direct_response(
         status => Err(context.reject_field("status", format!("is {status}, expected 200 to 599"))),
     };
     let body = context.optional("body", message.body.as_ref(), |context, body| {
-        let body = DataSource::parse(context, body)?;
+        let body = DataSource::parse_and_read(context, body)?;
         match body.inline().map_or(0, <[u8]>::len) {
             length if length > longest_body as usize => Err(context.reject(format!(
                 "has {length} bytes, expected at most {longest_body} (max_direct_response_body_size_bytes)"

@@ -1,5 +1,6 @@
 //! Retries (`envoy.config.route.v3.RetryPolicy`).
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct RetryPolicy {
     pub avoid_previous_hosts: bool,
     /// Whether canary endpoints are avoided (`omit_canary_hosts`).
     pub omit_canary_hosts: bool,
+    /// After how many tries the priorities tried until then are left alone (`previous_priorities`, `update_frequency`).
+    pub previous_priorities: Option<NonZeroU32>,
     /// Endpoints whose `envoy.lb` metadata has all of this are avoided (`omit_host_metadata`).
     pub omit_host_metadata: Vec<Arc<Struct>>,
     /// How often another endpoint is looked for when the chosen one is to be avoided. Envoy's default is 1.

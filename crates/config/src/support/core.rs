@@ -103,7 +103,7 @@ support! {
     message cares::CaresDnsResolverConfig as "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig" {
         resolvers: supported,
         use_resolvers_as_fallback: supported,
-        filter_unroutable_families: rejected("addresses of both families are given, whatever interfaces there are"),
+        filter_unroutable_families: supported,
         dns_resolver_options: supported,
         udp_max_queries: without_effect("each query has a socket of its own"),
         query_timeout_seconds: supported,

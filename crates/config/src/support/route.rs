@@ -5,6 +5,7 @@ use xds_api::envoy::extensions::internal_redirect::allow_listed_routes::v3 as al
 use xds_api::envoy::extensions::path::r#match::uri_template::v3 as path_match;
 use xds_api::envoy::extensions::path::rewrite::uri_template::v3 as path_rewrite;
 use xds_api::envoy::extensions::retry::host::omit_host_metadata::v3 as omit_host_metadata;
+use xds_api::envoy::extensions::retry::priority::previous_priorities::v3 as previous_priorities;
 use xds_api::envoy::r#type::matcher::v3 as matcher;
 use xds_api::envoy::r#type::v3 as types;
 
@@ -358,7 +359,7 @@ support! {
         num_retries: supported,
         per_try_timeout: supported,
         per_try_idle_timeout: supported,
-        retry_priority: rejected("retries keep to the priorities that the balancer chooses"),
+        retry_priority: supported,
         retry_host_predicate: supported,
         retry_options_predicates: rejected(NO_EXTENSION),
         host_selection_retry_max_attempts: supported,
@@ -375,6 +376,18 @@ support! {
     }
     oneof config_type: pb::retry_policy::retry_host_predicate::ConfigType {
         TypedConfig => typed_config: supported,
+    }
+
+    message pb::retry_policy::RetryPriority as "envoy.config.route.v3.RetryPolicy.RetryPriority" {
+        name: supported,
+    }
+    oneof config_type: pb::retry_policy::retry_priority::ConfigType {
+        TypedConfig => typed_config: supported,
+    }
+
+    message previous_priorities::PreviousPrioritiesConfig
+        as "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig" {
+        update_frequency: supported,
     }
 
     message omit_host_metadata::OmitHostMetadataConfig

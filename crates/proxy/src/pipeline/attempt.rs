@@ -64,6 +64,11 @@ fn try_start(worker: &mut Worker, key: Key<Stream>, why: Why) -> Result<(), Fail
         return Ok(());
     };
     let priority = stream.routing_priority();
+    if let Some(retry) = &mut stream.retry
+        && let Some(previous) = &mut retry.previous_priorities
+    {
+        previous.update();
+    }
     let context = PickContext {
         original_destination,
         ..pick_context(stream, why)
@@ -76,6 +81,11 @@ fn try_start(worker: &mut Worker, key: Key<Stream>, why: Why) -> Result<(), Fail
     // As in Envoy, an attempt that finds no endpoint is one.
     stream.record.attempts += 1;
     let endpoint = endpoint.map_err(|_| Failure::NoHealthyUpstream)?;
+    if let Some(retry) = &mut stream.retry
+        && let Some(previous) = &mut retry.previous_priorities
+    {
+        previous.note(&cluster.table(), &endpoint);
+    }
     if stream.manager.logs_requests() {
         stream.record.endpoint = Some(Arc::clone(&endpoint));
     }
@@ -99,6 +109,10 @@ fn try_start(worker: &mut Worker, key: Key<Stream>, why: Why) -> Result<(), Fail
 /// What a pick is to go by and which endpoints it is to avoid.
 fn pick_context(stream: &Stream, why: Why) -> PickContext<'_> {
     let mut omit = Omitted::default();
+    let previous = stream
+        .retry
+        .as_ref()
+        .and_then(|retry| retry.previous_priorities.as_deref());
     let (avoid, reselections) = match (why, stream.retry_policy()) {
         (Why::Policy, Some(policy)) => {
             let avoids = policy.avoid_previous_hosts;
@@ -118,6 +132,7 @@ fn pick_context(stream: &Stream, why: Why) -> PickContext<'_> {
         avoid,
         omit,
         reselections,
+        previous_priorities: previous.filter(|_| why == Why::Policy),
         ..PickContext::default()
     }
 }

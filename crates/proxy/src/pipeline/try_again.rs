@@ -7,6 +7,7 @@ use codec::headers::HeaderBlock;
 use codec::names::KnownName;
 use telemetry::access_log::ResponseFlag;
 use telemetry::stats::{Shard, cluster as stat, cluster_origin as origin_stat, route as route_stat};
+use upstream::balancer::PreviousPriorities;
 use upstream::outlier::Outcome;
 
 use super::{attempt, closing, finish};
@@ -67,6 +68,7 @@ pub(crate) fn prepare(stream: &mut Stream, connection_buffer_limit: u32) {
         hedges = hedges_on_timeout(stream, action.hedge_policy.or(host.hedge_policy), is_internal);
         if let Some(retries) = Retries::new(policy, &mut stream.request, is_internal) {
             stream.body.limit = configured.unwrap_or(connection_buffer_limit as usize);
+            let update_frequency = policy.and_then(|policy| policy.previous_priorities);
             stream.retry = Some(Retrying {
                 retries,
                 permit: None,
@@ -74,6 +76,7 @@ pub(crate) fn prepare(stream: &mut Stream, connection_buffer_limit: u32) {
                 is_limited: false,
                 after_timeout: false,
                 hedges,
+                previous_priorities: update_frequency.map(|often| Box::new(PreviousPriorities::new(often))),
             });
         }
     }

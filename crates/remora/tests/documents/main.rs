@@ -24,9 +24,6 @@ Some values of supported fields are refused by their parser, each by name. HTTP 
 HTTP connection manager, `tcp_proxy`, `connection_limit`. Istio's telemetry filters are accepted without effect, of HTTP and
 of connections, in listeners and in clusters. Listener filters: `tls_inspector`, `http_inspector`, `original_dst`,
 `proxy_protocol`. Transport sockets: TLS and `raw_buffer`.
-
-One field is supported in part: of direct response bodies
-over `max_direct_response_body_size_bytes` that come from a file, the part over the limit is cut and logged.
 ";
 
 fn section(out: &mut String, table: &Table) {

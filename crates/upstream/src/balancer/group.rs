@@ -183,7 +183,10 @@ impl Group {
             (Policy::Hashing(_), Some(hash)) => hash,
             _ => random.next_u64(),
         };
-        let (priority, availability) = self.loads.choose(draw);
+        let (priority, availability) = match (policy, context.previous_priorities) {
+            (Policy::Hashing(_), _) | (_, None) => self.loads.choose(draw),
+            (_, Some(previous)) => previous.choose(&self.loads, draw),
+        };
         let (hosts, table) = (hosts.priorities()[priority].hosts(), &self.priorities[priority]);
         let in_panic = self.loads.in_panic(priority);
         if in_panic {

@@ -21,6 +21,7 @@ mod murmur_hash;
 mod notes;
 mod omitted;
 mod policy;
+mod previous_priorities;
 mod priority;
 mod random;
 mod slow_start;
@@ -39,6 +40,7 @@ use group::Group;
 pub use notes::{Note, Notes};
 pub use omitted::Omitted;
 pub use policy::{Hashing, LeastRequest, Policy};
+pub use previous_priorities::PreviousPriorities;
 pub use random::Random;
 pub use table::{LbTable, Membership, Surroundings, TableSettings};
 use telemetry::stats::Shard;
@@ -64,6 +66,8 @@ pub struct PickContext<'a> {
     pub reselections: u32,
     /// Whether it is made ahead of time: there is none where it would depend on how loaded endpoints are at that moment.
     pub ahead: bool,
+    /// Priorities to be left alone, for a retry. Policies that go by a hash take no notice, as in Envoy.
+    pub previous_priorities: Option<&'a PreviousPriorities>,
 }
 
 /// Why there is nothing to pick.
@@ -173,7 +177,7 @@ impl WorkerLb {
     pub(crate) fn take_peeked(&mut self, table: &LbTable, context: &PickContext<'_>) -> Option<Arc<EndpointState>> {
         self.peeked.as_ref()?;
         self.adapt(table);
-        if !context.avoid.is_empty() || !context.omit.is_empty() {
+        if !context.avoid.is_empty() || !context.omit.is_empty() || context.previous_priorities.is_some() {
             return None;
         }
         let peeked = self.peeked.as_mut()?;

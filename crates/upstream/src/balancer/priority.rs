@@ -30,6 +30,8 @@ pub(super) struct Load {
     pub(super) degraded: u32,
     /// Whether health is disregarded: requests go to all its endpoints, or to none with `fail_traffic_on_panic`.
     pub(super) panic: bool,
+    /// How many of its requests its healthy endpoints alone could take, in percent, and its degraded ones.
+    available: [u8; 2],
 }
 
 /// Which endpoints of a priority a pick is for.
@@ -51,7 +53,13 @@ impl Loads {
         let healthy: Vec<u32> = (0..counts.len()).map(|p| availability(counts[p].healthy, p)).collect();
         let degraded: Vec<u32> = (0..counts.len()).map(|p| availability(counts[p].degraded, p)).collect();
         let normalized = healthy.iter().chain(&degraded).sum::<u32>().min(100);
-        let mut loads = vec![Load::default(); counts.len()];
+        let available = |p: usize| [healthy[p] as u8, degraded[p] as u8];
+        let mut loads: Vec<Load> = (0..counts.len())
+            .map(|p| Load {
+                available: available(p),
+                ..Load::default()
+            })
+            .collect();
         if loads.is_empty() {
             return Self {
                 per_priority: loads.into(),
@@ -74,6 +82,26 @@ impl Loads {
         Self {
             per_priority: loads.into(),
         }
+    }
+
+    /// The shares when some priorities get nothing; `None` if no other has an endpoint that is available. Panic is as
+    /// before.
+    pub(super) fn without(&self, excluded: &[bool]) -> Option<Self> {
+        let left = |of: usize| -> Vec<u32> {
+            let available = |(at, load): (usize, &Load)| match excluded.get(at) {
+                Some(true) => 0,
+                _ => u32::from(load.available[of]),
+            };
+            self.per_priority.iter().enumerate().map(available).collect()
+        };
+        let (healthy, degraded) = (left(0), left(1));
+        let normalized = healthy.iter().chain(&degraded).sum::<u32>().min(100);
+        if normalized == 0 {
+            return None;
+        }
+        let mut loads = self.per_priority.clone();
+        distribute(&mut loads, &healthy, &degraded, normalized);
+        Some(Self { per_priority: loads })
     }
 
     /// The priority that request number `hash` goes to, and which of its endpoints.
@@ -201,6 +229,19 @@ mod tests {
             let shares: Vec<u32> = loads.per_priority().iter().map(|load| load.healthy).collect();
             assert_eq!(shares, expected, "{endpoints:?}");
         }
+    }
+
+    #[test]
+    fn priorities_that_are_left_out_leave_their_load_to_the_others() {
+        let loads = loads(&[percent(100), percent(50), percent(20), percent(0)]);
+        let without = |excluded: &[bool]| {
+            let loads = loads.without(excluded)?;
+            Some(loads.per_priority().iter().map(|load| load.healthy).collect::<Vec<_>>())
+        };
+        assert_eq!(without(&[]), Some(vec![100, 0, 0, 0]));
+        assert_eq!(without(&[true]), Some(vec![0, 72, 28, 0]));
+        assert_eq!(without(&[true, true]), Some(vec![0, 0, 100, 0]));
+        assert_eq!(without(&[true, true, true]), None);
     }
 
     /// The tables of Envoy's "Panic threshold".

@@ -18,6 +18,7 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Hosts, TokioResolver};
 
+use super::families::Families;
 use super::{Resolution, Resolve, ResolveError, Resolving};
 
 /// Resolvers for settings of their own, at most: clusters come and go, and few differ in this.
@@ -31,6 +32,8 @@ pub struct HickoryResolver {
     /// The resolver of clusters that say nothing. None if the system has no usable configuration: then only the hosts
     /// file is left.
     resolver: Made,
+    /// Whether such clusters get only addresses of families that the machine has.
+    filters: bool,
     /// Resolvers of clusters that do, by their settings.
     by_settings: Mutex<HashMap<DnsResolver, Made>>,
 }
@@ -48,6 +51,7 @@ impl HickoryResolver {
     pub fn new(settings: &DnsResolver) -> Self {
         Self {
             resolver: make(settings),
+            filters: settings.filter_unroutable_families,
             by_settings: Mutex::default(),
         }
     }
@@ -135,21 +139,29 @@ fn name_server(address: &SocketAddr) -> NameServerConfig {
 impl Resolve for HickoryResolver {
     fn resolve(&self, host: Arc<str>, family: DnsLookupFamily, settings: Option<&DnsResolver>) -> Resolving {
         let resolver = self.with(settings);
+        let filters = settings.map_or(self.filters, |settings| settings.filter_unroutable_families);
         Box::pin(async move {
+            let families = match filters {
+                true => Families::of_interfaces(),
+                false => Families::ALL,
+            };
             let now = Instant::now();
             if let Ok(address) = host.parse::<IpAddr>() {
                 return Ok(Resolution {
-                    addresses: vec![address],
+                    addresses: Some(address)
+                        .filter(|address| families.contain(address))
+                        .into_iter()
+                        .collect(),
                     ttl: None,
                 });
             }
             let name = Name::from_utf8(&*host).map_err(|error| ResolveError(error.to_string()))?;
-            if let Some(resolution) = in_hosts_file(&name, family) {
+            if let Some(resolution) = in_hosts_file(&name, family, families) {
                 return Ok(resolution);
             }
             let resolver = resolver?;
-            let v4 = || async { answer(resolver.ipv4_lookup(name.clone()).await, now) };
-            let v6 = || async { answer(resolver.ipv6_lookup(name.clone()).await, now) };
+            let v4 = || async { answer(resolver.ipv4_lookup(name.clone()).await, now, families) };
+            let v6 = || async { answer(resolver.ipv6_lookup(name.clone()).await, now, families) };
             choose(family, v4, v6).await
         })
     }
@@ -164,10 +176,15 @@ impl fmt::Debug for HickoryResolver {
 }
 
 /// What the hosts file says, if it knows the name in any family: then nobody else is asked.
-fn in_hosts_file(name: &Name, family: DnsLookupFamily) -> Option<Resolution> {
+fn in_hosts_file(name: &Name, family: DnsLookupFamily, families: Families) -> Option<Resolution> {
     let hosts = Hosts::from_system().ok()?;
     let find = |record_type| hosts.lookup_static_host(&Query::query(name.clone(), record_type));
-    let addresses = |lookup: &Option<Lookup>| lookup.as_ref().map(addresses).unwrap_or_default();
+    let addresses = |lookup: &Option<Lookup>| {
+        lookup
+            .as_ref()
+            .map(|found| addresses(found, families))
+            .unwrap_or_default()
+    };
     let (v4, v6) = (find(RecordType::A), find(RecordType::AAAA));
     if v4.is_none() && v6.is_none() {
         return None;
@@ -236,12 +253,12 @@ fn select(family: DnsLookupFamily, v4: Vec<IpAddr>, v6: Vec<IpAddr>) -> Vec<IpAd
 }
 
 /// A name without records, or one that is known not to exist, is an answer without addresses.
-fn answer(result: Result<Lookup, NetError>, now: Instant) -> Result<Resolution, ResolveError> {
+fn answer(result: Result<Lookup, NetError>, now: Instant, families: Families) -> Result<Resolution, ResolveError> {
     match result {
         Ok(lookup) => {
             let ttl = lookup.valid_until().saturating_duration_since(now);
             Ok(Resolution {
-                addresses: addresses(&lookup),
+                addresses: addresses(&lookup, families),
                 ttl: Some(round_up(ttl)),
             })
         }
@@ -255,13 +272,13 @@ fn round_up(ttl: Duration) -> Duration {
     Duration::from_secs(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0))
 }
 
-fn addresses(lookup: &Lookup) -> Vec<IpAddr> {
+fn addresses(lookup: &Lookup, families: Families) -> Vec<IpAddr> {
     let mut seen = std::collections::HashSet::new();
     lookup
         .answers()
         .iter()
         .filter_map(|record| record.data.ip_addr())
-        .filter(|ip| seen.insert(*ip))
+        .filter(|ip| families.contain(ip) && seen.insert(*ip))
         .collect()
 }
 
@@ -342,6 +359,7 @@ mod tests {
     async fn literals_and_the_hosts_file_need_no_name_server() {
         let resolver = HickoryResolver {
             resolver: Err(ResolveError("no name server".into())),
+            filters: false,
             by_settings: Mutex::default(),
         };
         let resolve = |host: &str, family| resolver.resolve(host.into(), family, None);

@@ -3,6 +3,7 @@
 //! Envoy, "Service discovery" (strict DNS, logical DNS) and `Cluster.dns_refresh_rate` and its neighbours. Asking a name
 //! server is behind [`Resolve`]; nothing here does I/O.
 
+mod families;
 mod hickory;
 
 use std::fmt;

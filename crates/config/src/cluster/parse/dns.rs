@@ -146,6 +146,7 @@ impl DnsResolver {
         Ok(Self {
             servers: servers?,
             servers_are_fallback: config.use_resolvers_as_fallback,
+            filter_unroutable_families: config.filter_unroutable_families,
             use_tcp: options.use_tcp,
             no_search_domains: options.no_search_domains,
             timeout: timeout?,

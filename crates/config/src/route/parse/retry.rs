@@ -1,10 +1,12 @@
 //! Parsing of retry policies.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use xds_api::envoy::config::route::v3 as pb;
 use xds_api::envoy::extensions::retry::host::omit_host_metadata::v3 as omit_host_metadata;
+use xds_api::envoy::extensions::retry::priority::previous_priorities::v3 as previous_priorities;
 
 use crate::context::Context;
 use crate::extensions::message_name;
@@ -15,6 +17,7 @@ use crate::string_matcher::{HeaderMatcher, parse_header_name};
 
 const PREVIOUS_HOSTS: &str = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate";
 const OMIT_HOST_METADATA: &str = "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig";
+const PREVIOUS_PRIORITIES: &str = "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig";
 const OMIT_CANARY_HOSTS: &str = "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate";
 
 /// Envoy's default for the longest pause that an answer may ask for.
@@ -50,6 +53,8 @@ impl RetryPolicy {
                 Ok(())
             },
         );
+        let priority = message.retry_priority.as_ref();
+        let previous_priorities = context.optional("retry_priority", priority, parse_priority);
         // As in Envoy: a number that is no status is never met.
         let statuses = message.retriable_status_codes.iter();
         retriable_status_codes.extend(statuses.filter_map(|code| u16::try_from(*code).ok()));
@@ -79,6 +84,7 @@ impl RetryPolicy {
             per_try_idle_timeout: per_try_idle_timeout?,
             avoid_previous_hosts,
             omit_canary_hosts,
+            previous_priorities: previous_priorities?,
             omit_host_metadata,
             host_selection_retry_max_attempts: attempts?,
             retriable_status_codes,
@@ -121,6 +127,32 @@ fn parse_host_predicate(
                     ))
                 }
                 other => Err(context.reject(format!("host predicate {other:?} is not supported"))),
+            }
+        }),
+    }
+}
+
+fn parse_priority(
+    context: &mut Context<'_>,
+    message: &pb::retry_policy::RetryPriority,
+) -> Result<NonZeroU32, Reported> {
+    use pb::retry_policy::retry_priority::ConfigType;
+    context.check(message);
+    match &message.config_type {
+        None => Err(context.reject_field("typed_config", "is required")),
+        Some(ConfigType::TypedConfig(any)) => context.at("typed_config", |context| {
+            let any = context.unwrap_any(any)?;
+            match message_name(&any.type_url) {
+                PREVIOUS_PRIORITIES => {
+                    let message: previous_priorities::PreviousPrioritiesConfig = context.decode(&any.value)?;
+                    context.check(&message);
+                    let frequency = u32::try_from(message.update_frequency).ok().and_then(NonZeroU32::new);
+                    frequency.ok_or(()).map_err(|()| {
+                        let found = format!("is {}, expected at least 1", message.update_frequency);
+                        context.reject_field("update_frequency", found)
+                    })
+                }
+                other => Err(context.reject(format!("retry priority {other:?} is not supported"))),
             }
         }),
     }
