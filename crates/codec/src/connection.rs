@@ -1,7 +1,7 @@
 //! One connection of either protocol: the same methods, so that whoever forwards messages does not care which it has.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::event::{ConnectionError, ErrorCode, Event, OpenError, Scratch, SendError, StreamId};
 use crate::headers::HeaderBlock;
@@ -291,6 +291,15 @@ impl Connection {
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         either!(self, connection => connection.queued_bytes())
+    }
+
+    /// Lets what is queued of a stream that was ended stall for `timeout` (`None` for ever), instead of the time that is
+    /// configured. HTTP/1.1 queues nothing for a stream of its own.
+    pub fn set_flush_timeout(&mut self, stream: StreamId, timeout: Option<Duration>) {
+        match self {
+            Connection::H2(connection) => connection.set_flush_timeout(stream, timeout),
+            Connection::H1(_) => {}
+        }
     }
 
     /// Attaches the caller's own key to a stream.

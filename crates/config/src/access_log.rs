@@ -10,6 +10,8 @@ use crate::string_matcher::HeaderMatcher;
 
 mod parse;
 
+pub use parse::flush_interval;
+
 /// An access log: what is written, where, and for which requests.
 #[derive(Debug, Clone)]
 pub struct AccessLog {
@@ -111,6 +113,78 @@ pub enum AccessLogFilter {
         /// Whether those statuses are left out instead.
         exclude: bool,
     },
+    /// By the moment of logging.
+    LogType {
+        /// The moments.
+        types: Vec<AccessLogType>,
+        /// Whether those moments are left out instead.
+        exclude: bool,
+    },
+}
+
+/// The moment of a request's or connection's life that an entry is written at (`AccessLogType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLogType {
+    /// No particular one: the end of a connection in the log of its listener.
+    NotSet,
+    /// A connection's endpoint is connected.
+    TcpUpstreamConnected,
+    /// Every so often while a connection is open.
+    TcpPeriodic,
+    /// The end of a connection.
+    TcpConnectionEnd,
+    /// A request has come.
+    DownstreamStart,
+    /// Every so often while a request is under way.
+    DownstreamPeriodic,
+    /// The end of a request.
+    DownstreamEnd,
+    /// A request has the connection that it goes out on.
+    UpstreamPoolReady,
+    /// Every so often while a try is under way.
+    UpstreamPeriodic,
+    /// The end of a try.
+    UpstreamEnd,
+    /// CONNECT was agreed to.
+    DownstreamTunnelSuccessfullyEstablished,
+}
+
+impl AccessLogType {
+    const ALL: [Self; 11] = [
+        Self::NotSet,
+        Self::TcpUpstreamConnected,
+        Self::TcpPeriodic,
+        Self::TcpConnectionEnd,
+        Self::DownstreamStart,
+        Self::DownstreamPeriodic,
+        Self::DownstreamEnd,
+        Self::UpstreamPoolReady,
+        Self::UpstreamPeriodic,
+        Self::UpstreamEnd,
+        Self::DownstreamTunnelSuccessfullyEstablished,
+    ];
+
+    /// Its name, as `%ACCESS_LOG_TYPE%` writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotSet => "NotSet",
+            Self::TcpUpstreamConnected => "TcpUpstreamConnected",
+            Self::TcpPeriodic => "TcpPeriodic",
+            Self::TcpConnectionEnd => "TcpConnectionEnd",
+            Self::DownstreamStart => "DownstreamStart",
+            Self::DownstreamPeriodic => "DownstreamPeriodic",
+            Self::DownstreamEnd => "DownstreamEnd",
+            Self::UpstreamPoolReady => "UpstreamPoolReady",
+            Self::UpstreamPeriodic => "UpstreamPeriodic",
+            Self::UpstreamEnd => "UpstreamEnd",
+            Self::DownstreamTunnelSuccessfullyEstablished => "DownstreamTunnelSuccessfullyEstablished",
+        }
+    }
+
+    /// The one with this name. Those of UDP are not among them: nothing is ever logged at such a moment.
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|moment| moment.name() == name)
+    }
 }
 
 /// A comparison with a number.

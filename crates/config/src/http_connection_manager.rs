@@ -43,8 +43,9 @@ pub struct HttpConnectionManager {
     pub request_headers_timeout: Option<Duration>,
     /// How long a stream may be without any activity.
     pub stream_idle_timeout: Option<Duration>,
-    /// How long the flush of a finished stream may stall; the stream idle timeout when none.
-    pub stream_flush_timeout: Option<Duration>,
+    /// How long the flush of a finished stream may stall. Outer `None`: as long as the stream may idle. Inner `None`: for
+    /// ever.
+    pub stream_flush_timeout: Option<Option<Duration>>,
     /// Time between the warning and the final GOAWAY, and before a drained HTTP/1 connection closes.
     pub drain_timeout: Duration,
     /// How long a connection stays half closed after an error answer; at once when none.
@@ -113,6 +114,8 @@ pub struct HttpConnectionManager {
     pub access_log_flush_interval: Option<Duration>,
     /// Whether it is logged when it begins.
     pub flush_access_log_on_new_request: bool,
+    /// Whether it is logged when the endpoint has agreed to CONNECT.
+    pub flush_log_on_tunnel_successfully_established: bool,
     /// Tracing; none when off.
     pub tracing: Option<Tracing>,
 }

@@ -28,7 +28,6 @@ pub use is_set::IsSet;
 pub const NOT_YET: &str = "the proxy does not act on it yet";
 
 // Reasons that several fields share.
-const LOGGED_AT_THE_END: &str = "a request is logged when it has ended";
 const NO_MORE_STATS: &str = "there are no such statistics";
 const NO_RUNTIME: &str = "no runtime value is read for this field: the configured one applies";
 const NO_CONFIG_DISCOVERY: &str = "extensions cannot be discovered by themselves (ECDS): write typed_config";

@@ -9,8 +9,6 @@ use crate::resource::References;
 
 mod parse;
 
-pub(crate) use parse::access_log_flush_interval;
-
 /// A network filter that carries a connection to a cluster.
 #[derive(Debug, Clone)]
 pub struct TcpProxy {

@@ -28,7 +28,7 @@ pub(crate) fn h2_server(manager: &HttpConnectionManager) -> h2::Config {
     // The codec waits for a round trip, not for a time; a peer that does not answer while idle holds up a drain.
     config.drain_round_trip_timeout = manager.drain_timeout.min(DRAIN_ROUND_TRIP);
     config.header_timeout = manager.request_headers_timeout;
-    config.stall_timeout = manager.stream_flush_timeout.or(manager.stream_idle_timeout);
+    config.stall_timeout = manager.stream_flush_timeout.unwrap_or(manager.stream_idle_timeout);
     config
 }
 

@@ -1,33 +1,20 @@
 //! Connections in access logs: those of the TCP proxy and of listeners.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use config::access_log::AccessLogFilter;
+use config::access_log::{AccessLogFilter, AccessLogType};
 use telemetry::access_log::{
     Address, ByteCount, LogAddress, LogContext, MetadataSource, MetadataValue, ResponseFlag, ResponseFlags, Side, Text,
     TimePoint, TlsField,
 };
 use tls::PeerIdentity;
-use upstream::endpoint::{EndpointAddressRef, EndpointState};
+use upstream::endpoint::EndpointState;
 
 use crate::accepted::Accepted;
 use crate::access_log::logged_metadata::{borrowed, found_value, plain};
-use crate::access_log::{Logged, write_peer};
-
-/// When in a connection's life an entry is written (`%ACCESS_LOG_TYPE%`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EntryType {
-    /// By its listener, at its end.
-    Listener,
-    /// When an endpoint is connected.
-    TcpUpstreamConnected,
-    /// Every so often while it is open.
-    TcpPeriodic,
-    /// At its end.
-    TcpConnectionEnd,
-}
+use crate::access_log::{Logged, address_of, write_peer};
+use crate::upstream_connection::Ends;
 
 /// What is written of a connection.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +24,8 @@ pub(crate) struct ConnectionRecord {
     pub(crate) chain: Option<Arc<str>>,
     pub(crate) cluster: Option<Arc<str>>,
     pub(crate) endpoint: Option<Arc<EndpointState>>,
-    pub(crate) upstream_local: Option<SocketAddr>,
+    /// Both ends of the connection to it.
+    pub(crate) ends: Option<Ends>,
     /// Who the caller has shown to be.
     pub(crate) peer_identity: Option<Arc<PeerIdentity>>,
     /// Attempts to connect.
@@ -48,7 +36,7 @@ pub(crate) struct ConnectionRecord {
 
 /// A connection as the formatter sees it.
 pub(crate) struct ConnectionEntry<'a> {
-    pub(crate) kind: EntryType,
+    pub(crate) kind: AccessLogType,
     pub(crate) accepted: &'a Accepted,
     pub(crate) record: &'a ConnectionRecord,
     pub(crate) began: Instant,
@@ -82,6 +70,7 @@ impl Logged for ConnectionEntry<'_> {
                 .iter()
                 .any(|flag| names.is_empty() || names.iter().any(|name| **name == *flag.short_name())),
             AccessLogFilter::GrpcStatus { exclude, .. } => *exclude,
+            AccessLogFilter::LogType { types, exclude } => types.contains(&self.kind) != *exclude,
         }
     }
 }
@@ -124,11 +113,12 @@ impl LogContext for ConnectionEntry<'_> {
             Address::DownstreamRemote => self.accepted.peer.map(LogAddress::Ip),
             Address::DownstreamDirectRemote => self.accepted.direct_peer.map(LogAddress::Ip),
             Address::DownstreamLocal => self.accepted.local.map(LogAddress::Ip),
-            Address::UpstreamRemote => match self.record.endpoint.as_ref()?.address() {
-                EndpointAddressRef::Socket(address) => Some(LogAddress::Ip(address)),
-                EndpointAddressRef::Pipe(path) => Some(LogAddress::Path(path)),
+            Address::UpstreamHost => Some(address_of(self.record.endpoint.as_ref()?)),
+            Address::UpstreamRemote => match self.record.ends.as_ref()?.remote {
+                Some(address) => Some(LogAddress::Ip(address)),
+                None => Some(address_of(self.record.endpoint.as_ref()?)),
             },
-            Address::UpstreamLocal => self.record.upstream_local.map(LogAddress::Ip),
+            Address::UpstreamLocal => self.record.ends.as_ref()?.local.map(LogAddress::Ip),
         }
     }
 
@@ -138,12 +128,7 @@ impl LogContext for ConnectionEntry<'_> {
             Text::UpstreamHostName => self.record.endpoint.as_ref()?.hostname(),
             Text::FilterChainName => self.record.chain.as_deref()?,
             Text::RequestedServerName => self.accepted.server_name.as_deref()?,
-            Text::AccessLogType => match self.kind {
-                EntryType::Listener => "NotSet",
-                EntryType::TcpUpstreamConnected => "TcpUpstreamConnected",
-                EntryType::TcpPeriodic => "TcpPeriodic",
-                EntryType::TcpConnectionEnd => "TcpConnectionEnd",
-            },
+            Text::AccessLogType => self.kind.name(),
             _ => return None,
         };
         Some(text).filter(|text| !text.is_empty())

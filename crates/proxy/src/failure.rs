@@ -219,6 +219,25 @@ pub(crate) struct Meaning {
 }
 
 impl Failure {
+    /// The flag of the try that it ended. Where it ended the request, and the try with it, there is none.
+    pub(crate) fn flag_of_attempt(self) -> Option<ResponseFlag> {
+        match self {
+            Self::NotConnected
+            | Self::NotBegun
+            | Self::ConnectTimeout
+            | Self::TlsHandshake
+            | Self::ConnectionTermination
+            | Self::RemoteReset
+            | Self::RemoteRefused
+            | Self::UpstreamProtocolError
+            | Self::Overflow
+            | Self::PerTryTimeout
+            | Self::PerTryIdleTimeout
+            | Self::UpstreamMaxDuration => self.meaning().flag,
+            _ => None,
+        }
+    }
+
     /// What this failure means.
     pub(crate) fn meaning(self) -> Meaning {
         use ResponseFlag as F;

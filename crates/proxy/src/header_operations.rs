@@ -109,13 +109,7 @@ fn write(
     now: Instant,
     out: &mut Vec<u8>,
 ) {
-    let entry = Entry {
-        stream,
-        downstream,
-        response,
-        now,
-    };
-    format.write(&entry, out);
+    format.write(&Entry::new(stream, downstream, now).with_response(response), out);
 }
 
 /// Makes one change. `buffer` is scratch space.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use config::Fingerprint;
+use config::access_log::AccessLogType;
 use config::listener::{ConnectionBalance, Listener};
 use telemetry::access_log::ResponseFlag;
 use telemetry::stats::{Block, Counter, Shard, listener as stat, listener_worker as worker_stat};
@@ -19,7 +20,7 @@ use crate::access_log::AccessLogs;
 use crate::chain::{Chain, ChainTls, Terminal};
 use crate::chain_choice;
 use crate::connection::{self, Connection, Role};
-use crate::connection_log::{ConnectionEntry, ConnectionRecord, EntryType};
+use crate::connection_log::{ConnectionEntry, ConnectionRecord};
 use crate::downstream::Downstream;
 use crate::inspection::{self, Inspected};
 use crate::listener_filters::CompiledFilter;
@@ -101,7 +102,7 @@ impl CompiledListener {
     fn log(&self, worker: &mut Worker, accepted: &Accepted, record: &ConnectionRecord, began: Instant) {
         if !self.access_logs.is_empty() {
             let entry = ConnectionEntry {
-                kind: EntryType::Listener,
+                kind: AccessLogType::NotSet,
                 accepted,
                 record,
                 began,

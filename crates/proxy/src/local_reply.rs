@@ -9,7 +9,7 @@ use config::header_mutation::HeaderValueOption;
 use config::http_connection_manager::{BodyFormat, LocalReplyConfig};
 use telemetry::access_log::Format;
 
-use crate::access_log::{self, Entry};
+use crate::access_log::{self, Entry, Logged};
 use crate::downstream::Downstream;
 use crate::header_operations::{self, ResponseHead};
 use crate::route_table;
@@ -121,12 +121,7 @@ impl BodyTemplate {
     ) -> Vec<u8> {
         let text = String::from_utf8_lossy(body).into_owned();
         stream.rare.get_or_insert_default().reply_body = Some(text.into());
-        let entry = Entry {
-            stream,
-            downstream,
-            response,
-            now,
-        };
+        let entry = Entry::new(stream, downstream, now).with_response(response);
         let mut filled = Vec::new();
         self.format.write(&entry, &mut filled);
         filled
@@ -167,13 +162,8 @@ pub(crate) fn rewrite<'a>(
         return reply;
     };
     let mapper = rules.mappers.iter().find(|mapper| {
-        let entry = Entry {
-            stream,
-            downstream,
-            response: Some(head),
-            now,
-        };
-        access_log::holds(&mapper.filter, &entry)
+        let entry = Entry::new(stream, downstream, now).with_response(Some(head));
+        entry.passes(&mapper.filter)
     });
     let mut format = rules.format.as_ref();
     if let Some(mapper) = mapper {

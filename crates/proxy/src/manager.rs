@@ -32,6 +32,15 @@ pub(crate) struct ProcessFacts {
     pub(crate) codec_stats: Arc<ProcessCodecStats>,
 }
 
+/// The logs of a connection manager.
+#[derive(Debug, Default)]
+pub(crate) struct Logs {
+    /// Of requests (`access_log`).
+    pub(crate) requests: AccessLogs,
+    /// Of each try (the router's `upstream_log`).
+    pub(crate) attempts: AccessLogs,
+}
+
 /// What the connections of a filter chain share.
 #[derive(Debug)]
 pub(crate) struct Manager {
@@ -41,7 +50,7 @@ pub(crate) struct Manager {
     pub(crate) codec_stats: Arc<ProcessCodecStats>,
     pub(crate) h1: Arc<h1::Config>,
     pub(crate) h2: Arc<h2::Config>,
-    pub(crate) access_logs: AccessLogs,
+    pub(crate) logs: Logs,
     /// The process it runs in.
     pub(crate) local: Arc<LocalInfo>,
     /// Its HTTP filters.
@@ -66,7 +75,7 @@ impl Manager {
         stats: &Arc<Registry>,
         clusters: &Slots,
         tables: &Slots,
-        access_logs: AccessLogs,
+        logs: Logs,
         is_tls: bool,
         process: &ProcessFacts,
     ) -> Manager {
@@ -85,7 +94,7 @@ impl Manager {
             codec_stats: Arc::clone(&process.codec_stats),
             h1: Arc::new(codec_options::h1_server(config, is_tls)),
             h2: Arc::new(codec_options::h2_server(config)),
-            access_logs,
+            logs,
             local: Arc::clone(&process.local),
             chain: Chain::compile(&config.http_filters, &context),
             path_rules: PathRules::new(config),
@@ -119,9 +128,14 @@ impl Manager {
         self.config.request_timeout
     }
 
-    /// Whether finished requests are written down.
+    /// Whether requests are written down.
     pub(crate) fn logs_requests(&self) -> bool {
-        !self.access_logs.is_empty()
+        !self.logs.requests.is_empty()
+    }
+
+    /// Whether each try is.
+    pub(crate) fn logs_attempts(&self) -> bool {
+        !self.logs.attempts.is_empty()
     }
 
     /// How long a connection without streams is kept; `None` for ever.

@@ -5,7 +5,7 @@
 //! [`request`] (head, route, body), [`filtering`] (the HTTP filters), [`awaiting`]
 //! (a filter that asks somebody else), [`attempt`] (endpoint, connection),
 //! [`try_again`] (retries), [`mirror`] (copies to other clusters), [`response`] (head, body, trailers), [`internal_redirect`] (followed here), [`answer`]
-//! (what is answered here), [`finish`] (the end, exactly once a request), [`count`] (its statistics).
+//! (what is answered here), [`logging`] (entries in access logs), [`finish`] (the end, exactly once a request), [`count`] (its statistics).
 
 pub(crate) mod answer;
 pub(crate) mod attempt;
@@ -15,6 +15,7 @@ pub(crate) mod count;
 mod filtering;
 pub(crate) mod finish;
 pub(crate) mod internal_redirect;
+mod logging;
 mod mirror;
 pub(crate) mod request;
 pub(crate) mod response;
@@ -231,6 +232,7 @@ pub(crate) fn on_timer(worker: &mut Worker, key: Key<Stream>, timer: StreamTimer
     } else if is_due(attempt.and_then(|attempt| attempt.max_deadline)) {
         try_again::on_try_timeout(worker, key, Failure::UpstreamMaxDuration);
     } else {
+        logging::on_timer(worker, key);
         arm(worker, key);
     }
 }

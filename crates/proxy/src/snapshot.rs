@@ -12,10 +12,11 @@ use upstream::cluster::ClusterHandle;
 
 use crate::access_log::LogSinks;
 use crate::chain::{Chain, ChainTls, Limiter, Terminal};
+use crate::filters::router::Router;
 use crate::listener::{CompiledListener, OpenConnections};
 use crate::listener_filters;
 use crate::local_info::LocalInfo;
-use crate::manager::{Manager, ProcessFacts};
+use crate::manager::{Logs, Manager, ProcessFacts};
 use crate::process_codec_stats::ProcessCodecStats;
 use crate::route_table::RouteTable;
 use crate::server::ConnectionLimits;
@@ -256,12 +257,18 @@ impl Compiler {
             return Some(Terminal::Tcp(Arc::new(proxy)));
         }
         let settings = chain.http_connection_manager()?;
+        let mut filters = settings.http_filters.iter();
+        let router = filters.find_map(|filter| filter.config.as_ref()?.get::<Router>());
+        let logs = Logs {
+            requests: self.log_sinks.open(&settings.access_log),
+            attempts: self.log_sinks.open(router.map_or(&[], |router| &router.upstream_log)),
+        };
         let manager = Manager::compile(
             settings,
             &self.stats,
             &self.cluster_slots,
             &self.table_slots,
-            self.log_sinks.open(&settings.access_log),
+            logs,
             tls_settings(chain).is_some(),
             &self.process,
         );

@@ -27,13 +27,13 @@ use telemetry::stats::{Counter, Shard};
 use upstream::balancer::{PreviousPriorities, SubsetCriteria};
 use upstream::breaker::{Permit, RoutingPriority};
 use upstream::cluster::ClusterHandle;
-use upstream::endpoint::{ActiveRequest, EndpointState};
+use upstream::endpoint::EndpointState;
 
+use crate::access_log::AttemptLog;
 use crate::connection::Connection;
 use crate::filters::exchange::FilterProgress;
 use crate::manager::Manager;
 use crate::pipeline::internal_redirect::Redirects;
-use crate::pool::PendingPermit;
 use crate::retry::Retries;
 use crate::route_rewrites;
 use crate::route_stats::RouteStats;
@@ -45,8 +45,10 @@ use crate::timer_wheel::TimerKey;
 use crate::upgrade::Upgrade;
 use crate::worker::Local;
 
+mod attempt;
 mod record;
 
+pub(crate) use attempt::Attempt;
 pub(crate) use record::Record;
 
 /// Body bytes kept so that a request without retry policy which was provably not processed can be sent
@@ -97,28 +99,6 @@ pub(crate) enum FilterSide {
     Response,
 }
 
-/// One try at one endpoint.
-pub(crate) struct Attempt {
-    pub(crate) endpoint: Arc<EndpointState>,
-    /// Counts against the breaker and the endpoint's load until dropped.
-    pub(crate) active: Option<ActiveRequest>,
-    /// Counts as pending until a connection is there.
-    pub(crate) pending: Option<PendingPermit>,
-    pub(crate) connection: Key<Connection>,
-    pub(crate) id: StreamId,
-    /// The connection's output position before the first byte of this request.
-    pub(crate) output_start: u64,
-    /// Bytes of the body that have been passed on to the connection's output.
-    pub(crate) body_passed: u64,
-    /// When its own time is over (`per_try_timeout`); set when it is sent and the request complete.
-    pub(crate) try_deadline: Option<Instant>,
-    /// When its longest duration is reached (the cluster's `max_stream_duration`).
-    pub(crate) max_deadline: Option<Instant>,
-    pub(crate) last_activity: Instant,
-    /// Its time is over and another one was begun beside it (hedging).
-    pub(crate) was_hedged: bool,
-}
-
 /// The retries of a request that may be tried again.
 pub(crate) struct Retrying {
     pub(crate) retries: Retries,
@@ -151,6 +131,8 @@ pub(crate) struct Rare {
     pub(crate) mirrors: Vec<Key<Stream>>,
     /// Where it is counted besides its cluster.
     pub(crate) route_stats: Option<RouteStats>,
+    /// When it is next to be logged while it goes on.
+    pub(crate) log_at: Option<Instant>,
     /// How it was redirected until now.
     pub(crate) redirects: Option<Box<Redirects>>,
 }
@@ -333,13 +315,32 @@ impl Stream {
         self.attempt.as_ref().is_some_and(Attempt::is_sent)
     }
 
+    /// The latest attempt, then those beside it.
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        let beside = self.rare.as_ref().map_or(&[][..], |rare| &rare.beside);
+        self.attempt.iter().chain(beside)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn attempts_mut(&mut self) -> impl Iterator<Item = &mut Attempt> {
+        let beside = self.rare.as_mut().map_or(&mut [][..], |rare| &mut rare.beside);
+        self.attempt.iter_mut().chain(beside)
+    }
+
+    /// What is kept of the latest attempt for its log.
+    pub(crate) fn attempt_log(&mut self) -> Option<&mut AttemptLog> {
+        self.attempt.as_mut()?.log.as_deref_mut()
+    }
+
+    /// How long its finished answer may wait for the caller's window, where the route says so. The idle timeout of a route
+    /// is none for this, as in Envoy.
+    pub(crate) fn flush_timeout(&self) -> Option<Option<Duration>> {
+        self.route_action()?.flush_timeout
+    }
+
     /// The attempt that is stream `id` of a connection.
     pub(crate) fn attempt_on(&mut self, connection: Key<Connection>, id: StreamId) -> Option<&mut Attempt> {
-        let beside = self.rare.as_mut().map_or(&mut [][..], |rare| &mut rare.beside);
-        self.attempt
-            .iter_mut()
-            .chain(beside)
-            .find(|attempt| attempt.is_on(connection, id))
+        self.attempts_mut().find(|attempt| attempt.is_on(connection, id))
     }
 
     /// Whether another attempt than the latest may still be answered, or one is due.
@@ -405,10 +406,18 @@ impl Stream {
             attempt.and_then(|attempt| attempt.try_deadline),
             attempt.and_then(|attempt| attempt.max_deadline),
             self.try_idle_deadline(),
+            self.log_deadline(),
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// When something is next to be logged of it while it goes on.
+    fn log_deadline(&self) -> Option<Instant> {
+        let of_request = self.rare.as_ref().and_then(|rare| rare.log_at);
+        let of_attempts = self.attempts().filter_map(|attempt| attempt.log.as_ref()?.next_at);
+        of_attempts.chain(of_request).min()
     }
 
     /// The endpoint has sent all of its answer, which may still wait at a filter.
@@ -431,35 +440,6 @@ impl Stream {
         if let Some(attempt) = &mut self.attempt {
             attempt.body_passed += bytes as u64;
         }
-    }
-}
-
-impl Attempt {
-    /// A try at `endpoint` that has no connection yet.
-    pub(crate) fn new(endpoint: Arc<EndpointState>, now: Instant) -> Attempt {
-        Attempt {
-            endpoint,
-            active: None,
-            pending: None,
-            connection: Key::NONE,
-            id: StreamId::default(),
-            output_start: 0,
-            body_passed: 0,
-            try_deadline: None,
-            max_deadline: None,
-            last_activity: now,
-            was_hedged: false,
-        }
-    }
-
-    /// Whether it has a connection and has begun to be sent.
-    pub(crate) fn is_sent(&self) -> bool {
-        self.active.is_some()
-    }
-
-    /// Whether it is stream `id` of a connection.
-    pub(crate) fn is_on(&self, connection: Key<Connection>, id: StreamId) -> bool {
-        self.is_sent() && self.connection == connection && self.id == id
     }
 }
 

@@ -10,6 +10,7 @@
 //! side is read only when all that was read before has been taken by the other, so that what a connection holds is
 //! bounded by one read each way, and a slow reader slows its sender.
 
+use config::access_log::AccessLogType;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +23,7 @@ use upstream::balancer::SubsetCriteria;
 use crate::accepted::Accepted;
 use crate::access_log::AccessLogs;
 use crate::chain::{Chain, ChainTls, Place};
-use crate::connection_log::{ConnectionEntry, ConnectionRecord, EntryType};
+use crate::connection_log::{ConnectionEntry, ConnectionRecord};
 use crate::listener::{Counted, Incoming};
 use crate::slab::Key;
 use crate::slots::{Slot, Slots};
@@ -181,7 +182,7 @@ pub(crate) async fn run(
     let downstream = Leg::accepted(socket, tls, received, ssl_stats);
     if let Some(upstream) = connect::connect(&mut session).await {
         if session.proxy.config.flush_access_log_on_connected {
-            session.log(EntryType::TcpUpstreamConnected);
+            session.log(AccessLogType::TcpUpstreamConnected);
         }
         carry::carry(&mut session, downstream, upstream).await;
     }
@@ -199,7 +200,7 @@ impl Session {
     }
 
     /// Writes the entries of this moment.
-    fn log(&self, kind: EntryType) {
+    fn log(&self, kind: AccessLogType) {
         if self.proxy.access_logs.is_empty() {
             return;
         }
@@ -219,7 +220,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.log(EntryType::TcpConnectionEnd);
+        self.log(AccessLogType::TcpConnectionEnd);
         if let Ok(mut worker) = self.cell.worker.try_borrow_mut() {
             worker.tunnels.remove(self.key);
             worker.totals.downstream_connections.fetch_sub(1, Ordering::Relaxed);

@@ -55,6 +55,11 @@ impl Upgrade {
         })
     }
 
+    /// Whether it is CONNECT, not an upgrade.
+    pub(crate) fn is_connect(&self) -> bool {
+        self.protocol.is_none()
+    }
+
     /// The type that configuration allows or does not.
     fn kind(&self) -> &[u8] {
         self.protocol.as_deref().unwrap_or(b"CONNECT")

@@ -2,6 +2,7 @@
 
 mod counts;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use crate::dial::{dial, is_local, tls_peer};
 use crate::failure::{Failure, TransportFailure};
 use crate::pool::{self, Pool};
 use crate::slab::Key;
+use crate::socket::Socket;
 use crate::stream::Stream;
 use crate::worker::{Worker, WorkerCell};
 
@@ -30,12 +32,36 @@ mod ending;
 
 pub(crate) use ending::{close, drain, on_codec_error, on_goaway};
 
+/// The addresses at both ends of a connection; none of a Unix socket.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ends {
+    /// The endpoint's: of several the one that answered.
+    pub(crate) remote: Option<SocketAddr>,
+    /// The proxy's own.
+    pub(crate) local: Option<SocketAddr>,
+}
+
+impl Ends {
+    /// Those of a connected socket.
+    pub(crate) fn of(socket: &Socket) -> Self {
+        match socket {
+            Socket::Tcp(stream) => Ends {
+                remote: stream.peer_addr().ok(),
+                local: stream.local_addr().ok(),
+            },
+            Socket::Unix(_) => Ends::default(),
+        }
+    }
+}
+
 /// The upstream part of a connection's record.
 pub(crate) struct Upstream {
     endpoint: Arc<EndpointState>,
     cluster: Arc<ClusterHandle>,
     pool: Key<Pool>,
     shard: Shard,
+    /// Both its ends, once it is connected.
+    pub(crate) ends: Option<Rc<Ends>>,
     /// Until the handshake is done.
     connecting: bool,
     connect_deadline: Instant,
@@ -167,6 +193,7 @@ pub(crate) fn open(
         cluster: Arc::clone(&cluster),
         pool,
         shard: worker.shard,
+        ends: None,
         connecting: true,
         connect_deadline: deadline,
         opened: now,
@@ -206,7 +233,7 @@ async fn connect(
         let mut worker = cell.worker.borrow_mut();
         worker.begin_turn();
         match outcome {
-            Ok(Ok(socket)) => on_connected(&mut worker, key).then_some(socket),
+            Ok(Ok(socket)) => on_connected(&mut worker, key, &socket).then_some(socket),
             Ok(Err(error)) => {
                 tracing::debug!(target: "upstream", endpoint = %endpoint.address(), %error, "could not connect");
                 if is_local(&error) {
@@ -230,13 +257,14 @@ async fn connect(
 }
 
 /// The transport is connected: TLS begins, or the codec does. False if the record is gone.
-fn on_connected(worker: &mut Worker, key: Key<Connection>) -> bool {
+fn on_connected(worker: &mut Worker, key: Key<Connection>, socket: &Socket) -> bool {
     let Some(connection) = worker.connections.get_mut(key) else {
         return false;
     };
     let Role::Upstream(upstream) = &mut connection.role else {
         return false;
     };
+    upstream.ends = Some(Rc::new(Ends::of(socket)));
     let (cluster, endpoint) = (Arc::clone(&upstream.cluster), Arc::clone(&upstream.endpoint));
     let kind = worker.pools.kind(upstream.pool);
     match cluster.transport(&endpoint) {

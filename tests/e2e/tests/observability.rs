@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use e2e::differential::{Ports, Side, compare};
-use e2e::proxy::Kind;
+use e2e::proxy::{Kind, Proxy};
 use serde_json::{Value, json};
+use testkit::backend::Backend;
 use testkit::http1::Client;
-use testkit::{Directory, wait_until};
+use testkit::{Directory, ports, wait_until};
 
 /// Statistics of Envoy's that are not here, by what their names begin with.
 const LEFT_OUT: &[(&str, &str)] = &[
@@ -327,3 +328,89 @@ const KNOWN_FIELDS: &[(&str, &str)] = &[
     (".node.extensions", "the extensions that are compiled in are not listed"),
     (".last_updated", "static endpoints have been there since the start"),
 ];
+
+/// Requests of [`moments`] by their case: path, more of the head, and a body.
+const MOMENTS: &[(&str, &str, &str)] = &[
+    ("plain", "/first/page", ""),
+    ("a-body", "/first/echo", "0123456789"),
+    ("trailers", "/first/chunked", ""),
+    ("no-body", "/first/nobody", ""),
+    ("again", "/again/close", ""),
+    ("dead", "/dead/page", ""),
+    ("try", "/try/hang", ""),
+    ("late", "/late/hang", ""),
+    ("second", "/second/page", ""),
+    ("empty", "/empty/page", ""),
+    ("direct", "/direct/page", ""),
+    ("no-route", "/nowhere", ""),
+];
+
+/// Entries by case, those alike once: how often the same is written while nothing happens is a matter of time.
+fn moments(kind: Kind, directory: &Directory, backend: &Backend) -> BTreeMap<String, String> {
+    let [listener, periods, tcp] = [0; 3].map(|_| ports::free_port());
+    let bootstrap = include_str!("../src/logs.yaml")
+        .replace("{listener}", &listener.to_string())
+        .replace("{periods}", &periods.to_string())
+        .replace("{tcp}", &tcp.to_string())
+        .replace("{backend}", &backend.port().to_string());
+    let proxy = Proxy::start(kind, directory, kind.name(), &bootstrap);
+    let mut found = BTreeMap::new();
+    let mut ask = |port: u16, case: &str, path: &str, body: &str| {
+        let mut client = Client::connect(port);
+        let (method, length) = match body.len() {
+            0 => ("GET", String::new()),
+            length => ("POST", format!("content-length: {length}\r\n")),
+        };
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: h\r\nx-case: {case}\r\n{length}\r\n{body}");
+        assert!(client.send(request.as_bytes()));
+        let answer = client.response(method).expect("an answer");
+        found.insert(
+            format!("{case}: answer"),
+            format!("{} {:?}", answer.status(), answer.field("x-moment")),
+        );
+    };
+    for (case, path, body) in MOMENTS {
+        ask(listener, case, path, body);
+    }
+    ask(periods, "periods", "/hang", "");
+    ask(tcp, "tcp", "/page", "");
+    let mut tunnel = Client::connect(listener);
+    assert!(tunnel.send(b"CONNECT h:80 HTTP/1.1\r\nhost: h:80\r\nx-case: connect\r\n\r\n"));
+    assert_eq!(tunnel.head().expect("an answer").status(), 200);
+    drop(tunnel);
+    let mut entries: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in proxy.end().lines() {
+        let Some((case, line)) = line.strip_prefix("LOG ").and_then(|line| line.split_once(' ')) else {
+            continue;
+        };
+        // Who is said to have ended a tunnel is another matter.
+        if case != "connect" || !line.contains("End") {
+            let line = line.replace("|delayed_connect_error:_Connection_refused", "");
+            entries.entry(case.to_owned()).or_default().insert(line);
+        }
+    }
+    for (case, lines) in entries {
+        found.insert(case, lines.into_iter().collect::<Vec<_>>().join("\n"));
+    }
+    found
+}
+
+/// A request, and each of its tries, is logged when it begins, every so often, and at its end, as configured; and what an
+/// endpoint's address is is told from which of its addresses is connected.
+#[test]
+fn requests_and_tries_are_logged_at_the_moments_of_envoy() {
+    let directory = Directory::new("moments");
+    let backend = Backend::start("backend");
+    let [envoy, remora] = [Kind::Envoy, Kind::Remora].map(|kind| moments(kind, &directory, &backend));
+    for (case, moment) in [
+        ("plain", "DownstreamStart"),
+        ("plain", "UpstreamPoolReady"),
+        ("again", "UpstreamEnd"),
+        ("periods", "DownstreamPeriodic"),
+        ("periods", "UpstreamPeriodic"),
+        ("connect", "DownstreamTunnelSuccessfullyEstablished"),
+    ] {
+        assert!(envoy[case].contains(moment), "{case}: {}", envoy[case]);
+    }
+    compare("entries", &envoy, &remora, &[]).unwrap_or_else(|faults| panic!("{faults}"));
+}

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use e2e::differential::{Known, Ports, Side, compare};
 use e2e::proxy::{Kind, Proxy};
 use serde_json::{Value, json};
+use testkit::backend::Backend;
 use testkit::http1::Client;
 use testkit::{Directory, ports};
 
@@ -372,4 +373,88 @@ fn retries_leave_the_priorities_alone_that_were_tried() {
             envoy[case]
         );
     }
+}
+
+/// Where a budget allows something else.
+const KNOWN_BUDGETS: &[Known] = &[Known {
+    names: &[
+        "in-flight-all 0",
+        "in-flight-all 1",
+        "in-flight-all 2",
+        "in-flight-all 3",
+        "in-flight-all 4",
+        "in-flight-all 5",
+        "in-flight-all 6",
+        "in-flight-all 7",
+    ],
+    reason: "a request whose connection has ended is in flight no longer when its retry is decided on",
+}];
+
+/// Clusters by the retry budget they have.
+const BUDGETS: &[(&str, &str)] = &[
+    ("in-flight", "budget_percent: {value: 50}, min_retry_concurrency: 0"),
+    (
+        "in-flight-all",
+        "budget_percent: {value: 100}, min_retry_concurrency: 0",
+    ),
+    (
+        "window",
+        "budget_percent: {value: 30}, min_retry_concurrency: 0, budget_interval: 600s",
+    ),
+    (
+        "window-least",
+        "budget_percent: {value: 0}, min_retry_concurrency: 1, budget_interval: 600s",
+    ),
+    (
+        "window-none",
+        "budget_percent: {value: 0}, min_retry_concurrency: 0, budget_interval: 600s",
+    ),
+];
+
+/// One request after the other, each of which fails and would be tried again: what a budget allows is told by the requests
+/// in flight, or by those of an interval.
+#[test]
+fn a_retry_budget_allows_what_it_allows_in_envoy() {
+    let directory = Directory::new("retry-budgets");
+    let backend = Backend::start("backend");
+    let [envoy, remora] = [Kind::Envoy, Kind::Remora].map(|kind| {
+        let listener = ports::free_port();
+        let (mut routes, mut clusters) = (String::new(), String::new());
+        for (name, budget) in BUDGETS {
+            let _ = writeln!(
+                routes,
+                "              - {{match: {{prefix: /{name}/}}, route: {{cluster: {name}, retry_policy: {{retry_on: reset, \
+                 num_retries: 1, retry_back_off: {{base_interval: 0.001s}}}}}}}}"
+            );
+            let _ = writeln!(
+                clusters,
+                "  - {{name: {name}, type: STATIC, connect_timeout: 1s, circuit_breakers: {{thresholds: [{{retry_budget: \
+                 {{{budget}}}}}]}}, load_assignment: {{cluster_name: x, endpoints: [{{lb_endpoints: [{{endpoint: {{address: \
+                 {{socket_address: {{address: 127.0.0.1, port_value: {}}}}}}}}}]}}]}}}}",
+                backend.port()
+            );
+        }
+        let bootstrap = include_str!("../src/clusters.yaml")
+            .replace("{listener}", &listener.to_string())
+            .replace("{routes}", &routes)
+            .replace("{clusters}", &clusters);
+        let proxy = Proxy::start(kind, &directory, kind.name(), &bootstrap);
+        let mut client = Client::connect(listener);
+        let mut told = BTreeMap::new();
+        for (name, _) in BUDGETS {
+            for number in 0..8 {
+                assert!(client.send(format!("GET /{name}/close HTTP/1.1\r\nhost: h\r\n\r\n").as_bytes()));
+                assert_eq!(client.response("GET").expect("an answer").status(), 503);
+                let counted = ["upstream_rq_retry", "upstream_rq_retry_overflow"]
+                    .map(|stat| proxy.stat(&format!("cluster.{name}.{stat}")).to_string());
+                told.insert(format!("{name} {number}"), counted.join(" "));
+            }
+        }
+        told
+    });
+    compare("retries and refusals", &envoy, &remora, KNOWN_BUDGETS).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_ne!(
+        envoy["window 7"], envoy["in-flight 7"],
+        "an interval counts for something"
+    );
 }

@@ -68,6 +68,14 @@ struct Caller {
 impl Caller {
     /// Connects, and asks for as many large answers.
     fn start(port: u16, streams: usize) -> Self {
+        let mut caller = Self::connect(port);
+        for _ in 0..streams {
+            caller.ask(b"/large", b"");
+        }
+        caller
+    }
+
+    fn connect(port: u16) -> Self {
         let socket = TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");
         socket
             .set_read_timeout(Some(Duration::from_millis(100)))
@@ -83,16 +91,23 @@ impl Caller {
             scratch: Scratch::new(),
         };
         caller.turn();
-        for _ in 0..streams {
-            let stream = caller.codec.open_stream().expect("there is room");
-            let mut head = HeaderBlock::new();
-            head.set_method(b"GET");
-            head.set_scheme(b"http");
-            head.set_authority(b"test");
-            head.set_path(b"/large");
-            caller.codec.send_head(stream, &head, true).expect("it can be sent");
-        }
         caller
+    }
+
+    /// Makes a request with a body, if that is not empty.
+    fn ask(&mut self, path: &[u8], body: &[u8]) {
+        let stream = self.codec.open_stream().expect("there is room");
+        let mut head = HeaderBlock::new();
+        head.set_method(if body.is_empty() { b"GET" } else { b"POST" });
+        head.set_scheme(b"http");
+        head.set_authority(b"test");
+        head.set_path(path);
+        self.codec
+            .send_head(stream, &head, body.is_empty())
+            .expect("it can be sent");
+        if !body.is_empty() {
+            self.codec.send_data(stream, body, true).expect("it can be sent");
+        }
     }
 
     /// Writes what there is to be written, and reads once.
@@ -166,5 +181,50 @@ fn the_octets_that_wait_for_a_window_are_counted_as_envoy_counts_them() {
         wait_until(20, &format!("{} holds nothing any more", kind.name()), || {
             proxy.stat(GAUGE) == 0
         });
+    }
+}
+
+/// How long the rest of a finished answer waits for the caller's window: as long as the route says, whatever its idle timeout
+/// is, or else the connection manager; to Envoy and to remora.
+#[test]
+fn a_finished_answer_waits_for_the_window_as_long_as_its_route_says() {
+    const COUNTER: &str = "http2.tx_flush_timeout";
+    let directory = Directory::new("flush_timeout");
+    let backend = Backend::start("stable");
+    for kind in [Kind::Envoy, Kind::Remora] {
+        let listener = ports::free_port();
+        let bootstrap = BOOTSTRAP
+            .replace("{listener}", &listener.to_string())
+            .replace("{stable}", &backend.port().to_string())
+            .replace("{limit}", "1048576")
+            .replace("stat_prefix: stalled", "stat_prefix: stalled\n          stream_idle_timeout: 600s")
+            .replace(
+                "routes: [",
+                "routes: [{match: {prefix: /flush}, route: {cluster: stable, flush_timeout: 0.2s}}, {match: {prefix: /idle}, \
+                 route: {cluster: stable, idle_timeout: 0.2s}}, {match: {prefix: /never}, route: {cluster: stable, \
+                 idle_timeout: 0.2s, flush_timeout: 0s}}, ",
+            );
+        let proxy = Proxy::start(kind, &directory, kind.name(), &bootstrap);
+        let body = [7; 100_000];
+        let mut callers: Vec<Caller> = ["/never/echo", "/plain/echo", "/flush/echo", "/idle/echo"]
+            .iter()
+            .map(|path| {
+                let mut caller = Caller::connect(listener);
+                caller.ask(path.as_bytes(), &body);
+                caller
+            })
+            .collect();
+        wait_until(20, &format!("{} gives one answer up", kind.name()), || {
+            callers.iter_mut().for_each(Caller::turn);
+            proxy.stat(COUNTER) >= 1
+        });
+        // The others wait longer than yet another one.
+        let mut caller = Caller::connect(listener);
+        caller.ask(b"/flush/echo", &body);
+        wait_until(20, &format!("{} gives another answer up", kind.name()), || {
+            caller.turn();
+            proxy.stat(COUNTER) >= 2
+        });
+        assert_eq!(proxy.stat(COUNTER), 2, "{kind:?}");
     }
 }

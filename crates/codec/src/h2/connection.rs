@@ -79,14 +79,13 @@ pub struct Connection {
     pub(super) ready: VecDeque<u32>,
     /// Entries of `ready` whose stream is gone.
     pub(super) stale_ready: u32,
-    /// Streams with queued data.
-    pub(super) queues: u32,
-    /// Octets of data that all of them have queued.
-    pub(super) queued: usize,
+    /// Octets of data that all streams have queued: no more than credit was given for to their sources.
+    pub(super) queued: u32,
     /// Events that do not come from the input at hand.
     pub(super) pending: VecDeque<Pending>,
-    /// Stream and tag of the event returned last.
-    pub(super) last_event: (u32, u64),
+    /// The stream of the event returned last, and its tag.
+    pub(super) last_event: u32,
+    pub(super) last_tag: u64,
     pub(super) counters: Counters,
     pub(super) stats: Stats,
     /// The latest time told, in milliseconds since the connection began, as are the times below.
@@ -100,6 +99,8 @@ pub struct Connection {
     /// Until when our SETTINGS must be acknowledged, or `NEVER`.
     pub(super) settings_deadline: u64,
     pub(super) stalls: Stalls,
+    /// Some stream may have a time of its own to flush what is queued.
+    pub(super) has_flush_limits: bool,
     pub(super) keepalive: Option<Box<KeepaliveState>>,
     pub(super) drain: Drain,
 }
@@ -180,10 +181,11 @@ impl Connection {
             credit: 0,
             ready: VecDeque::new(),
             stale_ready: 0,
-            queues: 0,
             queued: 0,
+            has_flush_limits: false,
             pending: VecDeque::new(),
-            last_event: (0, 0),
+            last_event: 0,
+            last_tag: 0,
             counters: Counters::default(),
             stats: Stats::default(),
             now: 0,
@@ -288,8 +290,8 @@ impl Connection {
         if let Some(slot) = self.streams.find(stream.0) {
             self.streams.get_mut(slot).tag = tag;
         }
-        if self.last_event.0 == stream.0 {
-            self.last_event.1 = tag;
+        if self.last_event == stream.0 {
+            self.last_tag = tag;
         }
     }
 
@@ -298,8 +300,8 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn tag(&self, stream: StreamId) -> u64 {
-        if self.last_event.0 == stream.0 {
-            return self.last_event.1;
+        if self.last_event == stream.0 {
+            return self.last_tag;
         }
         self.streams.find(stream.0).map_or(0, |slot| self.streams.get(slot).tag)
     }
@@ -353,7 +355,7 @@ impl Connection {
     /// Octets `send_data` took that wait for flow control or room in the output.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        self.queued
+        self.queued as usize
     }
 
     /// Why a stream was refused or ended, or the connection, for the latest of these: for logs, as a request that is
@@ -391,14 +393,14 @@ impl Connection {
         }
         Some(match pending {
             Pending::Sent { stream, tag, bytes } => {
-                self.last_event = (stream, tag);
+                (self.last_event, self.last_tag) = (stream, tag);
                 Event::Sent {
                     stream: StreamId(stream),
                     bytes,
                 }
             }
             Pending::Reset { stream, tag, reason } => {
-                self.last_event = (stream, tag);
+                (self.last_event, self.last_tag) = (stream, tag);
                 Event::Reset {
                     stream: StreamId(stream),
                     reason,

@@ -76,8 +76,7 @@ impl Connection {
             self.return_to_connection(stream.unreleased);
         }
         if let Some(queue) = &stream.queue {
-            self.queues -= 1;
-            self.queued -= queue.len();
+            self.queued -= queue.len() as u32;
         }
         if stream.has(READY) {
             self.stale_ready += 1;
@@ -230,7 +229,6 @@ impl Connection {
         }
         self.streams = Streams::new();
         self.active = 0;
-        self.queues = 0;
         self.queued = 0;
         self.ready = VecDeque::new();
         self.stale_ready = 0;

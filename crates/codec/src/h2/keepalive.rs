@@ -7,7 +7,8 @@ use super::connection::{Connection, NEVER, Pending};
 use super::drain::Drain;
 use super::error::Violation;
 use super::frame;
-use crate::event::{ConnectionError, ResetReason};
+use super::stream::FlushLimit;
+use crate::event::{ConnectionError, ResetReason, StreamId};
 
 /// Payload of keepalive PINGs.
 pub(super) const KEEPALIVE_PING: [u8; 8] = *b"\0alive\0\0";
@@ -107,7 +108,8 @@ impl Connection {
         let mut earliest = self
             .settings_deadline
             .min(self.header_deadline())
-            .min(self.stalls.check_at);
+            .min(self.stalls.check_at)
+            .min(self.flush_deadline());
         if self.stalls.check_at == NEVER && self.config.stall_timeout.is_some() && self.has_backlog() {
             earliest = earliest.min(self.now);
         }
@@ -173,6 +175,7 @@ impl Connection {
             self.shrink();
         }
         self.check_keepalive()?;
+        self.check_flushes();
         self.check_stalls()
     }
 
@@ -215,7 +218,7 @@ impl Connection {
 
     /// Whether anything waits for the peer.
     fn has_backlog(&self) -> bool {
-        self.queues > 0 || !self.output.is_empty()
+        self.queued > 0 || !self.output.is_empty()
     }
 
     /// Looks whether all that waits has moved since the last look, one timeout ago. What has not moved for a whole
@@ -237,7 +240,7 @@ impl Connection {
         }
         self.stalls.flushed = self.output.flushed();
         self.stalls.check_at = self.now + milliseconds(timeout);
-        if !first_look && self.queues > 0 {
+        if !first_look && self.queued > 0 {
             self.end_stalled_streams(timeout);
         }
         Ok(())
@@ -250,6 +253,9 @@ impl Connection {
             let Some(queue) = &mut stream.queue else {
                 continue;
             };
+            if queue.flush.is_some() {
+                continue;
+            }
             if std::mem::take(&mut queue.progress) {
                 queue.since = now;
             } else if queue.since + timeout <= now {
@@ -257,25 +263,79 @@ impl Connection {
             }
         }
         for id in stalled {
-            let Some(slot) = self.streams.find(id) else {
-                continue;
-            };
-            let violation = Violation::StalledStream;
-            self.stats.count(violation.stat());
-            self.write_reset(id, violation.code());
-            let tag = self.remove(slot, false).tag;
-            let reason = ResetReason {
-                code: violation.code(),
-                remote: false,
-                refused: false,
-                violation: Some(violation.text()),
-            };
-            self.pending.push_back(Pending::Reset {
-                stream: id,
-                tag,
-                reason,
-            });
+            self.end_stalled(id);
         }
+    }
+
+    /// Lets what is queued of a stream, which our side has ended, stall for `timeout` (`None` for ever) instead of
+    /// `stall_timeout`. Nothing happens if nothing is queued.
+    pub fn set_flush_timeout(&mut self, stream: StreamId, timeout: Option<Duration>) {
+        let timeout = timeout.map_or(NEVER, milliseconds);
+        let until = self.now.saturating_add(timeout);
+        let Some(slot) = self.streams.find(stream.0) else {
+            return;
+        };
+        if let Some(queue) = &mut self.streams.get_mut(slot).queue {
+            let left = queue.len();
+            queue.flush = Some(FlushLimit { timeout, until, left });
+            self.has_flush_limits = true;
+        }
+    }
+
+    /// When the first of the times is over that were set for streams.
+    fn flush_deadline(&self) -> u64 {
+        if !self.has_flush_limits {
+            return NEVER;
+        }
+        let limits = self.streams.iter().filter_map(|stream| stream.queue.as_ref()?.flush);
+        limits.map(|limit| limit.until).min().unwrap_or(NEVER)
+    }
+
+    /// Ends the streams of which nothing has left for the time that was set for them.
+    fn check_flushes(&mut self) {
+        let now = self.now;
+        if !self.has_flush_limits {
+            return;
+        }
+        let mut stalled = Vec::new();
+        self.has_flush_limits = false;
+        for (_, stream) in self.streams.iter_mut() {
+            let Some(queue) = &mut stream.queue else { continue };
+            let waiting = queue.len();
+            let Some(limit) = &mut queue.flush else { continue };
+            if waiting < limit.left {
+                limit.left = waiting;
+                limit.until = now.saturating_add(limit.timeout);
+            }
+            match limit.until <= now {
+                true => stalled.push(stream.id),
+                false => self.has_flush_limits = true,
+            }
+        }
+        for id in stalled {
+            self.end_stalled(id);
+        }
+    }
+
+    fn end_stalled(&mut self, id: u32) {
+        let Some(slot) = self.streams.find(id) else {
+            return;
+        };
+        let violation = Violation::StalledStream;
+        self.stats.count(violation.stat());
+        self.write_reset(id, violation.code());
+        let tag = self.remove(slot, false).tag;
+        let reason = ResetReason {
+            code: violation.code(),
+            remote: false,
+            refused: false,
+            violation: Some(violation.text()),
+        };
+        self.pending.push_back(Pending::Reset {
+            stream: id,
+            tag,
+            reason,
+        });
     }
 }
 

@@ -411,7 +411,7 @@ impl Connection {
         match self.streams.find(stream) {
             Some(slot) => {
                 let record = self.remove(slot, false);
-                self.last_event = (stream, record.tag);
+                (self.last_event, self.last_tag) = (stream, record.tag);
                 if record.remote == Side::Ended {
                     // It sent after its end; more of that may be on its way.
                     self.remember_reset(stream, record.recv_window.max(0) as u32);

@@ -54,7 +54,7 @@ impl Connection {
             self.count_premature_reset(started)?;
         }
         let tag = self.remove(slot, true).tag;
-        self.last_event = (header.stream, tag);
+        (self.last_event, self.last_tag) = (header.stream, tag);
         let code = ErrorCode(frame::u32_at(payload, 0));
         let reason = ResetReason {
             code,

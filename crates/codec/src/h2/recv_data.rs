@@ -138,7 +138,7 @@ impl Connection {
         let (data, rest) = input.split_at(count);
         *input = rest;
         stream.unreleased += count as u32;
-        self.last_event = (id, stream.tag);
+        (self.last_event, self.last_tag) = (id, stream.tag);
         let remaining = remaining - count as u32;
         if remaining > 0 {
             self.reading = Reading::Data {

@@ -230,7 +230,7 @@ impl Connection {
         let stream = self.streams.get_mut(slot);
         stream.remote = if end_stream { Side::Ended } else { Side::Body };
         stream.remaining = length;
-        self.last_event = (id, 0);
+        (self.last_event, self.last_tag) = (id, 0);
         Ok(Some(Outcome::Head { stream: id, end_stream }))
     }
 
@@ -238,7 +238,7 @@ impl Connection {
     fn on_response<'a>(&mut self, slot: u32, id: u32, end_stream: bool, head: &mut HeaderBlock) -> Handled<'a> {
         let status = head.status().unwrap_or_default();
         let stream = self.streams.get_mut(slot);
-        self.last_event = (id, stream.tag);
+        (self.last_event, self.last_tag) = (id, stream.tag);
         if status < 200 {
             if end_stream {
                 return self.malformed(id, Violation::InformationalEnd, true);
@@ -276,7 +276,7 @@ impl Connection {
         if stream.remaining != NO_LENGTH && stream.remaining != 0 {
             return self.malformed(id, Violation::ContentLength, true);
         }
-        self.last_event = (id, stream.tag);
+        (self.last_event, self.last_tag) = (id, stream.tag);
         stream.remote = Side::Ended;
         self.close_if_ended(slot);
         self.stats.count(Stat::Trailers);

@@ -150,10 +150,7 @@ impl Connection {
     fn enqueue(&mut self, slot: u32, data: &[u8], end_stream: bool) {
         let now = self.at(self.now);
         let record = self.streams.get_mut(slot);
-        if record.queue.is_none() {
-            self.queues += 1;
-        }
-        self.queued += data.len();
+        self.queued += data.len() as u32;
         record
             .queue
             .get_or_insert_with(|| Box::new(SendQueue::new(now)))
@@ -298,7 +295,7 @@ impl Connection {
             .data(id, &queue.data()[..count], ends, self.peer.max_frame_size);
         self.counters.data_frames_sent = self.counters.data_frames_sent.saturating_add(frames);
         queue.advance(count);
-        self.queued -= count;
+        self.queued -= count as u32;
         record.send_window -= count as i32;
         self.send_window -= count as i32;
         self.pending.push_back(Pending::Sent {
@@ -317,7 +314,6 @@ impl Connection {
         record.flags &= !READY;
         let ending = record.local == Side::Ending;
         let queue = record.queue.take();
-        self.queues -= 1;
         if ends {
             self.end_local(slot);
         } else if ending && let Some(trailers) = queue.and_then(|mut queue| queue.trailers.take()) {

@@ -113,6 +113,18 @@ pub(crate) struct SendQueue {
     pub(crate) since: Instant,
     /// Whether something has left since the last look at `since`.
     pub(crate) progress: bool,
+    /// How long the rest may stall, where that is not as for all streams.
+    pub(crate) flush: Option<FlushLimit>,
+}
+
+/// How long what is left of a stream that we have ended may stall.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlushLimit {
+    /// In the connection's milliseconds, as `until`; `NEVER` for ever.
+    pub(crate) timeout: u64,
+    pub(crate) until: u64,
+    /// How much there was at the last look.
+    pub(crate) left: usize,
 }
 
 impl SendQueue {
@@ -124,6 +136,7 @@ impl SendQueue {
             trailers: None,
             since: now,
             progress: true,
+            flush: None,
         }
     }
 

@@ -1,11 +1,14 @@
 //! Parsing of access logs.
 
+use std::time::Duration;
+
 use xds_api::envoy::config::accesslog::v3 as pb;
 use xds_api::envoy::config::core::v3 as core;
+use xds_api::envoy::data::accesslog::v3::AccessLogType as AccessLogTypeMessage;
 use xds_api::envoy::extensions::access_loggers::{file::v3 as file, stream::v3 as stream};
-use xds_api::google::protobuf::Any;
+use xds_api::google::protobuf::{Any, Duration as PbDuration};
 
-use super::{AccessLog, AccessLogFilter, AccessLogFormat, AccessLogSink, Comparison, ComparisonOp};
+use super::{AccessLog, AccessLogFilter, AccessLogFormat, AccessLogSink, AccessLogType, Comparison, ComparisonOp};
 use crate::context::Context;
 use crate::data_source::DataSource;
 use crate::extensions::{ExtensionKind, message_name};
@@ -26,7 +29,11 @@ const RESPONSE_FLAGS: [&str; 30] = [
 ];
 
 impl AccessLog {
-    pub(crate) fn parse(context: &mut Context<'_>, message: &pb::AccessLog) -> Result<Self, Reported> {
+    /// Parses an access log.
+    ///
+    /// # Errors
+    /// When it says not where to write, or something in it is at fault.
+    pub fn parse(context: &mut Context<'_>, message: &pb::AccessLog) -> Result<Self, Reported> {
         context.check(message);
         let filter = context.optional("filter", message.filter.as_ref(), AccessLogFilter::parse);
         let sink = match &message.config_type {
@@ -40,6 +47,23 @@ impl AccessLog {
             filter: filter?,
             sink: sink?,
         })
+    }
+}
+
+/// How often something that goes on is logged; Envoy wants no less than a millisecond.
+///
+/// # Errors
+/// When it is less, or no duration.
+pub fn flush_interval(
+    context: &mut Context<'_>,
+    field: &str,
+    value: Option<&PbDuration>,
+) -> Result<Option<Duration>, Reported> {
+    match context.duration(field, value)? {
+        Some(interval) if interval < Duration::from_millis(1) => {
+            Err(context.reject_field(field, "is less than the least interval, 0.001s"))
+        }
+        interval => Ok(interval),
     }
 }
 
@@ -218,9 +242,22 @@ impl AccessLogFilter {
                     exclude: filter.exclude,
                 })
             }),
-            Some(Specifier::ExtensionFilter(_) | Specifier::MetadataFilter(_) | Specifier::LogTypeFilter(_)) => {
-                Err(context.reported())
-            }
+            Some(Specifier::LogTypeFilter(filter)) => context.at("log_type_filter", |context| {
+                context.check(filter);
+                let types: Result<Vec<Option<AccessLogType>>, _> = context.each(
+                    "types",
+                    &filter.types,
+                    |context, number| match AccessLogTypeMessage::try_from(*number) {
+                        Ok(known) => Ok(AccessLogType::from_name(known.as_str_name())),
+                        Err(_) => Err(context.reject(format!("is {number}, expected the number of a type"))),
+                    },
+                );
+                Ok(Self::LogType {
+                    types: types?.into_iter().flatten().collect(),
+                    exclude: filter.exclude,
+                })
+            }),
+            Some(Specifier::ExtensionFilter(_) | Specifier::MetadataFilter(_)) => Err(context.reported()),
             None => Err(context.reject("has no filter")),
         }
     }

@@ -11,7 +11,7 @@ use super::{
     LocalReplyConfig, PathWithEscapedSlashesAction, ResponseMapper, RouteSpecifier, Scheme, ServerHeaderTransformation,
     SetCurrentClientCertDetails, StripPortMode, Tracing, UpgradeConfig, extensions,
 };
-use crate::access_log::{AccessLog, AccessLogFilter, AccessLogFormat};
+use crate::access_log::{AccessLog, AccessLogFilter, AccessLogFormat, flush_interval};
 use crate::address::CidrRange;
 use crate::config_source::ConfigSource;
 use crate::context::Context;
@@ -23,7 +23,6 @@ use crate::rejected::Reported;
 use crate::route::RouteConfiguration;
 use crate::scalars::{bool_or, u32_or};
 use crate::shared_str::non_empty;
-use crate::tcp_proxy::access_log_flush_interval;
 
 /// Envoy's value of the `server` header.
 const DEFAULT_SERVER_NAME: &str = "envoy";
@@ -64,7 +63,8 @@ impl HttpConnectionManager {
             message.stream_idle_timeout.as_ref(),
             Some(Self::DEFAULT_STREAM_IDLE_TIMEOUT),
         );
-        let stream_flush_timeout = context.timeout("stream_flush_timeout", message.stream_flush_timeout.as_ref(), None);
+        let flush_timeout = message.stream_flush_timeout.as_ref();
+        let stream_flush_timeout = context.duration("stream_flush_timeout", flush_timeout);
         let drain_timeout = context.duration("drain_timeout", message.drain_timeout.as_ref());
         let delayed_close_timeout = context.timeout(
             "delayed_close_timeout",
@@ -123,14 +123,17 @@ impl HttpConnectionManager {
         let local_reply = message.local_reply_config.as_ref();
         let local_reply_config = context.optional("local_reply_config", local_reply, LocalReplyConfig::parse);
         let access_log = context.each("access_log", &message.access_log, AccessLog::parse);
-        let mut flush_interval = access_log_flush_interval(context, message.access_log_flush_interval.as_ref());
+        let field = "access_log_flush_interval";
+        let mut interval = flush_interval(context, field, message.access_log_flush_interval.as_ref());
         let mut flush_access_log_on_new_request = message.flush_access_log_on_new_request;
+        let mut flush_log_on_tunnel = false;
         if let Some(options) = &message.access_log_options {
-            flush_interval = context.at("access_log_options", |context| {
+            interval = context.at("access_log_options", |context| {
                 context.check(options);
-                access_log_flush_interval(context, options.access_log_flush_interval.as_ref())
+                flush_interval(context, field, options.access_log_flush_interval.as_ref())
             });
             flush_access_log_on_new_request = options.flush_access_log_on_new_request;
+            flush_log_on_tunnel = options.flush_log_on_tunnel_successfully_established;
         }
         let tracing = context.optional("tracing", message.tracing.as_ref(), Tracing::parse);
         let (scheme_to_overwrite, match_upstream_scheme) = scheme?;
@@ -147,7 +150,9 @@ impl HttpConnectionManager {
             request_timeout: request_timeout?,
             request_headers_timeout: request_headers_timeout?,
             stream_idle_timeout: stream_idle_timeout?,
-            stream_flush_timeout: stream_flush_timeout?,
+            // Zero switches it off.
+            stream_flush_timeout: stream_flush_timeout?
+                .map(|timeout| Some(timeout).filter(|timeout| !timeout.is_zero())),
             drain_timeout: drain_timeout?.unwrap_or(Self::DEFAULT_DRAIN_TIMEOUT),
             delayed_close_timeout: delayed_close_timeout?,
             server_name: server_name?.unwrap_or_else(|| DEFAULT_SERVER_NAME.into()),
@@ -181,8 +186,9 @@ impl HttpConnectionManager {
             stream_error_on_invalid_http_message: bool_or(message.stream_error_on_invalid_http_message.as_ref(), false),
             local_reply_config: local_reply_config?,
             access_log: access_log?,
-            access_log_flush_interval: flush_interval?,
+            access_log_flush_interval: interval?,
             flush_access_log_on_new_request,
+            flush_log_on_tunnel_successfully_established: flush_log_on_tunnel,
             tracing: tracing?,
         })
     }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::access_log::{AccessLogFilter, AccessLogType};
 use crate::http_protocol_options::{HeaderKeyFormat, HeadersWithUnderscoresAction, StreamResetLimit};
 use crate::testing::{accept, refuse, refuse_each, without_effect};
 
@@ -76,7 +77,8 @@ strip_any_host_port: true
 strip_trailing_host_dot: true
 append_x_forwarded_port: true
 access_log: [{{name: f, typed_config: {{'@type': \
-         type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog}}}}]
+         type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog}}, \
+         filter: {{log_type_filter: {{types: [DownstreamStart, UdpPeriodic], exclude: true}}}}}}]
 access_log_options: {{access_log_flush_interval: 1s, flush_access_log_on_new_request: true}}
 tracing: {{random_sampling: {{value: 1}}}}",
         base()
@@ -146,6 +148,11 @@ tracing: {{random_sampling: {{value: 1}}}}",
         PathWithEscapedSlashesAction::UnescapeAndRedirect
     );
     assert_eq!(manager.strip_port_mode, StripPortMode::Any);
+    let filter = AccessLogFilter::LogType {
+        types: vec![AccessLogType::DownstreamStart],
+        exclude: true,
+    };
+    assert_eq!(manager.access_log[0].filter, Some(filter));
     assert!(manager.flush_access_log_on_new_request);
     assert_eq!(manager.access_log_flush_interval, Some(Duration::from_secs(1)));
     assert_eq!(manager.tracing.as_ref().unwrap().random_sampling, 1.0);

@@ -424,6 +424,17 @@ fn what_is_refused_of_a_route_is_named_with_its_path() {
             "route.retry_policy.retry_host_predicate[0].typed_config: is required",
         ),
         (
+            format!("{match_all}, route: {{cluster: c, retry_policy: {{retry_priority: {{name: x}}}}}}"),
+            "route.retry_policy.retry_priority.typed_config: is required",
+        ),
+        (
+            format!(
+                "{match_all}, route: {{cluster: c, retry_policy: {{retry_priority: {{name: x, typed_config: {{'@type': \
+                 type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig}}}}}}}}"
+            ),
+            "route.retry_policy.retry_priority.typed_config.update_frequency: is 0, expected at least 1",
+        ),
+        (
             format!("{match_all}, route: {{cluster: c, hash_policy: [{{}}]}}"),
             "route.hash_policy[0]: has nothing to hash",
         ),

@@ -32,7 +32,12 @@ support! {
         GrpcStatusFilter => grpc_status_filter: supported,
         ExtensionFilter => extension_filter: rejected(NO_EXTENSION),
         MetadataFilter => metadata_filter: rejected("logging cannot depend on dynamic metadata"),
-        LogTypeFilter => log_type_filter: rejected("logging cannot depend on the moment of logging"),
+        LogTypeFilter => log_type_filter: supported,
+    }
+
+    message pb::LogTypeFilter as "envoy.config.accesslog.v3.LogTypeFilter" {
+        types: supported,
+        exclude: supported,
     }
 
     message file::FileAccessLog as "envoy.extensions.access_loggers.file.v3.FileAccessLog" {

@@ -7,7 +7,7 @@ use xds_api::envoy::extensions::http::early_header_mutation::header_mutation::v3
 use xds_api::envoy::extensions::http::original_ip_detection::xff::v3 as xff;
 use xds_api::envoy::extensions::request_id::uuid::v3 as uuid;
 
-use super::{LOGGED_AT_THE_END, NO_CONFIG_DISCOVERY, NO_EXTENSION, NO_SPANS};
+use super::{NO_CONFIG_DISCOVERY, NO_EXTENSION, NO_SPANS};
 use crate::support;
 
 support! {
@@ -37,9 +37,9 @@ support! {
         drain_timeout_jitter: rejected("drain_timeout has no jitter"),
         delayed_close_timeout: supported,
         access_log: supported,
-        access_log_flush_interval: without_effect(LOGGED_AT_THE_END),
-        flush_access_log_on_new_request: without_effect(LOGGED_AT_THE_END),
-        access_log_options: without_effect(LOGGED_AT_THE_END),
+        access_log_flush_interval: supported,
+        flush_access_log_on_new_request: supported,
+        access_log_options: supported,
         use_remote_address: supported,
         xff_num_trusted_hops: supported,
         original_ip_detection_extensions: supported("http_options"),
@@ -155,7 +155,7 @@ support! {
         as "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions" {
         access_log_flush_interval: supported,
         flush_access_log_on_new_request: supported,
-        flush_log_on_tunnel_successfully_established: rejected("a tunnel is logged at its end"),
+        flush_log_on_tunnel_successfully_established: supported,
     }
 
     message pb::http_connection_manager::Tracing

@@ -11,8 +11,6 @@ use xds_api::istio::alpn;
 use super::{NO_RUNTIME, NO_SPANS};
 use crate::support;
 
-const NO_UPSTREAM_LOGS: &str = "requests are logged by the connection manager's access_log";
-
 support! {
     TABLES;
 
@@ -176,14 +174,20 @@ support! {
     message router::v3::Router as "envoy.extensions.filters.http.router.v3.Router" {
         dynamic_stats: supported,
         start_child_span: without_effect(NO_SPANS),
-        upstream_log: rejected(NO_UPSTREAM_LOGS),
-        upstream_log_options: rejected(NO_UPSTREAM_LOGS),
+        upstream_log: supported,
+        upstream_log_options: supported,
         suppress_envoy_headers: supported,
         strict_check_headers: supported,
         respect_expected_rq_timeout: supported,
         suppress_grpc_request_failure_code_stats: supported,
         upstream_http_filters: supported,
         reject_connect_request_early_data: rejected("what comes after CONNECT is kept until the tunnel stands"),
+    }
+
+    message router::v3::router::UpstreamAccessLogOptions
+        as "envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions" {
+        flush_upstream_log_on_upstream_stream: supported,
+        upstream_log_flush_interval: supported,
     }
 
     message upstream_codec::v3::UpstreamCodec

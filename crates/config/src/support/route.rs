@@ -230,7 +230,7 @@ support! {
         append_x_forwarded_host: supported,
         timeout: supported,
         idle_timeout: supported,
-        flush_timeout: not_yet,
+        flush_timeout: supported,
         early_data_policy: rejected(NO_EXTENSION),
         retry_policy: supported,
         retry_policy_typed_config: rejected(NO_EXTENSION),

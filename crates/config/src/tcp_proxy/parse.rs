@@ -1,12 +1,10 @@
 //! Parsing of the TCP proxy.
 
-use std::time::Duration;
-
 use xds_api::envoy::extensions::filters::network::tcp_proxy::v3 as pb;
 use xds_api::envoy::r#type::v3 as types;
 
 use super::{TcpClusterWeight, TcpProxy, WeightedTcpClusters};
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, flush_interval};
 use crate::context::Context;
 use crate::metadata::Metadata;
 use crate::rejected::Reported;
@@ -33,12 +31,20 @@ impl TcpProxy {
         );
         let hash_source_ip = parse_hash_policy(context, message);
         let access_log = context.each("access_log", &message.access_log, AccessLog::parse);
-        let mut flush_interval = access_log_flush_interval(context, message.access_log_flush_interval.as_ref());
+        let mut interval = flush_interval(
+            context,
+            "access_log_flush_interval",
+            message.access_log_flush_interval.as_ref(),
+        );
         let mut flush_access_log_on_connected = message.flush_access_log_on_connected;
         if let Some(options) = &message.access_log_options {
             context.at("access_log_options", |context| {
                 context.check(options);
-                flush_interval = access_log_flush_interval(context, options.access_log_flush_interval.as_ref());
+                interval = flush_interval(
+                    context,
+                    "access_log_flush_interval",
+                    options.access_log_flush_interval.as_ref(),
+                );
             });
             flush_access_log_on_connected = options.flush_access_log_on_connected;
         }
@@ -58,22 +64,9 @@ impl TcpProxy {
             max_downstream_connection_duration: max_duration?,
             hash_source_ip: hash_source_ip?,
             access_log: access_log?,
-            access_log_flush_interval: flush_interval?,
+            access_log_flush_interval: interval?,
             flush_access_log_on_connected,
         })
-    }
-}
-
-/// An interval of at least a millisecond, as Envoy requires it.
-pub(crate) fn access_log_flush_interval(
-    context: &mut Context<'_>,
-    value: Option<&xds_api::google::protobuf::Duration>,
-) -> Result<Option<Duration>, Reported> {
-    match context.duration("access_log_flush_interval", value)? {
-        Some(interval) if interval < Duration::from_millis(1) => {
-            Err(context.reject_field("access_log_flush_interval", "is less than the least interval, 0.001s"))
-        }
-        interval => Ok(interval),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use codec::event::{ConnectionError, StreamId};
 use codec::stats::Stat;
+use config::access_log::AccessLogType;
 use telemetry::access_log::ResponseFlag;
 use telemetry::stats::http as stat;
 
@@ -85,15 +86,8 @@ fn record_refusal(worker: &mut Worker, key: Key<Connection>, refusal: &Refusal) 
     stream.record.details = refusal.details;
     stream.record.local_reply = true;
     stream.record.bytes_sent = refusal.body.len() as u64;
-    let entry = Entry {
-        stream: &stream,
-        downstream,
-        response: None,
-        now,
-    };
-    stream
-        .manager
-        .access_logs
-        .write(&entry, worker.shard, &mut worker.log_line);
+    let entry = Entry::new(&stream, downstream, now).at(AccessLogType::DownstreamEnd);
+    let logs = &stream.manager.logs.requests;
+    logs.write(&entry, worker.shard, &mut worker.log_line);
     worker.recycle(stream);
 }

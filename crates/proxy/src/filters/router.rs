@@ -3,10 +3,12 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use xds_api::envoy::extensions::filters::http::router::v3 as pb;
 
 use codec::names::KnownName;
+use config::access_log::{AccessLog, flush_interval};
 use config::http_connection_manager::parse_upstream_http_filters;
 use config::route::RetryOn;
 use config::{Context, ExtensionConfig, ExtensionKind, Extensions, Reported};
@@ -24,6 +26,12 @@ pub(crate) struct Router {
     pub(crate) suppress_grpc_request_failure_code_stats: bool,
     /// Answers are counted by their status, and how long they took.
     pub(crate) dynamic_stats: bool,
+    /// Logs of each try.
+    pub(crate) upstream_log: Arc<[AccessLog]>,
+    /// Whether a try is logged when it has its connection.
+    pub(crate) flush_upstream_log_on_upstream_stream: bool,
+    /// How often it is while it goes on; only at its end when none.
+    pub(crate) upstream_log_flush_interval: Option<Duration>,
 }
 
 impl Default for Router {
@@ -34,6 +42,9 @@ impl Default for Router {
             respect_expected_rq_timeout: false,
             suppress_grpc_request_failure_code_stats: false,
             dynamic_stats: true,
+            upstream_log: Arc::default(),
+            flush_upstream_log_on_upstream_stream: false,
+            upstream_log_flush_interval: None,
         }
     }
 }
@@ -133,12 +144,22 @@ fn parse(context: &mut Context<'_>, bytes: &[u8]) -> Result<Arc<dyn ExtensionCon
                 .ok_or_else(|| context.reject(format!("is {name:?}, expected a header that the router acts on")))
         },
     )?;
+    let upstream_log: Result<Vec<AccessLog>, _> = context.each("upstream_log", &message.upstream_log, AccessLog::parse);
+    let options = message.upstream_log_options.unwrap_or_default();
+    let interval = context.at("upstream_log_options", |context| {
+        context.check(&options);
+        let interval = options.upstream_log_flush_interval.as_ref();
+        flush_interval(context, "upstream_log_flush_interval", interval)
+    });
     Ok(Arc::new(Router {
         suppress_envoy_headers: message.suppress_envoy_headers,
         strict_check_headers,
         respect_expected_rq_timeout: message.respect_expected_rq_timeout,
         suppress_grpc_request_failure_code_stats: message.suppress_grpc_request_failure_code_stats,
         dynamic_stats: message.dynamic_stats.is_none_or(|flag| flag.value),
+        upstream_log: upstream_log?.into(),
+        flush_upstream_log_on_upstream_stream: options.flush_upstream_log_on_upstream_stream,
+        upstream_log_flush_interval: interval?,
     }))
 }
 

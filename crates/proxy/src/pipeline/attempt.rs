@@ -9,8 +9,9 @@ use upstream::drops::Dropped;
 use upstream::transport::Transport;
 
 use super::closing::{Closing, close_latest};
-use super::finish;
 use super::try_again::{self, Wish};
+use super::{finish, logging};
+use crate::access_log::AttemptLog;
 use crate::connection::{Connection, Role};
 use crate::failure::Failure;
 use crate::pickers;
@@ -89,7 +90,15 @@ fn try_start(worker: &mut Worker, key: Key<Stream>, why: Why) -> Result<(), Fail
     if stream.manager.logs_requests() {
         stream.record.endpoint = Some(Arc::clone(&endpoint));
     }
-    stream.attempt = Some(Attempt::new(Arc::clone(&endpoint), now));
+    stream.record.ends = None;
+    let mut attempt = Attempt::new(Arc::clone(&endpoint), now);
+    if stream.manager.logs_attempts() && !stream.is_mirror {
+        let interval = stream.manager.chain.router.upstream_log_flush_interval;
+        let mut log = Box::new(AttemptLog::new(now));
+        log.next_at = interval.map(|interval| now + interval);
+        attempt.log = Some(log);
+    }
+    stream.attempt = Some(attempt);
     if stream.upgrade().is_some_and(|upgrade| upgrade.ends_here) {
         return pool::open_tunnel(worker, key, &endpoint, &cluster, priority);
     }
@@ -169,6 +178,10 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
     let Some(found) = worker.connections.get_mut(connection) else {
         return Err(Failure::ConnectionTermination);
     };
+    let ends = match &found.role {
+        Role::Upstream(upstream) => upstream.ends.clone(),
+        Role::Downstream(_) => None,
+    };
     let Some(codec) = found.open_codec() else {
         return Err(Failure::RemoteRefused);
     };
@@ -180,7 +193,14 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
     attempt.id = id;
     attempt.output_start = codec.output_total();
     stream.record.sent_upstream_at = Some(now);
-    stream.record.upstream_is_http2 = Some(codec.is_h2());
+    let is_http2 = (!is_raw).then(|| codec.is_h2());
+    stream.record.upstream_is_http2 = is_http2;
+    stream.record.ends.clone_from(&ends);
+    if let Some(log) = &mut attempt.log {
+        log.sent_at = Some(now);
+        log.is_http2 = is_http2;
+        log.ends = ends;
+    }
     attempt.body_passed = 0;
     attempt.last_activity = now;
     codec.set_tag(id, key.to_bits());
@@ -203,6 +223,7 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
         return Err(Failure::UpstreamProtocolError);
     }
     attempt.active = Some(active);
+    let logs_sending = attempt.log.is_some() && stream.manager.chain.router.flush_upstream_log_on_upstream_stream;
     let longest = cluster.config().http_protocol_options.common.max_stream_duration;
     attempt.max_deadline = longest.map(|limit| now + limit);
     stream.phase = Phase::Waiting;
@@ -241,6 +262,9 @@ fn dispatch(worker: &mut Worker, key: Key<Stream>, connection: Key<Connection>) 
     credit(worker, key);
     if has_own_time {
         super::arm(worker, key);
+    }
+    if logs_sending {
+        logging::attempt_is_sent(worker, key);
     }
     if is_raw {
         // The endpoint is not asked: that it took the connection is its agreement.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use config::access_log::AccessLogType;
 use telemetry::stats::cluster as stat;
 use upstream::outlier::Outcome;
 
@@ -62,7 +63,16 @@ pub(crate) fn close_latest(worker: &mut Worker, key: Key<Stream>, closing: Closi
 
 /// Ends an attempt: the endpoint's stream is reset unless it is complete, permits are given back, the outcome is
 /// recorded.
-fn close(worker: &mut Worker, key: Key<Stream>, attempt: Attempt, closing: Closing) {
+fn close(worker: &mut Worker, key: Key<Stream>, mut attempt: Attempt, closing: Closing) {
+    if let Some(log) = &mut attempt.log {
+        if let Closing::Failed(failure) = closing {
+            log.flag = failure.flag_of_attempt().or(log.flag);
+            if matches!(failure, Failure::NotConnected | Failure::TlsHandshake) {
+                log.transport_failure = worker.transport_failure;
+            }
+        }
+        super::logging::attempt(worker, key, &attempt, AccessLogType::UpstreamEnd);
+    }
     let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };

@@ -3,15 +3,16 @@
 
 use codec::event::{ErrorCode, ResetReason};
 use codec::names::KnownName;
+use config::access_log::AccessLogType;
 use telemetry::access_log::ResponseFlag;
 use telemetry::stats::http as stat;
 
 use super::count::{count_failure, count_for_listener, count_response, status_class};
 use super::{answer, closing, filtering, mirror};
 use crate::access_log::Entry;
-use crate::connection::Role;
+use crate::connection::{Connection, Role};
 use crate::failure::Failure;
-use crate::slab::Key;
+use crate::slab::{Key, Slab};
 use crate::stream::Stream;
 use crate::worker::Worker;
 
@@ -21,6 +22,7 @@ pub(crate) fn complete(worker: &mut Worker, key: Key<Stream>) {
     let Some(stream) = worker.streams.get(key) else {
         return;
     };
+    limit_flush(&mut worker.connections, stream);
     if !stream.body.complete {
         // The caller learns that nobody reads the rest (RFC 9113 section 8.1).
         let stats = stream.manager.stats.local(worker.shard);
@@ -38,6 +40,17 @@ pub(crate) fn complete(worker: &mut Worker, key: Key<Stream>) {
         }
     }
     finish(worker, key);
+}
+
+/// What is left of the answer waits for the caller's window no longer than the route has it.
+fn limit_flush(connections: &mut Slab<Connection>, stream: &Stream) {
+    if let Some(codec) = connections.get_mut(stream.downstream).and_then(Connection::open_codec)
+        && codec.is_h2()
+        && codec.queued_bytes() > 0
+        && let Some(timeout) = stream.flush_timeout()
+    {
+        codec.set_flush_timeout(stream.downstream_id, timeout);
+    }
 }
 
 /// The proxy ends the request with an error: a local reply, or a reset if an answer has begun.
@@ -175,16 +188,9 @@ pub(super) fn finish(worker: &mut Worker, key: Key<Stream>) {
                 count_for_listener(&downstream.chain, worker.shard, stream.record.status);
             }
             if stream.manager.logs_requests() {
-                let entry = Entry {
-                    stream: &stream,
-                    downstream,
-                    response: None,
-                    now,
-                };
-                stream
-                    .manager
-                    .access_logs
-                    .write(&entry, worker.shard, &mut worker.log_line);
+                let entry = Entry::new(&stream, downstream, now).at(AccessLogType::DownstreamEnd);
+                let logs = &stream.manager.logs.requests;
+                logs.write(&entry, worker.shard, &mut worker.log_line);
             }
         }
         found.wake();

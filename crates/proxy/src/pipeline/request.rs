@@ -13,7 +13,7 @@ use telemetry::stats::{Shard, http as stat};
 
 use super::attempt::Why;
 use super::filtering::{self, Passage};
-use super::{answer, attempt, finish, mirror, try_again};
+use super::{answer, attempt, finish, logging, mirror, try_again};
 use crate::connection::{Connection, Role};
 use crate::downstream::Downstream;
 use crate::failure::{Failure, Refusal as CodecRefusal};
@@ -79,18 +79,18 @@ fn prepare(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refused> {
     let Some(stream) = worker.streams.get_mut(key) else {
         return Ok(());
     };
-    let Some(Connection {
-        role: Role::Downstream(downstream),
-        ..
-    }) = worker.connections.get(stream.downstream)
-    else {
+    let connection = worker.connections.get(stream.downstream);
+    let Some(downstream) = connection.and_then(Connection::downstream) else {
         return Ok(());
     };
     request_headers::mutate_early(stream, downstream, worker.now, &mut worker.log_line);
     request_headers::prepare(stream, downstream)?;
     let (manager, snapshot) = (Rc::clone(&stream.manager), Rc::clone(&stream.snapshot));
     resolve(stream, downstream, &manager, &snapshot);
-    allow_upgrade(stream, &manager, &snapshot, worker.shard)?;
+    logging::begin(worker, key);
+    if let Some(stream) = worker.streams.get_mut(key) {
+        allow_upgrade(stream, &manager, &snapshot, worker.shard)?;
+    }
     encourage(worker, key);
     Ok(())
 }
@@ -238,11 +238,8 @@ fn route(worker: &mut Worker, key: Key<Stream>) -> Result<(), Refusal> {
     let Some(stream) = worker.streams.get_mut(key) else {
         return Err(Refusal::Answered);
     };
-    let Some(Connection {
-        role: Role::Downstream(downstream),
-        ..
-    }) = worker.connections.get(stream.downstream)
-    else {
+    let connection = worker.connections.get(stream.downstream);
+    let Some(downstream) = connection.and_then(Connection::downstream) else {
         return Err(Refusal::Answered);
     };
     let snapshot = Rc::clone(&stream.snapshot);

@@ -4,7 +4,7 @@ use codec::headers::{HeaderBlock, hop_by_hop};
 use codec::names::KnownName;
 use config::listener::DrainType;
 
-use super::{closing, filtering, finish, internal_redirect, mirror, try_again};
+use super::{closing, filtering, finish, internal_redirect, logging, mirror, try_again};
 use crate::connection::{Connection, Role};
 use crate::response_headers;
 use crate::retry::grpc_status;
@@ -14,11 +14,16 @@ use crate::worker::Worker;
 
 /// The head of an answer: from here on there is no other attempt, unless the retry policy wants one.
 pub(crate) fn on_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBlock, end_stream: bool) {
-    let Some(stream) = worker.streams.get(key) else {
+    let now = worker.now;
+    let Some(stream) = worker.streams.get_mut(key) else {
         return;
     };
     if stream.is_mirror {
         return mirror::on_head(worker, key, head, end_stream);
+    }
+    if let Some(log) = stream.attempt_log() {
+        log.head_at = Some(now);
+        log.head = Some(Box::new(head.clone()));
     }
     if stream.retry.is_some() {
         if !end_stream && try_again::may_follow_status(stream, head) && !stream.has_other_attempts() {
@@ -103,6 +108,9 @@ fn pass_head(worker: &mut Worker, key: Key<Stream>, head: &mut HeaderBlock, end_
     response_headers::finish(head, &stream.manager, worker.date.value(now), stream.request_id());
     stream.record.keep_head(&stream.manager, head);
     send_head(worker, key, head, end_stream && !switched);
+    if switched {
+        logging::tunnel(worker, key);
+    }
     if end_stream && switched {
         pass_data(worker, key, b"", 0, true);
     } else if end_stream {
@@ -163,6 +171,9 @@ pub(crate) fn on_data(worker: &mut Worker, key: Key<Stream>, data: &[u8], credit
             mirror::complete(worker, key);
         }
         return;
+    }
+    if let Some(log) = worker.streams.get_mut(key).and_then(Stream::attempt_log) {
+        log.received += data.len() as u64;
     }
     release_head(worker, key);
     let now = worker.now;
@@ -226,6 +237,9 @@ fn tunnel_goes_on(worker: &mut Worker, key: Key<Stream>) -> bool {
 pub(crate) fn on_trailers(worker: &mut Worker, key: Key<Stream>, trailers: &mut HeaderBlock) {
     if worker.streams.get(key).is_some_and(|stream| stream.is_mirror) {
         return mirror::complete(worker, key);
+    }
+    if let Some(log) = worker.streams.get_mut(key).and_then(Stream::attempt_log) {
+        log.trailers = Some(Box::new(trailers.clone()));
     }
     if worker.streams.get(key).is_some_and(|stream| stream.held_head.is_some()) {
         if try_again::takes_trailers(worker, key, trailers) {

@@ -341,6 +341,9 @@ pub(crate) fn on_try_timeout(worker: &mut Worker, key: Key<Stream>, failure: Fai
         };
         attempt.try_deadline = None;
         attempt.last_activity = now;
+        if let Some(log) = &mut attempt.log {
+            log.flag = failure.flag_of_attempt();
+        }
         cluster.record_outcome(shard, &attempt.endpoint, Outcome::Timeout, now);
         if attempt.was_hedged {
             return super::arm(worker, key);

@@ -16,6 +16,7 @@ fn policy(retry_on: &str) -> RetryPolicy {
         per_try_idle_timeout: None,
         avoid_previous_hosts: true,
         omit_canary_hosts: false,
+        previous_priorities: None,
         omit_host_metadata: Vec::new(),
         host_selection_retry_max_attempts: 5,
         retriable_status_codes,

@@ -1,5 +1,6 @@
 //! What is known of a request when it has ended, for statistics and access logs.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use upstream::endpoint::EndpointState;
 
 use crate::failure::TransportFailure;
 use crate::manager::Manager;
+use crate::upstream_connection::Ends;
 
 /// What the records (stats, access log) need to know in the end.
 pub(crate) struct Record {
@@ -18,6 +20,8 @@ pub(crate) struct Record {
     pub(crate) response_started_at: Option<Instant>,
     /// The endpoint of the last attempt.
     pub(crate) endpoint: Option<Arc<EndpointState>>,
+    /// Both ends of the connection it went out on.
+    pub(crate) ends: Option<Rc<Ends>>,
     pub(crate) attempts: u32,
     /// Whether the endpoint is spoken to in HTTP/2; none before it is.
     pub(crate) upstream_is_http2: Option<bool>,
@@ -59,6 +63,7 @@ impl Record {
             sent_upstream_at: None,
             response_started_at: None,
             endpoint: None,
+            ends: None,
             attempts: 0,
             upstream_is_http2: None,
             response_head: None,

@@ -1,5 +1,6 @@
 //! Moving the bytes of a carried connection, both ways, until it ends.
 
+use config::access_log::AccessLogType;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,6 @@ use telemetry::stats::{listener as listener_stat, tcp as stat};
 use super::Session;
 use super::connect::Upstream;
 use super::leg::{Broken, Leg, Received};
-use crate::connection_log::EntryType;
 use crate::worker::Buffers;
 
 /// Reads of one turn in one direction before other tasks get theirs: 1 MiB at most.
@@ -235,7 +235,7 @@ impl Carrier {
         }
         if self.log_at.is_some_and(|at| at <= now) {
             self.log_at = self.log_every.map(|interval| now + interval);
-            session.log(EntryType::TcpPeriodic);
+            session.log(AccessLogType::TcpPeriodic);
         }
         false
     }

@@ -18,7 +18,7 @@ use upstream::xx_hash::xx_hash_64;
 use super::leg::{Broken, Leg};
 use super::{Session, Target, TcpProxy};
 use crate::dial::dial;
-use crate::socket::Socket;
+use crate::upstream_connection::Ends;
 
 /// The endpoint's side, with what it takes of the cluster. Dropping it counts its end.
 pub(super) struct Upstream {
@@ -276,10 +276,7 @@ fn succeed(session: &mut Session, endpoint: &Arc<EndpointState>, mut count: Coun
     // What outlier detection counts against an endpoint ends with a connection that could be made.
     cluster.record_outcome(count.shard, endpoint, Outcome::Response(200), now);
     count.is_connected = true;
-    session.record.upstream_local = match leg.socket() {
-        Socket::Tcp(stream) => stream.local_addr().ok(),
-        Socket::Unix(_) => None,
-    };
+    session.record.ends = Some(Ends::of(leg.socket()));
     Upstream {
         // The endpoint's load. The bound on requests is not for connections (Envoy: max_connections is).
         _request: endpoint.try_start_request(cluster.limits(), RoutingPriority::Default),

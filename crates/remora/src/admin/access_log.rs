@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use config::access_log::{AccessLog, AccessLogFilter};
+use config::access_log::{AccessLog, AccessLogFilter, AccessLogType};
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use telemetry::access_log::{Address, ByteCount, Format, LogAddress, LogContext, Sink, TimePoint, Writer};
 use telemetry::stats::Shard;
@@ -103,6 +103,7 @@ impl Entry<'_> {
             // Nothing that has a flag happens here, and nobody calls in gRPC.
             AccessLogFilter::ResponseFlag(_) => false,
             AccessLogFilter::GrpcStatus { exclude, .. } => *exclude,
+            AccessLogFilter::LogType { types, exclude } => types.contains(&AccessLogType::DownstreamEnd) != *exclude,
         }
     }
 }
@@ -166,7 +167,7 @@ impl LogContext for Entry<'_> {
         match which {
             Address::DownstreamRemote | Address::DownstreamDirectRemote => self.peer.map(LogAddress::Ip),
             Address::DownstreamLocal => self.local.map(LogAddress::Ip),
-            Address::UpstreamRemote | Address::UpstreamLocal => None,
+            Address::UpstreamHost | Address::UpstreamRemote | Address::UpstreamLocal => None,
         }
     }
 }

@@ -70,7 +70,9 @@ pub enum Address {
     DownstreamDirectRemote,
     /// What was connected to.
     DownstreamLocal,
-    /// The endpoint chosen.
+    /// The endpoint chosen, whether it could be connected or not.
+    UpstreamHost,
+    /// What is connected to there: one of the endpoint's addresses.
     UpstreamRemote,
     /// The proxy's own end of the connection to it.
     UpstreamLocal,

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::context::{Address, LogAddress, LogContext, MetadataValue};
+use super::context::{Address, LogAddress, LogContext, MetadataValue, Text};
 use super::grpc::{self, GrpcStatusFormat};
 use super::operator::{AddressPart, HeaderSource, Operator, PathFrom, Unit, parse};
 use crate::json::write_escaped;
@@ -248,6 +248,13 @@ fn evaluate(operator: &Operator, context: &(impl LogContext + ?Sized), out: &mut
         Operator::ConnectionId(side) => number(Some(context.connection_id(*side).unwrap_or(0)), out),
         Operator::RequestAttemptCount => number(Some(context.request_attempt_count().unwrap_or(0)), out),
         Operator::Address(which, part) => address(context, *which, *part, out),
+        // An endpoint without a name is called by its address.
+        Operator::Text(Text::UpstreamHostName, limit) if context.text(Text::UpstreamHostName).is_none() => {
+            let start = out.len();
+            let wrote = address(context, Address::UpstreamHost, AddressPart::All, out);
+            out.truncate(limit.map_or(out.len(), |limit| out.len().min(start + limit)));
+            wrote
+        }
         Operator::Text(which, limit) => append(context.text(*which).map(str::as_bytes), *limit, out),
         Operator::Tls(side, field) => {
             if context.tls(*side, *field, out) {

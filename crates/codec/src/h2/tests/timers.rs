@@ -220,6 +220,45 @@ fn a_stream_whose_window_stays_shut_is_ended() {
     panic!("the stalled stream was not ended");
 }
 
+/// What is left of a stream that was ended may have a time of its own: shorter or longer than that of the others.
+#[test]
+fn a_finished_stream_may_have_its_own_time_for_the_rest() {
+    let mut script = Script::server_with(Config {
+        stall_timeout: Some(60 * SECOND),
+        ..Config::default()
+    });
+    script.feed(&settings(&[(4, 10)]));
+    for stream in [1, 3, 5] {
+        script.feed(&headers(stream, GET, true));
+        script.respond(stream, OK, false);
+        script.connection.send_data(StreamId(stream), &[0; 100], true).unwrap();
+    }
+    script.sent();
+    script.connection.set_flush_timeout(StreamId(1), Some(SECOND));
+    script.connection.set_flush_timeout(StreamId(3), Some(2 * SECOND));
+    script.connection.set_flush_timeout(StreamId(5), None);
+    let began = script.now;
+    let mut ended = Vec::new();
+    let mut moved = false;
+    while let Some(deadline) = script.connection.deadline().filter(|at| *at < began + 300 * SECOND) {
+        script.now = deadline;
+        script.connection.on_deadline(deadline).unwrap();
+        let seconds = (deadline - began).as_secs();
+        ended.extend(script.events().into_iter().map(|event| (seconds, event)));
+        if seconds >= 1 && !std::mem::replace(&mut moved, true) {
+            // What moves has its time anew.
+            script.feed(&window_update(3, 1));
+        }
+        script.sent();
+    }
+    let expected = [
+        (1, "RESET 1 CANCEL local".to_owned()),
+        (4, "RESET 3 CANCEL local".to_owned()),
+    ];
+    assert_eq!(ended, expected);
+    assert_eq!(script.connection.active_streams(), 1);
+}
+
 #[test]
 fn a_connection_whose_output_is_not_read_is_ended() {
     let mut script = Script::server_with(Config {

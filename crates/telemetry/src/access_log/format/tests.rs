@@ -72,7 +72,7 @@ impl LogContext for Request {
 
     fn address(&self, which: Address) -> Option<LogAddress<'_>> {
         match which {
-            Address::UpstreamRemote => self
+            Address::UpstreamHost | Address::UpstreamRemote => self
                 .upstream
                 .then(|| LogAddress::Ip(std::net::SocketAddr::from(([127, 0, 0, 1], 19901)))),
             Address::DownstreamRemote => Some(LogAddress::Ip("[::1]:46132".parse().unwrap())),
