@@ -14,6 +14,8 @@ use xds::{Decoder as _, ExtensionsDecoder};
 use xds_api::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
 use xds_api::google::protobuf::Any;
 use xds_api::prost::Message as _;
+use xds_api::schema::{Field, MessageType};
+use xds_api::wire::{WireFields, WireValue};
 
 /// Everything a proxy can be told of.
 fn decoder() -> &'static Arc<ExtensionsDecoder> {
@@ -40,7 +42,9 @@ pub(crate) fn resource(resource_type: ResourceType, input: &[u8]) {
         (Ok(first), Ok(again)) => {
             assert_eq!(first.resource, again.resource);
             assert_eq!(first.resource.resource_type(), resource_type);
-            assert_eq!(name_hint(input).unwrap_or_default(), &**first.name());
+            if is_regular(resource_type, input) {
+                assert_eq!(name_hint(input).unwrap_or_default(), &**first.name());
+            }
         }
         (Err(faults), Err(again)) => {
             assert!(!faults.is_empty() && faults.len() == again.len());
@@ -48,6 +52,15 @@ pub(crate) fn resource(resource_type: ResourceType, input: &[u8]) {
         }
         _ => panic!("accepted once and refused once"),
     }
+}
+
+/// Whether the fields are where everyone finds them. prost reads an entry of a map whatever the field's wire type says, and
+/// passes over groups, which proto3 does not have: a search for the name may go astray in either.
+fn is_regular(resource_type: ResourceType, input: &[u8]) -> bool {
+    let message = MessageType::named(resource_type.message()).expect("a resource's message is known");
+    let is_map = |number| message.field(number).is_some_and(Field::is_map);
+    WireFields::new(input)
+        .all(|field| field.is_ok_and(|(number, value)| matches!(value, WireValue::Bytes(_)) || !is_map(number)))
 }
 
 /// Responses to a client: of every length that the input gives, in the protocol that its first byte chooses.
