@@ -299,7 +299,7 @@ fn captured_connections_go_where_they_go_under_envoy() {
 }
 
 /// A header of version 2 from port `source` with these type-length-values.
-fn proxy_header(source: u16, command: u8, tlvs: &[Tlv]) -> Vec<u8> {
+fn proxy_header(source: u16, command: u8, tlvs: &[Tlv<'_>]) -> Vec<u8> {
     let mut body = vec![1, 2, 3, 4, 5, 6, 7, 8];
     body.extend(source.to_be_bytes());
     body.extend(2000_u16.to_be_bytes());
@@ -320,7 +320,7 @@ fn what_proxy_headers_carry_beyond_addresses_is_kept_as_in_envoy() {
     const PROXY: u8 = 0x21;
     const LOCAL: u8 = 0x20;
     let directory = Directory::new("tlvs");
-    let cases: [(u8, &[Tlv]); 7] = [
+    let cases: [(u8, &[Tlv<'_>]); 7] = [
         (PROXY, &[(2, b"a.example")]),
         (PROXY, &[(234, b"x"), (2, b"one"), (2, b"two"), (3, b"not kept")]),
         (PROXY, &[(234, b"\xff\xfebin"), (5, b""), (6, b"without a key")]),
