@@ -87,12 +87,8 @@ pub(super) fn subscription_request(session: &mut Session, resource_type: Resourc
     let subscription = session.subscription(resource_type);
     // A version says "I have this". To say it of names whose resources were forgotten, or never came, would keep a
     // server that compares versions from sending them.
-    let first = !subscription.is_open();
-    if first
-        && subscription
-            .names()
-            .any(|name| held.version(resource_type, name, server).is_none())
-    {
+    let is_held = |name: &Arc<str>| held.version(resource_type, name, server).is_some();
+    if !subscription.names_in_doubt().all(is_held) {
         subscription.version.clear();
     }
     let resource_names = subscription.list_to_send();

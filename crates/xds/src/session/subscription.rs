@@ -25,6 +25,8 @@ pub(super) struct Subscription {
     open: bool,
     /// Whether a name was ever sent on this stream: from then on an empty list unsubscribes instead of asking for all.
     named: bool,
+    /// Whether a name was ever given up on this stream: the server may believe that we have it. State of the world only.
+    gave_up: bool,
     /// The latest nonce received on this stream. State of the world only.
     pub(super) nonce: String,
     /// The version last accepted; outlives the stream. State of the world only.
@@ -69,6 +71,7 @@ impl Subscription {
     pub(super) fn stream_closed(&mut self) {
         self.open = false;
         self.named = false;
+        self.gave_up = false;
         self.nonce.clear();
         self.gained.clear();
         self.lost.clear();
@@ -107,6 +110,17 @@ impl Subscription {
 
     pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.names.keys()
+    }
+
+    /// Names in the next state-of-the-world request that the server may believe us to have although it was not asked for
+    /// them a moment ago: all in the first of a stream; later those added, once a name was given up on the stream.
+    ///
+    /// A server keeps what it has sent for what we have, under the version that we acknowledged, also when we asked for
+    /// it no longer; and many read an empty list as asking for all, and send it.
+    pub(super) fn names_in_doubt(&self) -> impl Iterator<Item = &Arc<str>> {
+        let added = self.gained.iter().filter(move |name| self.gave_up && !self.lost.contains(*name));
+        let all = self.names.keys().filter(move |_| !self.open);
+        all.chain(added)
     }
 
     /// Marks the names of the request just made as asked for until `deadline`, and returns those that wait for an answer
@@ -163,6 +177,7 @@ impl Subscription {
         };
         self.open = true;
         self.named |= !list.is_empty();
+        self.gave_up |= !self.lost.is_empty();
         self.lost.clear();
         self.gained = again;
         list
