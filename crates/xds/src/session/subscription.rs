@@ -118,7 +118,10 @@ impl Subscription {
     /// A server keeps what it has sent for what we have, under the version that we acknowledged, also when we asked for
     /// it no longer; and many read an empty list as asking for all, and send it.
     pub(super) fn names_in_doubt(&self) -> impl Iterator<Item = &Arc<str>> {
-        let added = self.gained.iter().filter(move |name| self.gave_up && !self.lost.contains(*name));
+        let added = self
+            .gained
+            .iter()
+            .filter(move |name| self.gave_up && !self.lost.contains(*name));
         let all = self.names.keys().filter(move |_| !self.open);
         all.chain(added)
     }
