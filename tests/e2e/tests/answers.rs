@@ -29,10 +29,6 @@ const KNOWN_HTTP1: &[Known] = &[
         reason: HINTS,
     },
     Known {
-        names: &["a method of its own"],
-        reason: "methods are extensible (RFC 9110 section 9.1)",
-    },
-    Known {
         names: &["fields that are not passed on"],
         reason: "cookie lines are joined, which every receiver must treat alike (RFC 6265 section 5.4)",
     },
@@ -96,10 +92,6 @@ const KNOWN_LOG: &[Known] = &[
             "h2 2/refuse-once",
         ],
         reason: UNPROCESSED,
-    },
-    Known {
-        names: &["-", "a-method-of-its-own"],
-        reason: "methods are extensible (RFC 9110 section 9.1)",
     },
     Known {
         names: &["h2 length too long"],
