@@ -21,7 +21,9 @@
 //! - A route table waits for the clusters it names, at most [`AssemblerOptions::cluster_wait`]. A cluster that the
 //!   published table names and that is missing was given up on before and is not waited for again.
 //! - A listener waits for its route tables and secrets, and, bounded in the same way, for clusters it names itself.
-//! - A cluster that something published names is kept when it is removed, with its endpoints and secrets.
+//! - A cluster that something published names is kept when it is removed, with its endpoints and secrets. Its endpoints
+//!   are asked for no longer, as in Envoy: the server has removed them with it, and some servers answer nobody about any
+//!   endpoints while a name is asked for that they do not have.
 //! - Endpoints, route tables and secrets that the server removes while they are referenced are kept as they were; the
 //!   reference decides (`xds_protocol.rst`, "Deleting Resources"; gRFC A88).
 //!
@@ -163,6 +165,7 @@ impl Assembler {
             return;
         }
         if let Some(old) = self.nodes.get_mut(key).and_then(|node| node.target.take()) {
+            self.change_uses_by_removed(key, |uses| uses.saturating_add(1));
             for reference in old.references.iter() {
                 self.release_want(reference);
             }
@@ -335,6 +338,10 @@ impl Assembler {
         if node.target.as_ref().is_some_and(|target| Arc::ptr_eq(target, &value)) {
             return;
         }
+        if node.target.is_none() {
+            self.change_uses_by_removed(key, |uses| uses.saturating_sub(1));
+        }
+        let node = self.nodes.entry(key);
         let old = node.target.replace(Arc::clone(&value));
         // New wants first: what both need never looks unwanted.
         for reference in value.references.iter() {
@@ -353,6 +360,24 @@ impl Assembler {
         {
             node.answer = answer;
             self.wake(key);
+        }
+    }
+
+    /// Counts what a cluster that was removed and is still published has of endpoints, or counts it no more.
+    fn change_uses_by_removed(&mut self, key: &ResourceKey, change: impl Fn(u32) -> u32) {
+        if key.resource_type != ResourceType::Cluster {
+            return;
+        }
+        let Some(published) = self.nodes.get(key).and_then(|node| node.published.clone()) else {
+            return;
+        };
+        let endpoints = ResourceType::ClusterLoadAssignment;
+        for reference in published.references.iter().filter(|r| r.resource_type == endpoints) {
+            let needed = ResourceKey::new(endpoints, Arc::clone(&reference.name));
+            if let Some(node) = self.nodes.get_mut(&needed) {
+                node.change_waits(|waits| waits.used_by_removed = change(waits.used_by_removed));
+                self.touched.insert(needed);
+            }
         }
     }
 

@@ -35,11 +35,11 @@ pub(super) struct Node {
     pub(super) wait_over: bool,
     /// The data plane is done with this new cluster.
     pub(super) data_plane_warm: bool,
-    /// Its waits and those for it: in a mesh at rest there are none.
+    /// Its waits and those for it, and what else is rare: in a mesh at rest there is none.
     waits: Option<Box<Waits>>,
 }
 
-/// The waits of a resource and those for it.
+/// The waits of a resource and those for it, and what else is rare.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
     /// When the wait for a first value ends (`initial_fetch_timeout`).
@@ -50,6 +50,8 @@ pub(super) struct Waits {
     pub(super) waits_for: BTreeSet<ResourceKey>,
     /// Who waits for it.
     pub(super) waiters: BTreeSet<ResourceKey>,
+    /// How many of the published values that refer to it are clusters that were removed and serve for a while yet.
+    pub(super) used_by_removed: u32,
 }
 
 impl Waits {
@@ -58,11 +60,12 @@ impl Waits {
         wait_deadline: None,
         waits_for: BTreeSet::new(),
         waiters: BTreeSet::new(),
+        used_by_removed: 0,
     };
 
     fn is_empty(&self) -> bool {
         let deadlines = self.fetch_deadline.is_some() || self.wait_deadline.is_some();
-        !deadlines && self.waits_for.is_empty() && self.waiters.is_empty()
+        !deadlines && self.waits_for.is_empty() && self.waiters.is_empty() && self.used_by_removed == 0
     }
 }
 
@@ -108,6 +111,11 @@ impl Node {
     /// Whether anything refers to it.
     pub(super) fn is_referenced(&self) -> bool {
         self.wanted > 0 || self.used > 0
+    }
+
+    /// Whether it is to be asked for: anything refers to it but clusters that the server has removed.
+    pub(super) fn is_needed(&self) -> bool {
+        self.wanted > 0 || self.used > self.waits().used_by_removed
     }
 
     /// Whether something that refers to it need not wait for it: it is published, or there is nothing to wait for.

@@ -67,14 +67,14 @@ impl Assembler {
         let mut interest = Vec::new();
         for key in std::mem::take(&mut self.touched) {
             let Some(node) = self.nodes.get_mut(&key) else { continue };
-            let referenced = node.is_referenced();
+            let needed = node.is_needed();
             if let Some(source) = node
                 .source
                 .clone()
-                .filter(|_| referenced != node.subscribed && !node.fixed)
+                .filter(|_| needed != node.subscribed && !node.fixed)
             {
-                node.subscribed = referenced;
-                if referenced {
+                node.subscribed = needed;
+                if needed {
                     let timeout = source.initial_fetch_timeout;
                     if !timeout.is_zero() && node.target.is_none() {
                         node.change_waits(|waits| waits.fetch_deadline = Some(now + timeout));
@@ -308,6 +308,8 @@ impl Assembler {
 
     fn unpublish(&mut self, key: &ResourceKey) {
         self.stop_waiting(key);
+        // What goes has no target: until now it counted as removed.
+        self.change_uses_by_removed(key, |uses| uses.saturating_sub(1));
         if let Some(old) = self.nodes.get_mut(key).and_then(|node| node.published.take()) {
             self.counts[key.resource_type as usize].removed += 1;
             remove(&mut self.config, key);

@@ -245,7 +245,7 @@ fn make_before_break_keeps_a_removed_cluster_until_no_route_names_it() {
         .accept("rds:r", &["cds:old"])
         .remove("cds:old")
         .is("cds:old eds:old lds:l rds:r sds:s")
-        .asks("eds:old rds:r sds:s")
+        .asks("rds:r sds:s")
         .accept("rds:r", &["cds:new"])
         .is("cds:old eds:old lds:l rds:r sds:s")
         .accept("cds:new", &[])
@@ -273,6 +273,52 @@ fn a_removed_cluster_that_comes_back_is_replaced_in_place() {
         .is("cds:c lds:l")
         .remove("lds:l")
         .is("cds:c");
+}
+
+#[test]
+fn endpoints_of_a_removed_cluster_serve_on_and_are_asked_for_again_when_it_comes_back() {
+    script()
+        .accept("cds:c", &["eds:e"])
+        .accept("eds:e", &[])
+        .accept("lds:l", &["cds:c"])
+        .remove("cds:c")
+        .is("cds:c eds:e lds:l")
+        .asks("")
+        // Once more says nothing new.
+        .remove("cds:c")
+        .accept("cds:c", &["eds:e"])
+        .is("cds:c eds:e lds:l")
+        .asks("eds:e")
+        .remove("cds:c")
+        .asks("")
+        .accept("cds:c", &["eds:other"])
+        .is("cds:c eds:e lds:l")
+        .asks("eds:e eds:other")
+        .accept("eds:other", &[])
+        .is("cds:c eds:other lds:l")
+        .asks("eds:other");
+}
+
+#[test]
+fn endpoints_of_a_removed_cluster_are_asked_for_while_another_needs_them() {
+    let mut script = script();
+    script
+        .accept("cds:one", &["eds:e"])
+        .accept("cds:two", &["eds:e"])
+        .accept("eds:e", &[])
+        .accept("lds:l", &["cds:one", "cds:two"])
+        .remove("cds:one")
+        .asks("eds:e")
+        .remove("cds:two")
+        .is("cds:one cds:two eds:e lds:l")
+        .asks("")
+        .accept("cds:one", &["eds:e"])
+        .asks("eds:e")
+        .remove("cds:one")
+        .remove("lds:l")
+        .is("")
+        .asks("");
+    assert_eq!(script.assembler.tracked(), 0);
 }
 
 #[test]

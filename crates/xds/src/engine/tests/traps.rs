@@ -305,3 +305,36 @@ fn trap_nothing_comes_after_a_refusal_until_the_next_change_and_what_was_good_se
         script.is("cds:good eds:e lds:l rds:r");
     }
 }
+
+#[test]
+fn trap_a_removed_cluster_that_a_table_names_keeps_servers_from_answering_for_all_endpoints() {
+    for variant in BOTH {
+        let mut script = script(variant);
+        let (old, new) = (fixture("old", &["eds:old"]), fixture("new", &["eds:new"]));
+        script.sends(CDS, "1", &[old.clone(), new.clone()]);
+        script.sends(EDS, "1", &[fixture("old", &[]), fixture("new", &[])]);
+        script.sends(LDS, "1", &[fixture("l", &["rds:r"])]);
+        script.sends(RDS, "1", &[fixture("r", &["cds:old"])]);
+        script.hears_requests();
+        match variant {
+            Variant::StateOfTheWorld => script.sends(CDS, "2", std::slice::from_ref(&new)),
+            Variant::Delta => script.removes(CDS, &["old"]),
+        }
+        let given_up = match variant {
+            Variant::StateOfTheWorld => "eds [new]",
+            Variant::Delta => "eds +[] -[old]",
+        };
+        assert_eq!(script.hears_requests().last().map(String::as_str), Some(given_up));
+        script.is("cds:new cds:old eds:new eds:old lds:l rds:r");
+        // It comes back, and its endpoints are not those it had.
+        script.sends(CDS, "3", &[old, new]);
+        let again = match variant {
+            Variant::StateOfTheWorld => "eds [new, old]",
+            Variant::Delta => "eds +[old] -[]",
+        };
+        assert_eq!(script.hears_requests().last().map(String::as_str), Some(again));
+        let before = Arc::clone(&script.config.endpoints["old"]);
+        script.sends(EDS, "2", &[fixture("old", &[]).revision(1), fixture("new", &[])]);
+        assert!(!Arc::ptr_eq(&before, &script.config.endpoints["old"]));
+    }
+}
