@@ -68,11 +68,7 @@ impl Assembler {
         for key in std::mem::take(&mut self.touched) {
             let Some(node) = self.nodes.get_mut(&key) else { continue };
             let needed = node.is_needed();
-            if let Some(source) = node
-                .source
-                .clone()
-                .filter(|_| needed != node.subscribed && !node.fixed)
-            {
+            if let Some(source) = node.source.clone().filter(|_| needed != node.subscribed && !node.fixed) {
                 node.subscribed = needed;
                 if needed {
                     let timeout = source.initial_fetch_timeout;
