@@ -19,7 +19,8 @@
 //! - A cluster waits for its endpoints and secrets: *warming*. Where that is asked for, a new one also waits for the data
 //!   plane: its first health checks or its first resolution.
 //! - A route table waits for the clusters it names, at most [`AssemblerOptions::cluster_wait`]. A cluster that the
-//!   published table names and that is missing was given up on before and is not waited for again.
+//!   published table names and that is missing was given up on before and is not waited for again; one that the server
+//!   has sent and that was refused is not waited for at all.
 //! - A listener waits for its route tables and secrets, and, bounded in the same way, for clusters it names itself.
 //! - A cluster that something published names is kept when it is removed, with its endpoints and secrets. Its endpoints
 //!   are asked for no longer, as in Envoy: the server has removed them with it, and some servers answer nobody about any
@@ -98,6 +99,8 @@ pub struct Assembler {
     /// New clusters that wait for the data plane and nothing else.
     awaiting_data_plane: BTreeSet<Arc<str>>,
     data_plane_changed: bool,
+    /// Clusters without a value of which the last that was sent was refused.
+    refused: HashSet<Arc<str>>,
     /// Clusters and listeners of the first answers that are not published yet; none before those came.
     initial: Option<HashSet<ResourceKey>>,
     /// Whether clusters may come from outside the bootstrap: if not, a missing one is missing for good.
@@ -121,6 +124,7 @@ impl Assembler {
             waiting_of: [0; ResourceType::ALL.len()],
             awaiting_data_plane: BTreeSet::new(),
             data_plane_changed: false,
+            refused: HashSet::new(),
             initial: None,
             dynamic_clusters,
             counts: Default::default(),
@@ -154,9 +158,17 @@ impl Assembler {
     /// A value was refused. A resource that was waited for is waited for no longer by what is new, as in Envoy; what is
     /// published already goes on with what it has.
     pub fn reject(&mut self, key: &ResourceKey) {
+        if key.resource_type == ResourceType::Cluster && !self.has_cluster(&key.name) {
+            self.refused.insert(Arc::clone(&key.name));
+        }
         self.answer(key, Answer::Rejected);
         // A cluster without a value is known only while something waits for it.
         self.nodes.drop_if_empty(key);
+    }
+
+    /// A new stream sends again what was refused, if it is still there: it is waited for as if it was never sent.
+    pub fn forget_refused_clusters(&mut self) {
+        self.refused = HashSet::new();
     }
 
     /// The server says that the resource does not exist.
@@ -164,6 +176,7 @@ impl Assembler {
         if self.is_static(key) {
             return;
         }
+        self.forget_refusal(key);
         if let Some(old) = self.nodes.get_mut(key).and_then(|node| node.target.take()) {
             self.change_uses_by_removed(key, |uses| uses.saturating_add(1));
             for reference in old.references.iter() {
@@ -322,10 +335,18 @@ impl Assembler {
 
     /// Number of resources the assembler keeps anything about.
     pub fn tracked(&self) -> usize {
-        self.nodes.len()
+        self.nodes.len() + self.refused.len()
+    }
+
+    /// It was sent again, or is gone.
+    fn forget_refusal(&mut self, key: &ResourceKey) {
+        if key.resource_type == ResourceType::Cluster {
+            self.refused.remove(&key.name);
+        }
     }
 
     fn set_target(&mut self, key: &ResourceKey, value: Arc<Value>) {
+        self.forget_refusal(key);
         let node = self.nodes.entry(key);
         // Back to what is published: the very same value, so that nothing downstream sees a change.
         let value = match &node.published {

@@ -130,8 +130,8 @@ impl Assembler {
         self.wait(key, missing, bounded.then(|| now + self.options.cluster_wait));
     }
 
-    /// What the target lacks, and whether part of that is waited for only so long. Clusters for which the wait is over
-    /// are not in it.
+    /// What the target lacks, and whether part of that is waited for only so long. Clusters for which the wait is over,
+    /// or that were refused, are not in it.
     fn missing(&self, key: &ResourceKey, target: &Value) -> (BTreeSet<ResourceKey>, bool) {
         let Some(node) = self.nodes.get(key) else {
             return Default::default();
@@ -149,7 +149,8 @@ impl Assembler {
                     node.is_available(replaces)
                 }
             });
-            if !available {
+            let refused = is_cluster && self.refused.contains(&reference.name);
+            if !available && !refused {
                 let needed = ResourceKey {
                     resource_type: reference.resource_type,
                     name: Arc::clone(&reference.name),

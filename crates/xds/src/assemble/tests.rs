@@ -236,6 +236,42 @@ fn a_cluster_that_was_given_up_on_is_not_waited_for_again_by_the_same_table() {
 }
 
 #[test]
+fn a_cluster_that_was_refused_is_not_waited_for_until_it_is_sent_anew() {
+    // Whether it is refused before the table comes, or while the table waits.
+    script()
+        .accept("lds:l", &["rds:r"])
+        .reject("cds:bad")
+        .accept("rds:r", &["cds:bad"])
+        .is("lds:l rds:r")
+        .accept("cds:bad", &[])
+        .is("cds:bad lds:l rds:r");
+    script()
+        .accept("lds:l", &["rds:r"])
+        .accept("rds:r", &["cds:bad", "cds:good"])
+        .reject("cds:bad")
+        .is("")
+        .accept("cds:good", &[])
+        .is("cds:good lds:l rds:r");
+    // A good one that waits for its endpoints is on its way, whatever is refused of it; so may be one that was removed.
+    script()
+        .accept("lds:l", &["rds:r"])
+        .accept("cds:c", &["eds:e"])
+        .reject("cds:c")
+        .accept("rds:r", &["cds:c"])
+        .is("")
+        .accept("eds:e", &[])
+        .is("cds:c eds:e lds:l rds:r");
+    script()
+        .accept("lds:l", &["rds:r"])
+        .reject("cds:c")
+        .remove("cds:c")
+        .accept("rds:r", &["cds:c"])
+        .is("")
+        .accept("cds:c", &[])
+        .is("cds:c lds:l rds:r");
+}
+
+#[test]
 fn make_before_break_keeps_a_removed_cluster_until_no_route_names_it() {
     script()
         .accept("cds:old", &["eds:old", "sds:s"])

@@ -207,6 +207,9 @@ impl Engine {
             let whole = [ResourceType::Cluster, ResourceType::Listener];
             for resource_type in whole.into_iter().filter(|t| stream.session.wants_all(*t)) {
                 self.store.forget_refused(resource_type);
+                if resource_type == ResourceType::Cluster {
+                    self.assembler.forget_refused_clusters();
+                }
             }
             self.statistics.connected(source, true);
         }

@@ -220,6 +220,30 @@ fn trap_one_cluster_that_never_arrives_does_not_freeze_a_route_table() {
 }
 
 #[test]
+fn trap_one_cluster_that_is_refused_delays_no_change_of_the_table_that_all_share() {
+    for variant in BOTH {
+        let mut script = script(variant);
+        let good = fixture("good", &[]);
+        script.sends(CDS, "1", std::slice::from_ref(&good));
+        script.sends(LDS, "1", &[fixture("l", &["rds:80"])]);
+        script.sends(RDS, "1", &[fixture("80", &["cds:good"])]);
+        script.sends(CDS, "2", &[good.clone(), fixture("bad", &[]).faulty("bad")]);
+        let before = Arc::clone(&script.config.routes["80"]);
+        script.sends(RDS, "2", &[fixture("80", &["cds:good", "cds:bad"])]);
+        assert!(!Arc::ptr_eq(&before, &script.config.routes["80"]), "published at once");
+        // On a new stream it is sent again, and may be good by then.
+        script.breaks();
+        script.opens();
+        script.hears_requests();
+        script.sends(RDS, "3", &[fixture("80", &["cds:good", "cds:bad", "cds:more"])]);
+        let before = Arc::clone(&script.config.routes["80"]);
+        script.sends(CDS, "3", &[good, fixture("bad", &[]), fixture("more", &[])]);
+        assert!(!Arc::ptr_eq(&before, &script.config.routes["80"]));
+        script.is("cds:bad cds:good cds:more lds:l rds:80");
+    }
+}
+
+#[test]
 fn trap_versions_sent_backwards_are_taken_as_they_come() {
     for variant in BOTH {
         let mut script = script(variant);
@@ -238,6 +262,8 @@ fn trap_the_same_refusal_again_and_again_keeps_memory_flat() {
         script.hears_requests();
     }
     assert_eq!(script.engine.store.entries(CDS).count(), 1);
+    assert_eq!(script.engine.assembler.tracked(), 1);
+    script.removes(CDS, &["c"]);
     assert_eq!(script.engine.assembler.tracked(), 0);
 }
 
