@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use codec::headers::HeaderBlock;
+use codec::headers::validate::has_only_value_characters;
 use config::ExtensionConfig;
 use config::header_mutation::{HeaderAppendAction, HeaderMutation, HeaderMutations, HeaderValueOption};
 use config::value_format::FormattedText;
@@ -123,7 +124,7 @@ pub(crate) fn mutate(target: &mut impl Target, mutation: &HeaderMutation, buffer
     }
 }
 
-/// What a text with command operators comes to; `None` if that is nothing.
+/// What a text with command operators comes to; `None` if that is nothing, or has no place in a header.
 pub(crate) fn text_of(target: &impl Target, text: &FormattedText) -> Option<Vec<u8>> {
     let value = match text.format.get::<Compiled>() {
         None => text.text.as_bytes().to_vec(),
@@ -134,7 +135,7 @@ pub(crate) fn text_of(target: &impl Target, text: &FormattedText) -> Option<Vec<
             value
         }
     };
-    Some(value).filter(|value| !value.is_empty())
+    Some(value).filter(|value| !value.is_empty() && has_only_value_characters(value))
 }
 
 /// Applies the lists of all levels, the most specific one first unless it is to win. As in Envoy, that of the weighted
@@ -179,6 +180,17 @@ fn put(block: &mut HeaderBlock, header: &HeaderValueOption, value: &[u8]) {
         return;
     }
     let name = header.name.as_bytes();
+    if !has_only_value_characters(value) {
+        // Envoy sends such octets, which no field may have (RFC 9110 section 5.5). One that was to be overwritten must
+        // not stay in its place: the caller may have sent it.
+        if matches!(
+            header.append_action,
+            HeaderAppendAction::OverwriteIfExistsOrAdd | HeaderAppendAction::OverwriteIfExists
+        ) {
+            block.remove(name);
+        }
+        return;
+    }
     match header.append_action {
         HeaderAppendAction::AppendIfExistsOrAdd => block.append(name, value),
         HeaderAppendAction::AddIfAbsent if block.contains(name) => {}
@@ -198,6 +210,10 @@ mod tests {
     impl telemetry::access_log::LogContext for Request {
         fn protocol(&self) -> Option<&str> {
             Some("HTTP/2")
+        }
+
+        fn request_header(&self, name: &str) -> Option<&[u8]> {
+            (name == "forbidden").then_some(b"a\x01\tb\x7f")
         }
     }
 
@@ -250,5 +266,26 @@ mod tests {
         assert_eq!(added("v", OverwriteIfExistsOrAdd, false, &["1", "2"]), ["v"]);
         assert_eq!(added("v", OverwriteIfExists, false, &[]), [""; 0]);
         assert_eq!(added("v", OverwriteIfExists, false, &["1"]), ["v"]);
+    }
+
+    #[test]
+    fn a_value_that_no_field_may_have_is_left_out_with_its_header() {
+        use HeaderAppendAction::{AddIfAbsent, AppendIfExistsOrAdd, OverwriteIfExists, OverwriteIfExistsOrAdd};
+        let forbidden = "%REQ(forbidden)%";
+        assert_eq!(added(forbidden, AppendIfExistsOrAdd, true, &["1"]), ["1"]);
+        assert_eq!(added(forbidden, AddIfAbsent, true, &[]), [""; 0]);
+        assert_eq!(added(forbidden, OverwriteIfExistsOrAdd, true, &["1", "2"]), [""; 0]);
+        assert_eq!(added(forbidden, OverwriteIfExists, true, &["1"]), [""; 0]);
+        // Cut before the first forbidden octet.
+        assert_eq!(
+            added("%REQ(forbidden):1%\u{9}\u{e9}", AddIfAbsent, true, &[]),
+            ["a\t\u{e9}"]
+        );
+        let text = header(forbidden, AddIfAbsent, true);
+        let text = FormattedText {
+            text: text.value.clone(),
+            format: text.format.clone(),
+        };
+        assert_eq!(text_of(&HeaderBlock::new(), &text), None);
     }
 }

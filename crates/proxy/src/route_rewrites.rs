@@ -1,6 +1,7 @@
 //! The path and the host that a route makes of those of a request.
 
 use codec::headers::HeaderBlock;
+use codec::headers::validate::has_only_value_characters;
 use codec::names::KnownName;
 use config::route::{HostRewrite, PathRewrite, PathSpecifier, Route, RouteAction};
 use telemetry::access_log::Format;
@@ -63,7 +64,7 @@ pub(crate) fn new_host(target: &RequestHead<'_>, action: &RouteAction, format: O
                 Some(format) => target.evaluate(format, &mut host),
                 None => host.extend_from_slice(text.text.as_bytes()),
             }
-            Some(host).filter(|host| !host.is_empty())
+            Some(host).filter(|host| !host.is_empty() && has_only_value_characters(host))
         }
         // `Auto` waits for the endpoint.
         Some(HostRewrite::Auto) | None => None,
