@@ -48,6 +48,10 @@ pub(super) async fn keep_open(shared: Arc<Shared>, servers: Servers, wake: Arc<W
     }
 }
 
+/// A stream that stood this long has worked, though nothing came: in the delta protocol a server has nothing to say to a
+/// client that holds everything.
+const STANDING: Duration = Duration::from_secs(5);
+
 /// Keeps a stream to one server open until it is time to fall back to the next. With `opened` there is one already, which
 /// the server has answered on.
 async fn serve(shared: &Shared, servers: &Servers, server: usize, mut opened: Option<(Writer, Reader)>, wake: &Notify) {
@@ -56,20 +60,28 @@ async fn serve(shared: &Shared, servers: &Servers, server: usize, mut opened: Op
     let source = servers.source;
     loop {
         let mut responded = opened.is_some();
+        let mut stood = Duration::ZERO;
         let halves = match opened.take() {
             Some(halves) => Ok(halves),
             None => open(shared, servers, server).await,
         };
         let reason = match halves {
-            Ok((writer, reader)) => exchange(shared, source, writer, reader, wake, &mut responded).await,
+            Ok((writer, reader)) => {
+                let begun = super::now();
+                let reason = exchange(shared, source, writer, reader, wake, &mut responded).await;
+                stood = super::now().saturating_duration_since(begun);
+                reason
+            }
             Err(reason) => reason,
         };
         if responded {
             // A server that answered and went away is restarting or shedding load: that is no failure.
             tracing::info!(?source, "discovery stream ended: {reason}");
-            backoff.reset();
         } else {
             tracing::warn!(?source, "discovery stream failed: {reason}");
+        }
+        if responded || stood >= STANDING {
+            backoff.reset();
         }
         shared.with(|engine, now| engine.stream_closed(source, reason, now));
         let may_fall_back = !responded && server + 1 < servers.api.grpc_services.len();

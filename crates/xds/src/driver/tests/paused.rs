@@ -226,3 +226,20 @@ fn a_server_that_is_away_is_tried_less_and_less_often_and_found_again() {
         assert!(begin.elapsed() <= Duration::from_millis(505), "{:?}", begin.elapsed());
     });
 }
+
+#[test]
+fn a_stream_that_stood_without_a_word_starts_the_back_off_over() {
+    paused(|delta| async move {
+        let mut scene = Scene::start(delta, true);
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        scene.line.is_cut.store(false, Ordering::Relaxed);
+        let mut stream = scene.accept().await;
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            let begin = Instant::now();
+            stream.fail(Status::unavailable("restarted"));
+            stream = scene.accept().await;
+            assert!(begin.elapsed() <= Duration::from_millis(505), "{:?}", begin.elapsed());
+        }
+    });
+}
