@@ -1,5 +1,6 @@
 //! The caller's side of a connection: its protocol, its limits, its drain.
 
+mod ending;
 mod refusal;
 
 use std::net::SocketAddr;
@@ -25,7 +26,10 @@ use crate::slab::Key;
 use crate::slots::Slot;
 use crate::worker::{Local, Worker};
 
+pub(crate) use ending::{after_request, before_answer, drain, retire};
 pub(crate) use refusal::on_codec_error;
+
+use ending::Retired;
 
 /// First bytes of every HTTP/2 connection (RFC 9113 section 3.4).
 pub(crate) const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -58,8 +62,8 @@ pub(crate) struct Downstream {
     _places: Box<[Place]>,
     /// When its TLS handshake must be done.
     handshake_deadline: Option<Instant>,
-    /// Its filter chain is gone: when it is closed whatever it still does.
-    close_at: Option<Instant>,
+    /// Its filter chain is gone.
+    retired: Option<Box<Retired>>,
     /// Bytes both ways, where its listener logs.
     received: u64,
     sent: u64,
@@ -124,7 +128,7 @@ impl Downstream {
             counted,
             _places: places,
             handshake_deadline: chain.handshake_deadline(now),
-            close_at: None,
+            retired: None,
             chain,
             received: 0,
             sent: 0,
@@ -310,7 +314,7 @@ impl Downstream {
             self.drain_started
                 .map(|started| started + self.manager.config.drain_timeout),
         );
-        consider(self.close_at);
+        consider(self.retired.as_ref().map(|retired| retired.close_at));
         consider(self.handshake_deadline);
         at
     }
@@ -394,7 +398,12 @@ pub(crate) fn on_timer(worker: &mut Worker, key: Key<Connection>) {
             .counted
             .count(listener_stat::DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
     }
-    if too_slow || downstream.close_at.is_some_and(|at| at <= now) {
+    if too_slow
+        || downstream
+            .retired
+            .as_ref()
+            .is_some_and(|retired| retired.close_at <= now)
+    {
         crate::pipeline::on_connection_closed(worker, key, Failure::ConnectionTermination);
         if let Some(connection) = worker.connections.get_mut(key) {
             connection.begin_close(Duration::ZERO);
@@ -421,71 +430,5 @@ pub(crate) fn on_timer(worker: &mut Worker, key: Key<Connection>) {
         if downstream.active_streams == 0 {
             connection.begin_close(connection.linger(now));
         }
-    }
-}
-
-/// The connection's filter chain is gone: it drains, and is closed at `at` whatever it still does.
-pub(crate) fn retire(worker: &mut Worker, key: Key<Connection>, at: Instant) {
-    if let Some(connection) = worker.connections.get_mut(key)
-        && let Role::Downstream(downstream) = &mut connection.role
-        && downstream.close_at.is_none()
-    {
-        downstream.close_at = Some(at);
-        connection.wake();
-    }
-    drain(worker, key);
-}
-
-/// Lets a connection end when its requests have: GOAWAY for HTTP/2 (in two phases), `connection:
-/// close` with the next answer for HTTP/1.1.
-pub(crate) fn drain(worker: &mut Worker, key: Key<Connection>) {
-    let now = worker.now;
-    let Some(connection) = worker.connections.get_mut(key) else {
-        return;
-    };
-    let Role::Downstream(downstream) = &mut connection.role else {
-        return;
-    };
-    if downstream.draining {
-        return;
-    }
-    downstream.draining = true;
-    downstream
-        .manager
-        .stats
-        .local(downstream.shard)
-        .add(stat::DOWNSTREAM_CX_DRAIN_CLOSE, 1);
-    let idle = downstream.active_streams == 0;
-    match (&mut connection.codec, downstream.protocol) {
-        (Some(codec), Some(Protocol::Http2)) => {
-            downstream.drain_started = Some(now);
-            codec.drain(now);
-            connection.wake();
-        }
-        (Some(codec), _) => {
-            codec.drain(now);
-            if idle {
-                connection.begin_close(Duration::ZERO);
-            }
-        }
-        (None, _) => connection.begin_close(Duration::ZERO),
-    }
-}
-
-/// After each request: a connection that has served enough drains.
-pub(crate) fn after_request(worker: &mut Worker, key: Key<Connection>) {
-    if let Some(Connection {
-        role: Role::Downstream(downstream),
-        ..
-    }) = worker.connections.get(key)
-        && !downstream.draining
-        && downstream.reached_max_requests()
-    {
-        downstream
-            .manager
-            .stats
-            .local(downstream.shard)
-            .add(stat::DOWNSTREAM_CX_MAX_REQUESTS_REACHED, 1);
-        drain(worker, key);
     }
 }

@@ -17,7 +17,7 @@ pub enum DrainPace {
     Over(Duration),
 }
 
-/// A drain of a worker that has begun and not ended the process.
+/// A drain that has begun and not ended the process: of a worker, or of a connection whose filter chain is gone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Draining {
     /// The listeners it is for; all without it.
@@ -28,7 +28,7 @@ pub(crate) struct Draining {
 
 impl Draining {
     /// Whether a request at `now` ends its connection. `random` is a number of its own.
-    fn closes(&self, now: Instant, random: u64) -> bool {
+    pub(crate) fn closes(&self, now: Instant, random: u64) -> bool {
         let elapsed = now.saturating_duration_since(self.since);
         let whole = self.over.as_millis();
         elapsed >= self.over || u128::from(random) % whole.max(1) < elapsed.as_millis()

@@ -44,8 +44,8 @@ pub(crate) enum Command {
     /// Stop accepting for the listener.
     Unlisten { slot: Slot },
     /// Something was published: connections whose chain or endpoint is gone are drained, the former for at most
-    /// this long.
-    Sweep { drain_time: Duration },
+    /// this long; the probability that an answer asks its connection to end rises over `over`.
+    Sweep { drain_time: Duration, over: Duration },
     /// Drain the connections of the listeners that go this way, or of all.
     Drain {
         only: Option<TrafficDirection>,
@@ -110,6 +110,8 @@ pub struct Server {
     draining: bool,
     /// How long connections of a filter chain that is gone may last.
     drain_time: Duration,
+    /// They are asked to end at a probability that rises over that time, not with their next answer.
+    drains_gradually: bool,
 }
 
 #[derive(Debug)]
@@ -199,12 +201,27 @@ impl Server {
             bound: HashMap::new(),
             draining: false,
             drain_time: DEFAULT_DRAIN_TIME,
+            drains_gradually: true,
         })
     }
 
-    /// Sets how long connections last whose filter chain or listener is gone (`--drain-time-s`; 600 s otherwise).
-    pub fn set_drain_time(&mut self, drain_time: Duration) {
+    /// Sets how long connections last whose filter chain or listener is gone (`--drain-time-s`; 600 s otherwise), and
+    /// whether they are asked to end at a probability that rises over that time or with their next answer
+    /// (`--drain-strategy`; gradually otherwise).
+    pub fn set_drain_time(&mut self, drain_time: Duration, gradually: bool) {
         self.drain_time = drain_time;
+        self.drains_gradually = gradually;
+    }
+
+    /// The [`Command::Sweep`] of this server.
+    fn sweeping(&self) -> impl Fn() -> Command + use<> {
+        let drain_time = self.drain_time;
+        let over = if self.drains_gradually {
+            drain_time
+        } else {
+            Duration::ZERO
+        };
+        move || Command::Sweep { drain_time, over }
     }
 
     /// Sets the bounds on connections; for listeners that are published later.
@@ -227,8 +244,7 @@ impl Server {
         if !self.draining {
             self.open_listeners(&snapshot, closed, &mut errors).await;
         }
-        let drain_time = self.drain_time;
-        self.send_all(|| Command::Sweep { drain_time }).await;
+        self.send_all(self.sweeping()).await;
         errors
     }
 
@@ -355,8 +371,7 @@ impl Server {
     /// Has the workers drain connections to endpoints that left their cluster or failed their health checks. Part of
     /// every [`Server::publish`]; needed by itself when only endpoints changed.
     pub async fn sweep(&self) {
-        let drain_time = self.drain_time;
-        self.send_all(|| Command::Sweep { drain_time }).await;
+        self.send_all(self.sweeping()).await;
     }
 
     /// The TLS contexts of the filter chains in force, for `/certs`.

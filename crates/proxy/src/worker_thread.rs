@@ -59,7 +59,7 @@ async fn serve(
             Command::Unlisten { slot } => {
                 listening.remove(&slot.index());
             }
-            Command::Sweep { drain_time } => sweep(&mut cell.worker.borrow_mut(), drain_time),
+            Command::Sweep { drain_time, over } => sweep(&mut cell.worker.borrow_mut(), drain_time, over),
             Command::Drain {
                 only,
                 stop_accepting,
@@ -140,9 +140,14 @@ fn stop_listening(worker: &Worker, listening: &mut Listening, only: Option<Traff
 }
 
 /// After a publish: connections of chains that are gone drain, so do those to endpoints that left.
-fn sweep(worker: &mut Worker, drain_time: Duration) {
+fn sweep(worker: &mut Worker, drain_time: Duration, over: Duration) {
     worker.begin_turn();
     let close_at = worker.now + drain_time;
+    let draining = Draining {
+        only: None,
+        since: worker.now,
+        over,
+    };
     let snapshot = Rc::clone(&worker.snapshot);
     let stays = |slot: &Slot, chain: &Chain| {
         snapshot
@@ -163,7 +168,7 @@ fn sweep(worker: &mut Worker, drain_time: Duration) {
         match &connection.role {
             Role::Downstream(downstream) => {
                 if !stays(&downstream.slot, &downstream.chain) {
-                    crate::downstream::retire(worker, key, close_at);
+                    crate::downstream::retire(worker, key, draining, close_at);
                 }
             }
             Role::Upstream(upstream) => {

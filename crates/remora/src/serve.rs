@@ -186,7 +186,8 @@ impl Control {
         let local_address = local_address::of_machine(options.local_address_ip_version);
         let local = LocalInfo::new(&node.cluster);
         let mut server = Server::start(workers, &registry, &loader, &logs, local_address, &local)?;
-        server.set_drain_time(options.drain_time());
+        let gradually = matches!(options.drain_strategy, DrainStrategy::Gradual);
+        server.set_drain_time(options.drain_time(), gradually);
         server.set_connection_limits(connection_limits::from_bootstrap(&bootstrap));
         let (lifecycle, commands) = Lifecycle::new(local);
         let lifecycle = Arc::new(lifecycle);

@@ -10,6 +10,7 @@ use e2e::differential::compare;
 use e2e::proxy::{Kind, Proxy};
 use e2e::tcp::{Behaviour, backend};
 use socket2::{Domain, Socket, Type};
+use testkit::http1::Client;
 use testkit::wait::wait_for;
 use testkit::{Directory, ports, wait_until};
 
@@ -206,5 +207,81 @@ fn the_overload_manager_bounds_connections_of_listeners_that_do_not_bypass_it() 
             kind.name()
         );
         drop(first);
+    }
+}
+
+/// A discovered listener of HTTP/1.1.
+const HTTP: &str = r#"
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: {admin}}}}
+node: {id: test, cluster: test}
+dynamic_resources:
+  lds_config: {path_config_source: {path: "{lds}"}, resource_api_version: V3}
+"#;
+
+fn http_lds(port: u16, prefix: &str) -> String {
+    format!(
+        "resources:\n- '@type': type.googleapis.com/envoy.config.listener.v3.Listener\n  name: changing\n  \
+         address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}\n  filter_chains: [{{filters: [{{name: http, typed_config: \
+         {{'@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, \
+         stat_prefix: {prefix}, route_config: {{virtual_hosts: [{{name: all, domains: ['*'], routes: [{{match: {{prefix: /}}, \
+         direct_response: {{status: 200}}}}]}}]}}, http_filters: [{{name: router, typed_config: \
+         {{'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}]}}}}]}}]\n"
+    )
+}
+
+/// A request in an open connection: its status, and whether its answer ends the connection.
+fn request_in(client: &mut Client) -> Option<(u16, bool)> {
+    client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let answer = client.response("GET")?;
+    Some((answer.status(), answer.field("connection") == Some("close")))
+}
+
+#[test]
+fn kept_connections_of_a_changed_listener_are_asked_to_end_and_none_is_cut_before_the_drain_time() {
+    for kind in [Kind::Envoy, Kind::Remora] {
+        let directory = Directory::new("kept");
+        let port = ports::free_port();
+        let path = directory.write("lds.yaml", &http_lds(port, "before"));
+        let bootstrap = HTTP.replace("{lds}", &path.display().to_string());
+        let proxy = Proxy::start(kind, &directory, kind.name(), &bootstrap);
+        wait_until(10, "the discovered listener accepts", || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        let (mut idle, mut busy) = (Client::connect(port), Client::connect(port));
+        for client in [&mut idle, &mut busy] {
+            assert_eq!(request_in(client), Some((200, false)), "{kind:?}");
+        }
+        let new = directory.write("new.yaml", &http_lds(port, "after"));
+        std::fs::rename(new, &path).expect("both are in the test's directory");
+        wait_until(10, "the new chain is in force", || {
+            let _ = request_in(&mut Client::connect(port));
+            proxy.stat("http.after.downstream_cx_total") > 0
+        });
+        let began = Instant::now();
+        // The probability of being asked rises to certainty in 5 s, and is next to nothing for the first.
+        let mut answers = Vec::new();
+        loop {
+            let answer = request_in(&mut busy);
+            assert!(
+                matches!(answer, Some((200, _))),
+                "{kind:?}: {answer:?} after {answers:?}"
+            );
+            answers.extend(answer);
+            if answer == Some((200, true)) {
+                break;
+            }
+        }
+        assert!(busy.closed_within(Duration::from_secs(10)), "{kind:?}");
+        assert!(
+            began.elapsed() < Duration::from_secs(6),
+            "{kind:?}: {:?}",
+            began.elapsed()
+        );
+        assert!(idle.closed_within(Duration::from_secs(15)), "{kind:?}");
+        let closed = began.elapsed();
+        assert!(
+            (Duration::from_secs(3)..Duration::from_secs(8)).contains(&closed),
+            "{kind:?}: the idle one was closed after {closed:?}"
+        );
     }
 }

@@ -321,6 +321,11 @@ pub(super) fn send_head(worker: &mut Worker, key: Key<Stream>, head: &HeaderBloc
     let Some(stream) = worker.streams.get(key) else {
         return;
     };
+    let connection = stream.downstream;
+    crate::downstream::before_answer(worker, connection);
+    let Some(stream) = worker.streams.get(key) else {
+        return;
+    };
     if let Some(found) = worker.connections.get_mut(stream.downstream)
         && let Some(codec) = found.open_codec()
     {
