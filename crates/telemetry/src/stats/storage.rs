@@ -113,7 +113,7 @@ impl Local<'_> {
         }
     }
 
-    /// Sets a gauge; see [`Block::set`].
+    /// Sets a gauge; see [`Block::set`](super::Block::set).
     pub fn set(&self, gauge: Gauge, value: u64) {
         let place = match self.0 {
             Written::Own(own) => own.value(gauge.0),
